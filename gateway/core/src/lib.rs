@@ -1,0 +1,5 @@
+//! Portcullis decides here. In: bytes, time and answers. Out: decisions. Never here: IO, clocks, async, unsafe.
+//!
+//! The modules stand in the order a request meets them; a module imports only from those listed above it.
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]

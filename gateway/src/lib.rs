@@ -1,0 +1,1 @@
+//! The shell of Portcullis. It may do IO; it must not decide.
