@@ -2,4 +2,12 @@
 //!
 //! The modules stand in the order a request meets them; a module imports only from those listed above it.
 #![forbid(unsafe_code)]
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice, clippy::panic)
+)]
+
+pub mod limits;
+pub mod time;
+pub mod secret;
+pub mod diagnostic;
