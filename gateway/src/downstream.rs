@@ -1,0 +1,407 @@
+//! One agent's connection and the request on it. In: bytes from the agent. Out: one head, one whole body, one answer. Never here: decisions.
+//!
+//! This is the type at which HTTP versions meet: what reads a request and answers it never learns which version carried it.
+
+use crate::http1::chunked::{self, Decoder};
+use crate::http1::request::{self, BodyFraming, RequestHead};
+use crate::http1::FramingError;
+use crate::transport::Transport;
+use crate::worker::Core;
+use portcullis_core::config::settings::{Limits, Timeouts};
+use portcullis_core::identity::certificate::CertificateNames;
+use portcullis_ring::Deadline;
+use std::io;
+use std::net::IpAddr;
+use std::ops::Range;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Room for a head and a small body in one read.
+const INPUT_BYTES: usize = 8 * 1024;
+
+/// How long a connection keeps its buffer while nothing comes; then it waits without one.
+const BUFFER_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Bytes of an unread body we swallow after an early answer to keep the connection; more, and it is closed (CVE-2025-4366).
+const DRAIN_BYTES_MAX: usize = 64 * 1024;
+
+/// Why no further request came.
+#[derive(Debug)]
+pub enum Ended {
+    /// The agent closed, or its time was up while nothing was under way.
+    Quietly,
+    /// What came is no request.
+    Malformed(FramingError),
+    /// The head did not come in time.
+    TooSlow,
+}
+
+/// Why a body could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyFailure {
+    /// Longer than the bound.
+    TooLarge,
+    /// Wrongly framed.
+    Malformed(FramingError),
+    /// Not whole within its deadline.
+    TooSlow,
+    /// The agent left in the middle.
+    Gone,
+}
+
+/// How far the answer has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Unanswered,
+    Streaming,
+    Answered,
+    Broken,
+}
+
+/// Whether the connection takes another request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// It does.
+    Next,
+    /// It is to be closed.
+    Close,
+}
+
+/// What an answer says beside its body.
+pub struct Answer<'a> {
+    /// HTTP status.
+    pub status: u16,
+    /// `Content-Type`; none for an empty body.
+    pub content_type: Option<&'static str>,
+    /// Further fields, each a whole line with CRLF.
+    pub fields: &'a [u8],
+    /// The body.
+    pub body: &'a [u8],
+}
+
+/// One agent's connection.
+pub struct Downstream {
+    transport: Transport,
+    deadline: Deadline,
+    /// Bytes received and not yet given up: the request's head, its body, perhaps the next request.
+    input: Vec<u8>,
+    head: RequestHead,
+    /// Where the decoded body lies in `input`, once read.
+    body: Range<usize>,
+    /// How much of `input` belongs to this request.
+    used: usize,
+    body_read: bool,
+    stage: Stage,
+    close: bool,
+    /// The agent's address.
+    pub source: IpAddr,
+    /// The names in its verified certificate.
+    pub certificate: Option<Rc<CertificateNames>>,
+}
+
+impl Downstream {
+    /// A fresh connection.
+    pub fn new(core: &Core, transport: Transport, source: IpAddr, certificate: Option<Rc<CertificateNames>>, timeouts: &Timeouts) -> Self {
+        let deadline = core.wheel.cut_at(transport.socket(), timeouts.head);
+        Self {
+            transport,
+            deadline,
+            input: core.buffers.take(INPUT_BYTES),
+            head: RequestHead::default(),
+            body: 0..0,
+            used: 0,
+            body_read: false,
+            stage: Stage::Unanswered,
+            close: false,
+            source,
+            certificate,
+        }
+    }
+
+    /// Waits for the next request's head. The deadlines: `keep_alive` for its first byte, then `head` for the rest.
+    pub async fn next(&mut self, core: &Core, limits: &Limits, timeouts: &Timeouts) -> Result<(), Ended> {
+        self.input.drain(..self.used.min(self.input.len()));
+        (self.used, self.body, self.body_read, self.stage) = (0, 0..0, false, Stage::Unanswered);
+        let mut timed_head = false;
+        loop {
+            if !self.input.is_empty() {
+                match request::parse(&self.input, limits.head_bytes_max, limits.headers_max).map_err(Ended::Malformed)? {
+                    Some(head) => {
+                        self.used = head.len();
+                        self.close = !head.keep_alive();
+                        self.head = head;
+                        return Ok(());
+                    }
+                    None if !timed_head => {
+                        timed_head = true;
+                        self.deadline.extend(timeouts.head);
+                    }
+                    None => {}
+                }
+            } else {
+                self.deadline.extend(timeouts.keep_alive);
+            }
+            let read = if self.input.is_empty() { self.wait_first(core).await } else { self.fill(INPUT_BYTES).await };
+            match read {
+                Ok(0) if !self.input.is_empty() && self.deadline.expired() => return Err(Ended::TooSlow),
+                Ok(0) | Err(_) => return Err(Ended::Quietly),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// The first bytes of a request. A connection that stays idle hands its buffer back and waits on readiness alone.
+    async fn wait_first(&mut self, core: &Core) -> io::Result<usize> {
+        if let Transport::Plain(socket) = &self.transport {
+            let socket = socket.clone();
+            let mut receiving = socket.recv(std::mem::take(&mut self.input));
+            let outcome = tokio::select! {
+                biased;
+                done = &mut receiving => done,
+                () = core.wheel.wait(BUFFER_PATIENCE) => {
+                    socket.cancel().await;
+                    receiving.await
+                }
+            };
+            let (read, buffer) = outcome;
+            match read {
+                Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => {
+                    core.buffers.give_back(buffer);
+                    socket.readable().await?;
+                    self.input = core.buffers.take(INPUT_BYTES);
+                }
+                other => {
+                    self.input = buffer;
+                    return other;
+                }
+            }
+        }
+        self.fill(INPUT_BYTES).await
+    }
+
+    async fn fill(&mut self, room: usize) -> io::Result<usize> {
+        let mut input = std::mem::take(&mut self.input);
+        if input.capacity() - input.len() < room.min(INPUT_BYTES) / 2 {
+            input.reserve(room);
+        }
+        let (read, input) = self.transport.recv(input).await;
+        self.input = input;
+        read
+    }
+
+    /// The request's head.
+    pub fn head(&self) -> &RequestHead {
+        &self.head
+    }
+
+    /// Bytes of the head by range.
+    pub fn bytes(&self, range: Range<usize>) -> &[u8] {
+        self.input.get(range).unwrap_or_default()
+    }
+
+    /// The whole body, once read.
+    pub fn body(&self) -> &[u8] {
+        self.bytes(self.body.clone())
+    }
+
+    /// Reads the whole body, asking for it first where the agent waits to be asked (RFC 9110 §10.1.1).
+    pub async fn read_body(&mut self, bytes_max: usize, timeouts: &Timeouts) -> Result<(), BodyFailure> {
+        if self.body_read {
+            return Ok(());
+        }
+        self.deadline.extend(timeouts.body);
+        let start = self.used;
+        let declared = match self.head.framing() {
+            BodyFraming::None => Some(0),
+            BodyFraming::Length(length) => Some(usize::try_from(length).map_err(|_| BodyFailure::TooLarge)?),
+            BodyFraming::Chunked => None,
+        };
+        if declared.is_some_and(|length| length > bytes_max) {
+            return Err(BodyFailure::TooLarge);
+        }
+        if self.head.expects_continue() && self.input.len() == start && declared != Some(0) {
+            self.send(b"HTTP/1.1 100 Continue\r\n\r\n".to_vec()).await.map_err(|_| BodyFailure::Gone)?;
+        }
+        match declared {
+            Some(length) => self.read_length(start, length).await?,
+            None => self.read_chunked(start, bytes_max).await?,
+        }
+        self.body_read = true;
+        Ok(())
+    }
+
+    async fn read_length(&mut self, start: usize, length: usize) -> Result<(), BodyFailure> {
+        while self.input.len() < start + length {
+            let missing = start + length - self.input.len();
+            self.fill_body(missing).await?;
+        }
+        self.body = start..start + length;
+        self.used = start + length;
+        Ok(())
+    }
+
+    /// Decodes in place: the body's bytes move together behind the head, framing falls away.
+    async fn read_chunked(&mut self, start: usize, bytes_max: usize) -> Result<(), BodyFailure> {
+        let mut decoder = Decoder::new();
+        let (mut end, mut at) = (start, start);
+        loop {
+            let step = decoder.decode(self.input.get(at..).unwrap_or_default()).map_err(BodyFailure::Malformed)?;
+            let data = at + step.data.start..at + step.data.end;
+            let length = data.len();
+            if end + length - start > bytes_max {
+                return Err(BodyFailure::TooLarge);
+            }
+            self.input.copy_within(data, end);
+            end += length;
+            at += step.consumed;
+            if step.finished {
+                break;
+            }
+            if step.consumed == 0 {
+                self.input.drain(end..at);
+                at = end;
+                self.fill_body(INPUT_BYTES).await?;
+            }
+        }
+        self.body = start..end;
+        self.used = at;
+        Ok(())
+    }
+
+    async fn fill_body(&mut self, missing: usize) -> Result<(), BodyFailure> {
+        match self.fill(missing.clamp(INPUT_BYTES / 2, 256 * 1024)).await {
+            Ok(0) | Err(_) if self.deadline.expired() => Err(BodyFailure::TooSlow),
+            Ok(0) | Err(_) => Err(BodyFailure::Gone),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// Sends one whole answer.
+    pub async fn answer(&mut self, core: &Core, answer: &Answer<'_>, timeouts: &Timeouts) -> io::Result<()> {
+        let mut output = core.buffers.take(answer.body.len() + INPUT_BYTES / 8);
+        self.settle_unread_body();
+        let without_body = self.head.method().is_head();
+        crate::http1::write::answer_head(&mut output, answer, self.closing(), core.wheel.date());
+        if !without_body {
+            output.extend_from_slice(answer.body);
+        }
+        self.stage = Stage::Answered;
+        self.deadline.extend(timeouts.write);
+        let sent = self.send(output).await;
+        if sent.is_err() {
+            self.stage = Stage::Broken;
+        }
+        sent
+    }
+
+    /// An answer before the body was read: keep the connection only if what is left of the body is already here.
+    fn settle_unread_body(&mut self) {
+        if self.body_read {
+            return;
+        }
+        let left = match self.head.framing() {
+            BodyFraming::None => Some(0),
+            BodyFraming::Length(length) => usize::try_from(length).ok().filter(|length| *length <= DRAIN_BYTES_MAX),
+            BodyFraming::Chunked => None,
+        };
+        match left {
+            Some(left) if self.input.len() >= self.used + left && !self.head.expects_continue() => self.used += left,
+            Some(_) | None => self.close = true,
+        }
+    }
+
+    /// Begins an event stream: everything further goes out as it comes.
+    pub async fn begin_stream(&mut self, core: &Core, fields: &[u8], timeouts: &Timeouts) -> io::Result<()> {
+        let mut output = core.buffers.take(INPUT_BYTES / 8);
+        if self.head.is_http10() {
+            self.close = true;
+        }
+        crate::http1::write::stream_head(&mut output, fields, self.closing(), self.head.is_http10(), core.wheel.date());
+        self.stage = Stage::Streaming;
+        self.deadline.extend(timeouts.write);
+        let sent = self.send(output).await;
+        self.deadline.lift();
+        sent
+    }
+
+    /// Sends whole events, as one chunk.
+    pub async fn send_events(&mut self, core: &Core, events: &[u8], timeouts: &Timeouts) -> io::Result<()> {
+        let mut output = core.buffers.take(events.len() + 32);
+        if self.head.is_http10() {
+            output.extend_from_slice(events);
+        } else {
+            chunked::write_chunk(&mut output, events);
+        }
+        self.deadline.extend(timeouts.write);
+        let sent = self.send(output).await;
+        self.deadline.lift();
+        sent
+    }
+
+    /// Ends the stream as its framing says.
+    pub async fn end_stream(&mut self, timeouts: &Timeouts) -> io::Result<()> {
+        self.stage = Stage::Answered;
+        if self.head.is_http10() {
+            return Ok(());
+        }
+        self.deadline.extend(timeouts.write);
+        self.send(chunked::LAST_CHUNK.to_vec()).await
+    }
+
+    async fn send(&mut self, bytes: Vec<u8>) -> io::Result<()> {
+        let (sent, _buffer) = self.transport.send_all(bytes).await;
+        if sent.is_err() {
+            self.stage = Stage::Broken;
+            self.close = true;
+        }
+        sent
+    }
+
+    /// Resolves when the agent has left; consumes nothing it sent.
+    pub async fn gone(&self) {
+        let _ = self.transport.socket().peer_gone().await;
+    }
+
+    /// The answer under way cannot be finished: the connection must not look as if it were.
+    pub fn break_off(&mut self) {
+        self.stage = Stage::Broken;
+        self.close = true;
+    }
+
+    /// While a call is under way its own deadlines count, not the agent's.
+    pub fn lift_deadline(&self) {
+        self.deadline.lift();
+    }
+
+    /// Whether anything of an answer has gone out.
+    pub fn is_answered(&self) -> bool {
+        self.stage != Stage::Unanswered
+    }
+
+    /// Ask for the connection to be closed after this answer.
+    pub fn close_after(&mut self) {
+        self.close = true;
+    }
+
+    fn closing(&self) -> After {
+        if self.close { After::Close } else { After::Next }
+    }
+
+    /// Whether another request may follow.
+    pub fn after(&self) -> After {
+        match self.stage {
+            Stage::Answered => self.closing(),
+            Stage::Unanswered | Stage::Streaming | Stage::Broken => After::Close,
+        }
+    }
+
+    /// Says goodbye and gives the buffer back.
+    pub async fn close(mut self, core: &Core) {
+        core.buffers.give_back(std::mem::take(&mut self.input));
+        if self.stage == Stage::Broken {
+            self.transport.socket().shutdown();
+        } else {
+            self.transport.close().await;
+        }
+    }
+}

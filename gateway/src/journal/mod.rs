@@ -1,0 +1,206 @@
+//! Writes down what was decided before it is done. In: encoded records of this core. Out: proofs that they are written. Never here: decisions.
+//!
+//! One shard file per core. Records of one loop turn gather in a batch; the flusher task, which runs after every task that was ready in that
+//! turn, writes them with one `write(2)` and wakes those who wait. In `strict` they wait on for `fdatasync`, done off the worker.
+
+pub mod pending;
+pub mod recover;
+pub mod shard;
+pub mod syncer;
+
+pub use pending::{Decision, Pending, Recorded, ResultSeen};
+
+use crate::journal::shard::Shard;
+use crate::journal::syncer::Synced;
+use portcullis_core::audit::record::{Chain, Place};
+use portcullis_core::config::settings::Durability;
+use portcullis_core::policy::engine::Permit;
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+/// Bytes that may wait for the next write; a core that gathers more than this in one turn refuses calls. 16 full-size records.
+const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Why a record could not be written. Every call that depended on it is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JournalFailure {
+    /// The disk refused the bytes (full, read-only, broken). Calls are refused until a write succeeds again.
+    Write,
+    /// `fdatasync` failed: what the kernel held may be gone. This shard stays closed until a restart.
+    Sync,
+    /// More records wait than the bound allows.
+    Backlog,
+}
+
+impl JournalFailure {
+    /// Stable name for logs, metrics and refusals.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Write => "audit_write_failed",
+            Self::Sync => "audit_sync_failed",
+            Self::Backlog => "audit_backlog",
+        }
+    }
+}
+
+/// The journal of one core. Not shared: every method runs on the core's own thread.
+pub struct Journal {
+    durability: Durability,
+    state: RefCell<State>,
+    /// Batches that the kernel holds (`batched`) or the disk holds (`strict`).
+    settled: Cell<u64>,
+    failure: Cell<Option<(u64, JournalFailure)>>,
+    synced: Arc<Synced>,
+}
+
+struct State {
+    batch: Vec<u8>,
+    writing: Vec<u8>,
+    chain: Chain,
+    committed: Chain,
+    shard: Shard,
+    /// The number of the batch that is being gathered; the first is 1.
+    batch_number: u64,
+    waiters: Vec<Waker>,
+    waking: Vec<Waker>,
+    flusher: Option<Waker>,
+}
+
+impl Journal {
+    /// Opens this core's shard. `synced` is where the syncing thread reports.
+    pub fn new(shard: Shard, durability: Durability, synced: Arc<Synced>) -> Self {
+        let chain = Chain::new(shard.boot(), shard.number());
+        let state = State {
+            batch: Vec::with_capacity(64 * 1024),
+            writing: Vec::with_capacity(64 * 1024),
+            committed: chain.clone(),
+            chain,
+            shard,
+            batch_number: 1,
+            waiters: Vec::with_capacity(256),
+            waking: Vec::with_capacity(256),
+            flusher: None,
+        };
+        Self { durability, state: RefCell::new(state), settled: Cell::new(0), failure: Cell::new(None), synced }
+    }
+
+    /// Enters a permit and its record into the batch. The call may go on once the returned promise is kept.
+    pub fn decision(&self, permit: Permit, encode: impl FnOnce(&mut Vec<u8>, &Place)) -> Pending<'_, Decision> {
+        let (batch, sequence) = self.enter(encode);
+        Pending::new(self, batch, sequence, Decision { permit })
+    }
+
+    /// Enters what came back. The agent may see it once the returned promise is kept.
+    pub fn result(&self, encode: impl FnOnce(&mut Vec<u8>, &Place)) -> Pending<'_, ResultSeen> {
+        let (batch, sequence) = self.enter(encode);
+        Pending::new(self, batch, sequence, ResultSeen { _private: () })
+    }
+
+    /// Enters a record that no deed waits for; it is written with the next batch.
+    pub fn note(&self, encode: impl FnOnce(&mut Vec<u8>, &Place)) -> u64 {
+        self.enter(encode).1
+    }
+
+    fn enter(&self, encode: impl FnOnce(&mut Vec<u8>, &Place)) -> (Result<u64, JournalFailure>, u64) {
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        if state.batch.len() > BATCH_BYTES_MAX {
+            return (Err(JournalFailure::Backlog), 0);
+        }
+        let place = state.chain.next_place();
+        let begin = state.batch.len();
+        encode(&mut state.batch, &place);
+        state.chain.seal(&mut state.batch, begin);
+        if let Some(flusher) = state.flusher.take() {
+            flusher.wake();
+        }
+        (Ok(state.batch_number), place.sequence)
+    }
+
+    /// The flusher: one task of each core, for as long as the core lives.
+    pub async fn flush_forever(&self) {
+        loop {
+            std::future::poll_fn(|context| self.poll_work(context)).await;
+            self.write_batch();
+        }
+    }
+
+    fn poll_work(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state.borrow_mut();
+        if state.batch.is_empty() {
+            state.flusher = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
+    /// Writes what has gathered. Called by the flusher, and once more when the core stops.
+    pub fn write_batch(&self) {
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        if state.batch.is_empty() {
+            return;
+        }
+        std::mem::swap(&mut state.batch, &mut state.writing);
+        let number = state.batch_number;
+        state.batch_number += 1;
+        match state.shard.append(&state.writing) {
+            Ok(()) => {
+                state.committed = state.chain.clone();
+                self.synced.written(number);
+                if self.durability != Durability::Strict {
+                    self.settled.set(number);
+                }
+            }
+            Err(error) => {
+                // The shard cut itself back to its last whole batch, so the chain goes on from there.
+                state.chain = state.committed.clone();
+                self.failure.set(Some((number, JournalFailure::Write)));
+                if self.durability == Durability::BestEffort {
+                    self.settled.set(number);
+                }
+                tracing::error!(shard = state.shard.number(), %error, "the audit log cannot be written; calls are refused until it can");
+            }
+        }
+        state.writing.clear();
+        if self.durability != Durability::Strict || self.failure.get().is_some() {
+            self.wake_waiters(state);
+        }
+    }
+
+    /// Strict only: the disk holds everything up to batch `number`, or will never.
+    pub fn settle(&self, number: Result<u64, JournalFailure>) {
+        match number {
+            Ok(number) => self.settled.set(number.max(self.settled.get())),
+            Err(failure) => self.failure.set(Some((u64::MAX, failure))),
+        }
+        self.wake_waiters(&mut self.state.borrow_mut());
+    }
+
+    fn wake_waiters(&self, state: &mut State) {
+        std::mem::swap(&mut state.waiters, &mut state.waking);
+        for waker in state.waking.drain(..) {
+            waker.wake();
+        }
+    }
+
+    fn poll_settled(&self, batch: u64, context: &mut Context<'_>) -> Poll<Result<(), JournalFailure>> {
+        if let Some((failed, failure)) = self.failure.get()
+            && (failed == u64::MAX || failed == batch)
+            && self.durability != Durability::BestEffort
+        {
+            return Poll::Ready(Err(failure));
+        }
+        if self.settled.get() >= batch {
+            return Poll::Ready(Ok(()));
+        }
+        self.state.borrow_mut().waiters.push(context.waker().clone());
+        Poll::Pending
+    }
+
+    /// What the syncing thread reports for this core.
+    pub fn synced(&self) -> &Arc<Synced> {
+        &self.synced
+    }
+}

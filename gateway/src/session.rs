@@ -1,0 +1,221 @@
+//! Remembers who owns what a server handed out. In: ids seen in answers. Out: the owner, or nothing. Never here: IO.
+//!
+//! Legacy MCP sessions, tasks, `requestState` values and server requests are all names that anyone could send; each is bound to the
+//! principal it was given to, and another principal's use of it looks like a name that never existed. Bounded, expiring, failing closed.
+
+use dashmap::DashMap;
+use portcullis_core::identity::principal::Principal;
+use portcullis_core::protocol::revision::Revision;
+use portcullis_core::time::UnixMillis;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Server requests that may wait for an agent's answer in one session; the oldest is forgotten, its answer then refused.
+const SERVER_REQUESTS_MAX: usize = 256;
+
+/// Random bytes of a session id: 192 bits, MCP asks for a secure random value.
+const SESSION_ID_BYTES: usize = 24;
+
+/// Who may use a thing: the agent and, where its token named one, the user it acts for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Owner {
+    agent: Box<str>,
+    user: Option<Box<str>>,
+}
+
+impl Owner {
+    /// The owner that `principal` is.
+    pub fn of(principal: &Principal) -> Self {
+        Self { agent: principal.agent().into(), user: principal.user().map(Into::into) }
+    }
+
+    /// Whether `principal` is this owner.
+    pub fn is(&self, principal: &Principal) -> bool {
+        *self.agent == *principal.agent() && self.user.as_deref() == principal.user()
+    }
+}
+
+/// One legacy MCP session: our own id toward the agent, the upstream's toward the server.
+pub struct Session {
+    /// What the agent sends as `Mcp-Session-Id`.
+    pub id: Box<str>,
+    /// What the upstream sent and expects; never shown to the agent.
+    pub upstream_id: Box<str>,
+    /// The server it was opened on; an id of one route is unknown on another.
+    pub server: Box<str>,
+    /// The revision that `initialize` settled.
+    pub revision: Revision,
+    owner: Owner,
+    used: AtomicI64,
+    asked: Mutex<VecDeque<Box<[u8]>>>,
+}
+
+impl Session {
+    /// The upstream asked the agent something under this raw id; the agent's answer may pass once.
+    pub fn asked(&self, raw_id: &[u8]) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if asked.len() == SERVER_REQUESTS_MAX {
+            asked.pop_front();
+        }
+        asked.push_back(raw_id.into());
+    }
+
+    /// Whether an answer under this raw id was asked for; it is used up by that.
+    pub fn answers(&self, raw_id: &[u8]) -> bool {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = asked.iter().position(|id| **id == *raw_id);
+        found.and_then(|at| asked.remove(at)).is_some()
+    }
+}
+
+/// Every open session, shared between cores.
+pub struct Sessions {
+    by_id: DashMap<Box<str>, Arc<Session>, ahash::RandomState>,
+    sessions_max: usize,
+    idle_max: Duration,
+}
+
+/// Why no session could be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionFailure {
+    /// The bound is reached even after the expired ones were swept out.
+    TooMany,
+    /// The system's random source failed.
+    NoRandomness,
+}
+
+impl Sessions {
+    /// An empty table with its bounds.
+    pub fn new(sessions_max: usize, idle_max: Duration) -> Self {
+        Self { by_id: DashMap::default(), sessions_max, idle_max }
+    }
+
+    /// Binds an upstream's session to the principal that opened it, under a fresh id of our own.
+    pub fn open(&self, principal: &Principal, server: &str, upstream_id: &str, revision: Revision, now: UnixMillis) -> Result<Arc<Session>, SessionFailure> {
+        if self.by_id.len() >= self.sessions_max {
+            self.sweep(now);
+            if self.by_id.len() >= self.sessions_max {
+                return Err(SessionFailure::TooMany);
+            }
+        }
+        let session = Arc::new(Session {
+            id: fresh_id().ok_or(SessionFailure::NoRandomness)?,
+            upstream_id: upstream_id.into(),
+            server: server.into(),
+            revision,
+            owner: Owner::of(principal),
+            used: AtomicI64::new(now.0),
+            asked: Mutex::default(),
+        });
+        self.by_id.insert(session.id.clone(), session.clone());
+        Ok(session)
+    }
+
+    /// The session under `id`, if it is this principal's on this server and has not gone stale. Anything else looks the same: absent.
+    pub fn find(&self, id: &str, principal: &Principal, server: &str, now: UnixMillis) -> Option<Arc<Session>> {
+        let session = self.by_id.get(id)?.clone();
+        let fresh = UnixMillis(session.used.load(Ordering::Relaxed)).after(self.idle_max) > now;
+        if !fresh || !session.owner.is(principal) || *session.server != *server {
+            return None;
+        }
+        session.used.store(now.0, Ordering::Relaxed);
+        Some(session)
+    }
+
+    /// Forgets a session that its owner ended or its upstream no longer knows.
+    pub fn close(&self, id: &str) {
+        self.by_id.remove(id);
+    }
+
+    /// How many are open.
+    pub fn count(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Drops what nobody used for the idle bound.
+    pub fn sweep(&self, now: UnixMillis) {
+        self.by_id.retain(|_, session| UnixMillis(session.used.load(Ordering::Relaxed)).after(self.idle_max) > now);
+    }
+}
+
+fn fresh_id() -> Option<Box<str>> {
+    use std::fmt::Write;
+    let mut bytes = [0u8; SESSION_ID_BYTES];
+    aws_lc_rs::rand::fill(&mut bytes).ok()?;
+    let mut text = String::with_capacity(2 * SESSION_ID_BYTES);
+    for byte in bytes {
+        write!(text, "{byte:02x}").ok()?;
+    }
+    Some(text.into())
+}
+
+/// What kind of handed-out name an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Handed {
+    /// A task id.
+    Task,
+    /// A `requestState` value, bound to the call it came from.
+    RequestState,
+}
+
+/// The owner of a handed-out name, and what it was handed out for.
+#[derive(Clone, Debug)]
+pub struct Holding {
+    owner: Owner,
+    /// The tool whose call made the task; the method and subject a `requestState` belongs to.
+    pub subject: Box<str>,
+    expires: UnixMillis,
+}
+
+/// Owners of tasks and of `requestState` values, shared between cores. Keys are digests, so a long value costs no more than a short one.
+pub struct Owners {
+    by_name: DashMap<(Handed, [u8; 32]), Holding, ahash::RandomState>,
+    owners_max: usize,
+}
+
+impl Owners {
+    /// An empty table with its bound.
+    pub fn new(owners_max: usize) -> Self {
+        Self { by_name: DashMap::default(), owners_max }
+    }
+
+    /// Binds `name`, as `server` handed it out, to `principal` until `expires`. False when the table is full: then the name is nobody's.
+    pub fn bind(&self, kind: Handed, server: &str, name: &str, holding: Holding, now: UnixMillis) -> bool {
+        if self.by_name.len() >= self.owners_max {
+            self.by_name.retain(|_, held| held.expires > now);
+            if self.by_name.len() >= self.owners_max {
+                return false;
+            }
+        }
+        let key = (kind, digest(server, name));
+        // A name that another principal holds is not taken over: a server that hands one name to two callers would mix them up.
+        if self.by_name.get(&key).is_some_and(|held| held.owner != holding.owner && held.expires > now) {
+            return false;
+        }
+        self.by_name.insert(key, holding);
+        true
+    }
+
+    /// What `principal` holds under `name`, if it does.
+    pub fn find(&self, kind: Handed, server: &str, name: &str, principal: &Principal, now: UnixMillis) -> Option<Holding> {
+        let held = self.by_name.get(&(kind, digest(server, name)))?;
+        (held.owner.is(principal) && held.expires > now).then(|| held.clone())
+    }
+}
+
+impl Holding {
+    /// A holding of `principal` for `subject`.
+    pub fn new(principal: &Principal, subject: &str, expires: UnixMillis) -> Self {
+        Self { owner: Owner::of(principal), subject: subject.into(), expires }
+    }
+}
+
+fn digest(server: &str, name: &str) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&(server.len() as u64).to_le_bytes());
+    hasher.update(server.as_bytes());
+    hasher.update(name.as_bytes());
+    *hasher.finalize().as_bytes()
+}

@@ -1,0 +1,258 @@
+//! One connection to an upstream and one reply on it. In: request bytes. Out: a strict head, then body bytes. Never here: what they mean.
+
+use crate::counters::Count;
+use crate::http1::chunked::Decoder;
+use crate::http1::response::{self, Framing, ResponseHead};
+use crate::tls;
+use crate::transport::{Transport, connect_tls};
+use crate::upstream::UpstreamFailure;
+use crate::worker::Core;
+use portcullis_core::config::snapshot::Snapshot;
+use portcullis_core::policy::catalogue::ServerIndex;
+use portcullis_core::time::UnixMillis;
+use portcullis_ring::{Deadline, Socket};
+use std::net::SocketAddr;
+
+/// Room for a reply's head and the beginning of its body; small tool results fit whole.
+const INPUT_BYTES: usize = 16 * 1024;
+
+/// Interim answers (RFC 9110 §15.2) skipped before a final one; more is an upstream stalling for time.
+const INTERIM_MAX: usize = 8;
+
+/// An open connection with nothing in flight.
+pub struct UpstreamConnection {
+    transport: Transport,
+    input: Vec<u8>,
+    deadline: Deadline,
+    generation: u64,
+}
+
+impl UpstreamConnection {
+    /// Connects, within the connect deadline. A failed attempt is repeated once: nothing was sent yet.
+    pub async fn open(core: &Core, snapshot: &Snapshot, server: ServerIndex) -> Result<Self, UpstreamFailure> {
+        let route = snapshot.server(server).ok_or(UpstreamFailure::NoAddress)?;
+        let key = (route.settings.url.host.clone(), route.settings.url.port);
+        let addresses = core.shared.addresses.get(&key).map(|known| known.clone()).ok_or(UpstreamFailure::NoAddress)?;
+        let first = addresses.first().ok_or(UpstreamFailure::NoAddress)?;
+        let second = addresses.get(1).unwrap_or(first);
+        match Self::attempt(core, snapshot, server, *first).await {
+            Err(UpstreamFailure::Unreachable) => Self::attempt(core, snapshot, server, *second).await,
+            other => other,
+        }
+    }
+
+    async fn attempt(core: &Core, snapshot: &Snapshot, server: ServerIndex, address: SocketAddr) -> Result<Self, UpstreamFailure> {
+        let socket = Socket::new_stream(&address).map_err(|_| UpstreamFailure::Unreachable)?;
+        let deadline = core.wheel.cut_at(&socket, snapshot.settings.timeouts.connect);
+        socket.connect(address).await.map_err(|_| UpstreamFailure::Unreachable)?;
+        core.counters.add(Count::UpstreamConnects);
+        let config = core.shared.upstream_tls.load().get(usize::from(server.0)).cloned().flatten();
+        let transport = match config {
+            None => Transport::Plain(socket),
+            Some(config) => {
+                let route = snapshot.server(server).ok_or(UpstreamFailure::NoAddress)?;
+                let name = tls::server_name(&route.settings.url.host).ok_or(UpstreamFailure::Untrusted)?;
+                Transport::Tls(Box::new(connect_tls(socket, config, name).await.map_err(|_| UpstreamFailure::Untrusted)?))
+            }
+        };
+        Ok(Self { transport, input: core.buffers.take(INPUT_BYTES), deadline, generation: snapshot.generation() })
+    }
+
+    /// The configuration it was opened under.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Nothing has arrived since its last reply: no early close, no smuggled second answer.
+    pub fn is_quiet(&self) -> bool {
+        self.input.is_empty() && !self.transport.has_buffered() && !self.deadline.expired() && self.transport.socket().is_quiet()
+    }
+
+    /// Sends the whole request; the buffer comes back for reuse.
+    pub async fn send(&mut self, core: &Core, snapshot: &Snapshot, request: Vec<u8>) -> Result<(), UpstreamFailure> {
+        self.deadline.extend(snapshot.settings.timeouts.write);
+        let (sent, buffer) = self.transport.send_all(request).await;
+        core.buffers.give_back(buffer);
+        sent.map_err(|_| self.failure())
+    }
+
+    fn failure(&self) -> UpstreamFailure {
+        if self.deadline.expired() { UpstreamFailure::TimedOut } else { UpstreamFailure::Broken }
+    }
+
+    async fn fill(&mut self) -> Result<usize, UpstreamFailure> {
+        let mut input = std::mem::take(&mut self.input);
+        if input.capacity() - input.len() < INPUT_BYTES / 4 {
+            input.reserve(INPUT_BYTES);
+        }
+        let (read, input) = self.transport.recv(input).await;
+        self.input = input;
+        read.map_err(|_| self.failure())
+    }
+}
+
+/// A reply whose head has been read.
+pub struct Reply {
+    /// Status, content type, session id and framing.
+    pub head: ResponseHead,
+    connection: UpstreamConnection,
+    server: ServerIndex,
+    born: UnixMillis,
+    body: Body,
+}
+
+/// What is still to come of a body.
+enum Body {
+    Length(u64),
+    Chunked(Decoder),
+    UntilClose,
+    Done,
+}
+
+/// What one more read brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Some bytes.
+    More,
+    /// The body ended as its framing said.
+    End,
+}
+
+impl Reply {
+    /// Reads the final head on a connection that has just sent its request.
+    pub async fn begin(mut connection: UpstreamConnection, snapshot: &Snapshot, server: ServerIndex, born: UnixMillis) -> Result<Self, UpstreamFailure> {
+        connection.deadline.extend(snapshot.settings.timeouts.first_byte);
+        let mut interim = 0;
+        loop {
+            match response::parse(&connection.input).map_err(|_| UpstreamFailure::Malformed)? {
+                Some(head) if head.is_interim() => {
+                    interim += 1;
+                    connection.input.drain(..head.len());
+                    if interim > INTERIM_MAX {
+                        return Err(UpstreamFailure::Malformed);
+                    }
+                }
+                Some(head) => {
+                    let body = match head.framing() {
+                        Framing::None => Body::Done,
+                        Framing::Length(length) => Body::Length(length),
+                        Framing::Chunked => Body::Chunked(Decoder::new()),
+                        Framing::UntilClose => Body::UntilClose,
+                    };
+                    return Ok(Self { head, connection, server, born, body });
+                }
+                None => {
+                    if connection.fill().await? == 0 {
+                        return Err(connection.failure());
+                    }
+                }
+            }
+        }
+    }
+
+    /// The bytes of a head field's value.
+    pub fn head_bytes(&self, range: std::ops::Range<usize>) -> &[u8] {
+        self.connection.input.get(range).unwrap_or_default()
+    }
+
+    /// No deadline but the caller's own: for streams, which end by events.
+    pub fn lift_deadline(&self) {
+        self.connection.deadline.lift();
+    }
+
+    /// Moves the deadline to `after` from now.
+    pub fn extend_deadline(&self, after: std::time::Duration) {
+        self.connection.deadline.extend(after);
+    }
+
+    /// Forgets the head's bytes: from here on the input holds the body alone. Head ranges are void afterwards.
+    pub fn leave_head(&mut self) {
+        let length = self.head.len().min(self.connection.input.len());
+        self.connection.input.drain(..length);
+    }
+
+    /// Appends what has arrived of the body to `into`, reading once more if nothing had.
+    pub async fn piece(&mut self, into: &mut Vec<u8>) -> Result<Piece, UpstreamFailure> {
+        loop {
+            let before = into.len();
+            if self.take_arrived(into)? == Piece::End {
+                return Ok(Piece::End);
+            }
+            if into.len() > before {
+                return Ok(Piece::More);
+            }
+            if self.connection.fill().await? == 0 {
+                return match self.body {
+                    Body::UntilClose if !self.connection.deadline.expired() => {
+                        self.body = Body::Done;
+                        Ok(Piece::End)
+                    }
+                    Body::UntilClose | Body::Length(_) | Body::Chunked(_) | Body::Done => Err(self.connection.failure()),
+                };
+            }
+        }
+    }
+
+    fn take_arrived(&mut self, into: &mut Vec<u8>) -> Result<Piece, UpstreamFailure> {
+        let input = &mut self.connection.input;
+        match &mut self.body {
+            Body::Done => return Ok(Piece::End),
+            Body::UntilClose => {
+                into.extend_from_slice(input);
+                input.clear();
+                return Ok(Piece::More);
+            }
+            Body::Length(left) => {
+                let here = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                into.extend_from_slice(input.get(..here).unwrap_or_default());
+                input.drain(..here);
+                *left -= here as u64;
+                if *left > 0 {
+                    return Ok(Piece::More);
+                }
+            }
+            Body::Chunked(decoder) => {
+                let mut used = 0;
+                let finished = loop {
+                    let step = decoder.decode(input.get(used..).unwrap_or_default()).map_err(|_| UpstreamFailure::Malformed)?;
+                    into.extend_from_slice(input.get(used..).and_then(|rest| rest.get(step.data.clone())).unwrap_or_default());
+                    used += step.consumed;
+                    if step.finished || step.consumed == 0 {
+                        break step.finished;
+                    }
+                };
+                input.drain(..used);
+                if !finished {
+                    return Ok(Piece::More);
+                }
+            }
+        }
+        self.body = Body::Done;
+        Ok(Piece::End)
+    }
+
+    /// Appends the whole body to `into`, at most `bytes_max` of it.
+    pub async fn whole(&mut self, into: &mut Vec<u8>, bytes_max: usize) -> Result<(), UpstreamFailure> {
+        if let Body::Length(length) = self.body {
+            if length > bytes_max as u64 {
+                return Err(UpstreamFailure::TooLarge);
+            }
+            into.reserve(usize::try_from(length).unwrap_or(0));
+        }
+        while self.piece(into).await? == Piece::More {
+            if into.len() > bytes_max {
+                return Err(UpstreamFailure::TooLarge);
+            }
+        }
+        if into.len() > bytes_max { Err(UpstreamFailure::TooLarge) } else { Ok(()) }
+    }
+
+    /// Keeps the connection if the reply ended exactly where its framing said and the upstream keeps it open; otherwise it is closed.
+    pub fn finish(self, core: &Core) {
+        let clean = matches!(self.body, Body::Done) && self.connection.input.is_empty() && self.head.keep_alive();
+        if clean && !self.connection.deadline.expired() && !self.connection.transport.socket().is_poisoned() {
+            self.connection.deadline.lift();
+            core.pools.give_back(self.server, self.connection, self.born, core.now());
+        }
+    }
+}

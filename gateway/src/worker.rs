@@ -1,0 +1,222 @@
+//! Runs one core. In: a listener, the shared state, a shard. Out: served connections until told to drain. Never here: what a request means.
+
+use crate::connection::{self, Line};
+use crate::counters::{Count, Counters, Gauge, Held};
+use crate::journal::Journal;
+use crate::shared::Shared;
+use crate::upstream::pool::Pools;
+use portcullis_core::config::snapshot::Snapshot;
+use portcullis_core::identity::cache::TokenCache;
+use portcullis_core::protocol::json::Scratch;
+use portcullis_core::time::UnixMillis;
+use portcullis_ring::spare::Buffers;
+use portcullis_ring::{CoreConfig, Listener, Socket, Wheel};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Submission queue entries of each ring; completions may be four times as many. Measured sufficient for 1,000 busy connections.
+const RING_ENTRIES: u32 = 1024;
+
+/// How often a draining worker looks whether its last connection is gone.
+const DRAIN_LOOK: Duration = Duration::from_millis(50);
+
+/// Everything one core owns. Nothing in it is shared; what is shared hangs at `shared`.
+pub struct Core {
+    /// Which core, from 0; also the number of its shard.
+    pub number: u16,
+    /// Deadlines and the coarse clock.
+    pub wheel: Rc<Wheel>,
+    /// What cores share.
+    pub shared: Arc<Shared>,
+    /// This core's audit shard.
+    pub journal: Journal,
+    /// Kept connections toward upstreams.
+    pub pools: Pools,
+    /// Room for one body's tape.
+    pub scratch: RefCell<Scratch>,
+    /// Verified tokens.
+    pub tokens: RefCell<TokenCache>,
+    /// Spare buffers.
+    pub buffers: Buffers,
+    /// This core's page of counters.
+    pub counters: Arc<Counters>,
+    snapshot: RefCell<Reader>,
+    /// Open connections by number, so that a drain can end the idle ones.
+    lines: RefCell<HashMap<u64, Rc<Line>, ahash::RandomState>>,
+    next_line: Cell<u64>,
+}
+
+impl Core {
+    /// Puts a core together on the thread that will run it.
+    pub fn new(number: u16, shared: Arc<Shared>, journal: Journal) -> Rc<Self> {
+        let counters = shared.counters.get(usize::from(number)).cloned().unwrap_or_default();
+        let snapshot = RefCell::new(Reader::new(&shared));
+        Rc::new(Self {
+            number,
+            wheel: Wheel::new(),
+            journal,
+            pools: Pools::new(),
+            scratch: RefCell::new(Scratch::new()),
+            tokens: RefCell::new(TokenCache::new()),
+            buffers: Buffers::new(),
+            counters,
+            snapshot,
+            lines: RefCell::default(),
+            next_line: Cell::new(0),
+            shared,
+        })
+    }
+
+    /// The snapshot a request is judged by: read once, then held to its end (law 4).
+    pub fn snapshot(&self) -> Rc<Arc<Snapshot>> {
+        self.snapshot.borrow_mut().read()
+    }
+
+    /// The clock of this core, at most one tick old.
+    pub fn now(&self) -> UnixMillis {
+        UnixMillis(self.wheel.now())
+    }
+}
+
+/// This core's view of the published snapshot: a look costs one relaxed-enough compare, and the count that is raised belongs to this core.
+struct Reader {
+    cache: arc_swap::Cache<Arc<arc_swap::ArcSwap<Snapshot>>, Arc<Snapshot>>,
+    held: Rc<Arc<Snapshot>>,
+}
+
+impl Reader {
+    fn new(shared: &Shared) -> Self {
+        let mut cache = arc_swap::Cache::new(shared.snapshot.clone());
+        let held = Rc::new(cache.load().clone());
+        Self { cache, held }
+    }
+
+    fn read(&mut self) -> Rc<Arc<Snapshot>> {
+        let live = self.cache.load();
+        if !Arc::ptr_eq(live, &self.held) {
+            self.held = Rc::new(live.clone());
+        }
+        self.held.clone()
+    }
+}
+
+/// Serves on this thread until the gateway drains. `bound` is the listener already bound by startup, so that no port is lost in between.
+pub fn run(number: u16, cpu: Option<usize>, shared: Arc<Shared>, listen: impl FnOnce() -> io::Result<(Listener, Journal)>) -> io::Result<()> {
+    let config = CoreConfig { cpu, entries: RING_ENTRIES };
+    portcullis_ring::run(&config, async move {
+        let (listener, journal) = listen()?;
+        let core = Core::new(number, shared, journal);
+        portcullis_ring::spawn(core.wheel.clone().drive());
+        let flushing = core.clone();
+        portcullis_ring::spawn(async move { flushing.journal.flush_forever().await });
+        let settling = core.clone();
+        portcullis_ring::spawn(async move { settle_forever(&settling).await });
+        let ticking = core.clone();
+        portcullis_ring::spawn(async move { tick_forever(&ticking).await });
+        let listener = Rc::new(listener);
+        let stopping = (core.clone(), listener.clone());
+        portcullis_ring::spawn(async move { stop_listening(&stopping.0, &stopping.1).await });
+        accept_until_drained(&core, &listener).await;
+        finish(&core).await;
+        Ok(())
+    })?
+}
+
+async fn accept_until_drained(core: &Rc<Core>, listener: &Listener) {
+    loop {
+        let accepted = listener.accept().await;
+        if core.shared.life.is_draining() {
+            return;
+        }
+        match accepted {
+            Ok((socket, peer)) => {
+                core.counters.add(Count::Connections);
+                let limit = core.snapshot().settings.limits.connections_max / core.shared.counters.len().max(1);
+                if core.lines.borrow().len() >= limit.max(1) {
+                    core.counters.add(Count::ConnectionsRefused);
+                    continue;
+                }
+                let place = Place::take(core, socket);
+                portcullis_ring::spawn(async move { connection::serve(&place.core, &place.line, peer).await });
+            }
+            Err(error) => {
+                // EMFILE and its like pass; spinning on them would starve the connections that could free a descriptor.
+                tracing::warn!(%error, "a connection could not be accepted");
+                core.wheel.wait(DRAIN_LOOK).await;
+            }
+        }
+    }
+}
+
+/// One connection's place on this core; given back when its task ends, however it ends.
+struct Place {
+    core: Rc<Core>,
+    line: Rc<Line>,
+    number: u64,
+    _held: Held,
+}
+
+impl Place {
+    fn take(core: &Rc<Core>, socket: Socket) -> Self {
+        let number = core.next_line.get();
+        core.next_line.set(number + 1);
+        let line = Rc::new(Line::new(socket));
+        core.lines.borrow_mut().insert(number, line.clone());
+        Self { core: core.clone(), line, number, _held: core.counters.hold(Gauge::ConnectionsOpen) }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.core.lines.borrow_mut().remove(&self.number);
+        if std::thread::panicking() {
+            self.core.counters.add(Count::Panics);
+        }
+    }
+}
+
+async fn stop_listening(core: &Core, listener: &Listener) {
+    loop {
+        let changed = core.shared.life.changed.notified();
+        if core.shared.life.is_draining() {
+            listener.stop();
+            core.lines.borrow().values().for_each(|line| line.end_if_idle());
+            return;
+        }
+        changed.await;
+    }
+}
+
+/// Lets open calls finish within the grace period, then writes the last records.
+async fn finish(core: &Core) {
+    let grace = core.snapshot().settings.timeouts.drain;
+    let until = core.now().after(grace);
+    while !core.lines.borrow().is_empty() && core.now() < until {
+        core.wheel.wait(DRAIN_LOOK).await;
+    }
+    core.journal.write_batch();
+}
+
+async fn settle_forever(core: &Core) {
+    let synced = core.journal.synced().clone();
+    loop {
+        synced.settled.notified().await;
+        core.journal.settle(synced.state());
+    }
+}
+
+/// Once a second: pick up a new snapshot although idle (an old one must not be kept alive), drop idle upstream connections, sweep sessions.
+async fn tick_forever(core: &Core) {
+    loop {
+        core.wheel.wait(Duration::from_secs(1)).await;
+        let snapshot = core.snapshot();
+        core.pools.sweep(&snapshot.settings.timeouts, core.now());
+        if core.number == 0 {
+            core.shared.sessions.sweep(core.now());
+        }
+    }
+}
