@@ -5,6 +5,7 @@
 
 use crate::counters::Count;
 use crate::downstream::{After, Downstream, Ended};
+use crate::refuse;
 use crate::transaction;
 use crate::transport::{Transport, accept_tls};
 use crate::worker::Core;
@@ -50,7 +51,7 @@ pub async fn serve(core: &Rc<Core>, line: &Line, peer: SocketAddr) {
             Ok(()) => {}
             Err(Ended::Quietly) => break,
             Err(Ended::Malformed(error)) => {
-                transaction::refuse_malformed(core, &mut agent, error).await;
+                refuse::malformed(core, &mut agent, error).await;
                 break;
             }
             Err(Ended::TooSlow) => break,

@@ -8,41 +8,20 @@ pub mod recover;
 pub mod shard;
 pub mod syncer;
 
-pub use pending::{Decision, Pending, Recorded, ResultSeen};
+pub use pending::{Decision, Pending, Recorded, Refused, ResultSeen};
 
 use crate::journal::shard::Shard;
 use crate::journal::syncer::Synced;
 use portcullis_core::audit::record::{Chain, Place};
 use portcullis_core::config::settings::Durability;
-use portcullis_core::policy::engine::Permit;
+use portcullis_core::policy::verdict::Permit;
+use portcullis_core::refusal::JournalFailure;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 /// Bytes that may wait for the next write; a core that gathers more than this in one turn refuses calls. 16 full-size records.
 const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// Why a record could not be written. Every call that depended on it is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JournalFailure {
-    /// The disk refused the bytes (full, read-only, broken). Calls are refused until a write succeeds again.
-    Write,
-    /// `fdatasync` failed: what the kernel held may be gone. This shard stays closed until a restart.
-    Sync,
-    /// More records wait than the bound allows.
-    Backlog,
-}
-
-impl JournalFailure {
-    /// Stable name for logs, metrics and refusals.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Write => "audit_write_failed",
-            Self::Sync => "audit_sync_failed",
-            Self::Backlog => "audit_backlog",
-        }
-    }
-}
 
 /// The journal of one core. Not shared: every method runs on the core's own thread.
 pub struct Journal {
@@ -95,6 +74,12 @@ impl Journal {
     pub fn result(&self, encode: impl FnOnce(&mut Vec<u8>, &Place)) -> Pending<'_, ResultSeen> {
         let (batch, sequence) = self.enter(encode);
         Pending::new(self, batch, sequence, ResultSeen { _private: () })
+    }
+
+    /// Enters a refusal. It may be answered once the returned promise is kept.
+    pub fn refusal(&self, encode: impl FnOnce(&mut Vec<u8>, &Place)) -> Pending<'_, Refused> {
+        let (batch, sequence) = self.enter(encode);
+        Pending::new(self, batch, sequence, Refused { _private: () })
     }
 
     /// Enters a record that no deed waits for; it is written with the next batch.

@@ -1,16 +1,17 @@
 //! One connection to an upstream and one reply on it. In: request bytes. Out: a strict head, then body bytes. Never here: what they mean.
 
 use crate::counters::Count;
+use crate::downstream::UNBOUNDED;
 use crate::http1::chunked::Decoder;
 use crate::http1::response::{self, Framing, ResponseHead};
 use crate::tls;
 use crate::transport::{Transport, connect_tls};
-use crate::upstream::UpstreamFailure;
 use crate::worker::Core;
 use portcullis_core::config::snapshot::Snapshot;
-use portcullis_core::policy::catalogue::ServerIndex;
+use portcullis_core::policy::surface::ServerIndex;
+use portcullis_core::refusal::UpstreamFailure;
 use portcullis_core::time::UnixMillis;
-use portcullis_ring::{Deadline, Socket};
+use portcullis_ring::{Deadline, Quiet, Socket};
 use std::net::SocketAddr;
 
 /// Room for a reply's head and the beginning of its body; small tool results fit whole.
@@ -65,14 +66,14 @@ impl UpstreamConnection {
 
     /// Nothing has arrived since its last reply: no early close, no smuggled second answer.
     pub fn is_quiet(&self) -> bool {
-        self.input.is_empty() && !self.transport.has_buffered() && !self.deadline.expired() && self.transport.socket().is_quiet()
+        self.input.is_empty() && !self.transport.has_buffered() && !self.deadline.expired() && self.transport.socket().is_quiet() == Quiet::Yes
     }
 
     /// Sends the whole request; the buffer comes back for reuse.
     pub async fn send(&mut self, core: &Core, snapshot: &Snapshot, request: Vec<u8>) -> Result<(), UpstreamFailure> {
         self.deadline.extend(snapshot.settings.timeouts.write);
         let (sent, buffer) = self.transport.send_all(request).await;
-        core.buffers.give_back(buffer);
+        core.buffers.give(buffer);
         sent.map_err(|_| self.failure())
     }
 
@@ -157,7 +158,7 @@ impl Reply {
 
     /// No deadline but the caller's own: for streams, which end by events.
     pub fn lift_deadline(&self) {
-        self.connection.deadline.lift();
+        self.connection.deadline.extend(UNBOUNDED);
     }
 
     /// Moves the deadline to `after` from now.
@@ -251,7 +252,7 @@ impl Reply {
     pub fn finish(self, core: &Core) {
         let clean = matches!(self.body, Body::Done) && self.connection.input.is_empty() && self.head.keep_alive();
         if clean && !self.connection.deadline.expired() && !self.connection.transport.socket().is_poisoned() {
-            self.connection.deadline.lift();
+            self.connection.deadline.extend(UNBOUNDED);
             core.pools.give_back(self.server, self.connection, self.born, core.now());
         }
     }
