@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use rmcp::ErrorData;
-use rmcp::model::{CallToolResult, ClientCapabilities, ContentBlock, CreateTaskResult, InputRequiredResult};
+use rmcp::model::{CallToolResult, ClientCapabilities, ContentBlock, CreateTaskResult, InputRequiredResult, ProgressNotificationParam};
 use rmcp::task_manager::{TaskContext, TaskExit, TaskFuture, TaskOptions};
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -29,6 +29,12 @@ pub async fn slow_compute(call: &Call<'_>) -> Answer {
                 }
             })
         });
+    }
+    if let Some(token) = call.context.meta.get_progress_token() {
+        // Tells the client that the call is under way, so that a test can cancel it then and not by a guess.
+        let step = ProgressNotificationParam::new(token, 0.0).with_total(seconds.max(1.0));
+        let lost = |error| ErrorData::internal_error(format!("the client is gone: {error}"), None);
+        call.context.peer.notify_progress(step).await.map_err(lost)?;
     }
     tokio::select! {
         () = sleep(work) => text(words),
