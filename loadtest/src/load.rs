@@ -220,6 +220,7 @@ impl Load {
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpStream;
+    use std::sync::mpsc;
     use std::thread;
 
     use super::*;
@@ -228,10 +229,13 @@ mod tests {
 
     /// A stub on a thread of its own, which ends with the test process.
     fn stub() -> SocketAddr {
-        let stub = Stub::listen("127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = stub.address().unwrap();
-        thread::spawn(move || stub.serve());
-        address
+        let (say, hear) = mpsc::channel();
+        thread::spawn(move || {
+            let stub = Stub::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+            say.send(stub.address().unwrap()).unwrap();
+            stub.serve()
+        });
+        hear.recv().unwrap()
     }
 
     fn post(method: &str) -> Vec<u8> {
