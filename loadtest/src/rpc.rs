@@ -179,6 +179,14 @@ mod tests {
     }
 
     #[test]
+    fn the_listed_tool_is_the_one_the_bench_has_reviewed() {
+        let reviewed = std::fs::read_to_string("configs/catalogue.json").unwrap();
+        let reviewed: serde_json::Value = serde_json::from_str(&reviewed).unwrap();
+        let listed: serde_json::Value = serde_json::from_str(&format!("{RESULT}1{TOOLS}")).unwrap();
+        assert_eq!(listed["result"]["tools"][0], reviewed["tools"][0]["definition"]);
+    }
+
+    #[test]
     fn the_answer_to_a_call_is_about_180_bytes() {
         let mut out = Vec::new();
         respond(br#"{"id":1,"method":"tools/call"}"#, &mut out);
