@@ -37,7 +37,7 @@ pub async fn serve(
     let (plan, entered) = judge(core, snapshot, (server, route), &principal, agent, case, verb)?;
     let decision = entered.recorded().await.map_err(Refusal::Journal)?;
     case.decision = Some(decision.sequence());
-    let way = Way { core, snapshot, server, principal: &principal, case, plan: &plan };
+    let way = Way { core, snapshot, server, case, plan: &plan };
     let reply = forward::forward(&way, agent, verb, &decision).await?;
     match (verb, reply.head.status(), reply.head.media()) {
         (Verb::Get, 200, Media::EventStream) => stream::relay(way, agent, reply).await,

@@ -6,7 +6,6 @@
 use crate::counters::Count;
 use crate::downstream::{After, Downstream, Ended};
 use crate::refuse;
-use crate::transaction;
 use crate::transport::{Transport, accept_tls};
 use crate::worker::Core;
 use portcullis_core::identity::certificate::CertificateNames;
@@ -57,7 +56,10 @@ pub async fn serve(core: &Rc<Core>, line: &Line, peer: SocketAddr) {
             Err(Ended::TooSlow) => break,
         }
         core.counters.add(Count::Requests);
-        transaction::serve(core, &mut agent).await;
+        #[cfg(not(feature = "bench-pass"))]
+        crate::transaction::serve(core, &mut agent).await;
+        #[cfg(feature = "bench-pass")]
+        crate::pass::serve(core, &mut agent).await;
         if agent.after() == After::Close {
             break;
         }

@@ -13,8 +13,8 @@ use crate::stream;
 use crate::upstream::connection::Reply;
 use crate::worker::Core;
 use portcullis_core::config::snapshot::Snapshot;
-use portcullis_core::identity::principal::Principal;
 use portcullis_core::policy::surface::ServerIndex;
+use portcullis_core::protocol::era::Era;
 use portcullis_core::refusal::{Refusal, SessionRefusal, UpstreamFailure};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,12 +27,22 @@ pub struct Way<'a> {
     pub snapshot: &'a Snapshot,
     /// The route.
     pub server: ServerIndex,
-    /// Who called.
-    pub principal: &'a Principal,
     /// What is known of the call.
     pub case: &'a Case,
     /// What the reply is to be.
     pub plan: &'a Plan,
+}
+
+impl Way<'_> {
+    /// Whether the agent listens rather than waits for an answer: such a stream is bounded by its token, not by a call's time.
+    pub fn is_listening(&self) -> bool {
+        self.plan.expect == Expect::Listen
+    }
+
+    /// Whether leaving cancels.
+    pub fn is_modern(&self) -> bool {
+        matches!(self.plan.era, Era::Modern { .. })
+    }
 }
 
 /// Brings `reply` back to `agent`. `decision` is spent: one decision, one reply.
@@ -112,6 +122,7 @@ pub fn open_session(
 ) -> Result<Option<Arc<Session>>, Refusal> {
     let (Some(upstream_id), Some(revision), Expect::Initialize) = (upstream_id, revision, way.plan.expect) else { return Ok(None) };
     let route = way.snapshot.server(way.server).ok_or(Refusal::Session(SessionRefusal::Unknown))?;
-    let opened = way.core.shared.sessions.open(way.principal, &route.settings.name, &upstream_id, revision, way.case.at);
+    let principal = way.case.principal.as_ref().ok_or(Refusal::Session(SessionRefusal::Unknown))?;
+    let opened = way.core.shared.sessions.open(principal, &route.settings.name, &upstream_id, revision, way.case.at);
     opened.map(Some).map_err(|_| Refusal::Session(SessionRefusal::TooMany))
 }

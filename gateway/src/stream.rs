@@ -145,7 +145,7 @@ impl Open {
     /// Leaving cancels a modern call and ends a listening stream; a legacy call goes on (MCP 2025-11-25, Streamable HTTP).
     fn agent_left(&mut self, way: &Way<'_>) -> Result<(), Stop> {
         self.agent_gone = true;
-        if way.plan.era.is_modern() || way.is_listening() { Err(Stop::Gone) } else { Ok(()) }
+        if way.is_modern() || way.is_listening() { Err(Stop::Gone) } else { Ok(()) }
     }
 
     /// Reads on, and meanwhile keeps the agent's end alive and the grant under review.
@@ -164,7 +164,7 @@ impl Open {
             let stop = match event {
                 Watched::Left => {
                     self.agent_gone = true;
-                    (way.plan.era.is_modern() || way.is_listening()).then_some(Stop::Gone)
+                    (way.is_modern() || way.is_listening()).then_some(Stop::Gone)
                 }
                 Watched::Tick => review(way),
             };
@@ -274,7 +274,7 @@ fn review(way: &Way<'_>) -> Option<Stop> {
     if way.core.shared.life.is_draining() && way.core.shared.life.grace_is_over(now) {
         return Some(Stop::Draining);
     }
-    if way.principal.expires().is_some_and(|end| now >= end) {
+    if way.case.principal.as_ref().and_then(|principal| principal.expires()).is_some_and(|end| now >= end) {
         return Some(Stop::Revoked);
     }
     if !way.is_listening() && way.case.at.after(way.snapshot.settings.timeouts.total) <= now {

@@ -12,7 +12,9 @@ use portcullis_core::policy::surface::ServerIndex;
 use portcullis_core::refusal::UpstreamFailure;
 use portcullis_core::time::UnixMillis;
 use portcullis_ring::{Deadline, Quiet, Socket};
-use std::net::SocketAddr;
+use portcullis_core::config::settings::UpstreamTls;
+use portcullis_core::token::credential::{Channel, Destination};
+use std::net::{IpAddr, SocketAddr};
 
 /// Room for a reply's head and the beginning of its body; small tool results fit whole.
 const INPUT_BYTES: usize = 16 * 1024;
@@ -26,6 +28,10 @@ pub struct UpstreamConnection {
     input: Vec<u8>,
     deadline: Deadline,
     generation: u64,
+    /// What it was opened for and where it really leads: a credential is lent only where both agree.
+    authority: Box<str>,
+    channel: Channel,
+    peer: IpAddr,
 }
 
 impl UpstreamConnection {
@@ -47,16 +53,26 @@ impl UpstreamConnection {
         let deadline = core.wheel.cut_at(&socket, snapshot.settings.timeouts.connect);
         socket.connect(address).await.map_err(|_| UpstreamFailure::Unreachable)?;
         core.counters.add(Count::UpstreamConnects);
+        let route = snapshot.server(server).ok_or(UpstreamFailure::NoAddress)?;
         let config = core.shared.upstream_tls.load().get(usize::from(server.0)).cloned().flatten();
-        let transport = match config {
-            None => Transport::Plain(socket),
+        let (transport, channel) = match config {
+            None if route.settings.url.tls == UpstreamTls::Plain => (Transport::Plain(socket), Channel::Plain),
+            None => return Err(UpstreamFailure::Untrusted),
             Some(config) => {
-                let route = snapshot.server(server).ok_or(UpstreamFailure::NoAddress)?;
                 let name = tls::server_name(&route.settings.url.host).ok_or(UpstreamFailure::Untrusted)?;
-                Transport::Tls(Box::new(connect_tls(socket, config, name).await.map_err(|_| UpstreamFailure::Untrusted)?))
+                let tls = connect_tls(socket, config, name).await.map_err(|_| UpstreamFailure::Untrusted)?;
+                (Transport::Tls(Box::new(tls)), Channel::Tls)
             }
         };
-        Ok(Self { transport, input: core.buffers.take(INPUT_BYTES), deadline, generation: snapshot.generation() })
+        let authority = route.settings.url.authority.clone();
+        let input = core.buffers.take(INPUT_BYTES);
+        let generation = snapshot.upstream_generation();
+        Ok(Self { transport, input, deadline, generation, authority, channel, peer: address.ip() })
+    }
+
+    /// Where it leads, for the lender to compare.
+    pub fn destination(&self) -> Destination<'_> {
+        Destination { authority: &self.authority, channel: self.channel, peer: self.peer }
     }
 
     /// The configuration it was opened under.
