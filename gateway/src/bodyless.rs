@@ -6,7 +6,8 @@ use crate::http1::request::Field;
 use crate::http1::response::Media;
 use crate::journal::{Decision, Pending};
 use crate::judge::{self, Expect, Plan};
-use crate::records::{self, Outcome};
+use crate::records;
+use portcullis_core::audit::record::Outcome;
 use crate::relay::Way;
 use crate::upstream::connection::Reply;
 use crate::upstream::forward;
@@ -18,6 +19,7 @@ use portcullis_core::identity::principal::Principal;
 use portcullis_core::policy::engine::Action;
 use portcullis_core::policy::facts::Facts;
 use portcullis_core::policy::surface::ServerIndex;
+use portcullis_core::policy::who::Who;
 use portcullis_core::protocol::era;
 use portcullis_core::protocol::header::McpHeaders;
 use portcullis_core::refusal::{Refusal, SessionRefusal, UpstreamFailure};
@@ -74,7 +76,7 @@ fn judge<'j>(
     case.revision = Some(session.revision);
     case.session = Some(session);
     let facts = Facts { arguments: None, source: agent.source, now: case.at, calendars: &[] };
-    let permit = snapshot.engine.decide(principal, server, Action::Connect, &facts).map_err(Refusal::Policy)?;
+    let permit = snapshot.engine.decide(&Who::of(principal), server, Action::Connect, &facts).map_err(Refusal::Policy)?;
     core.counters.add(records::count(&permit));
     let entered = records::decision(core, snapshot, agent, case, permit);
     let expect = if verb == Verb::Get { Expect::Listen } else { Expect::Accepted };
@@ -106,7 +108,7 @@ async fn unoffered(way: Way<'_>, agent: &mut Downstream) -> Result<(), Refusal> 
 }
 
 async fn answer_status(way: Way<'_>, agent: &mut Downstream, status: u16) -> Result<(), Refusal> {
-    let recorded = records::result(&way, Outcome::Complete, b"").recorded().await.map_err(Refusal::Journal)?;
+    let recorded = records::result(&way, status, Outcome::Complete, b"").recorded().await.map_err(Refusal::Journal)?;
     let mut fields = agent.cors();
     if status == 405 {
         records::field(&mut fields, "Allow", "POST");

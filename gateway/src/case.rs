@@ -9,6 +9,7 @@ use portcullis_core::policy::catalogue::ToolIndex;
 use portcullis_core::policy::surface::ServerIndex;
 use portcullis_core::protocol::revision::Revision;
 use portcullis_core::time::UnixMillis;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ pub struct Case {
     pub began: Instant,
     /// The same on the core's clock.
     pub at: UnixMillis,
+    /// The agent's address.
+    pub source: IpAddr,
     /// The route.
     pub server: Option<ServerIndex>,
     /// Who sent it.
@@ -44,10 +47,11 @@ pub struct Case {
 
 impl Case {
     /// A request of which nothing is known yet.
-    pub fn begin(core: &Core) -> Self {
+    pub fn begin(core: &Core, source: IpAddr) -> Self {
         Self {
             began: Instant::now(),
             at: core.now(),
+            source,
             server: None,
             principal: None,
             method: None,

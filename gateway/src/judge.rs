@@ -18,6 +18,7 @@ use portcullis_core::policy::engine::Action;
 use portcullis_core::policy::facts::Facts;
 use portcullis_core::policy::surface::ServerIndex;
 use portcullis_core::policy::verdict::Permit;
+use portcullis_core::policy::who::Who;
 use portcullis_core::protocol::era::{self, Era, EraError, MethodEra, Offered};
 use portcullis_core::protocol::header::McpHeaders;
 use portcullis_core::protocol::json::{self, Value};
@@ -206,11 +207,9 @@ impl<'j> Bench<'_, 'j> {
         match subject {
             Subject::None => self.decide(Action::Connect, None, case),
             Subject::Tool { name, arguments } => {
-                case.tool = self.snapshot.engine.tool(self.server, name);
-                match case.tool {
-                    Some(tool) => self.decide(Action::Tool(tool), *arguments, case),
-                    None => Err(Refusal::Policy(self.snapshot.engine.unknown_tool())),
-                }
+                let tool = self.snapshot.engine.tool(self.server, name).map_err(Refusal::Policy)?;
+                case.tool = Some(tool);
+                self.decide(Action::Tool(tool), *arguments, case)
             }
             Subject::Prompt { name, .. } => self.decide(Action::PromptGet { name }, None, case),
             Subject::Resource { uri } => self.decide(Action::ResourceRead { uri }, None, case),
@@ -274,7 +273,7 @@ impl<'j> Bench<'_, 'j> {
     /// Policy's word; on a route in observe mode a denial is recorded as one and passes.
     fn decide(&self, action: Action<'_>, arguments: Option<Value<'_>>, case: &Case) -> Result<Permit, Refusal> {
         let facts = Facts { arguments, source: self.agent.source, now: case.at, calendars: &[] };
-        match self.snapshot.engine.decide(self.principal, self.server, action, &facts) {
+        match self.snapshot.engine.decide(&Who::of(self.principal), self.server, action, &facts) {
             Ok(permit) => Ok(permit),
             Err(denial) => match self.route.settings.mode {
                 Mode::Enforce => Err(Refusal::Policy(denial)),
@@ -340,12 +339,20 @@ pub struct Call<'a, 'd> {
 impl Call<'_, '_> {
     /// `tools/call read_table`; only made where a `requestState` is at hand.
     pub fn text(&self) -> String {
-        let name = match self.subject {
+        Self::words(self.method, self.name())
+    }
+
+    /// The same from its parts.
+    pub fn words(method: Method, name: &str) -> String {
+        format!("{} {name}", method.as_str())
+    }
+
+    fn name(&self) -> &str {
+        match self.subject {
             Subject::Tool { name, .. } | Subject::Prompt { name, .. } | Subject::CompletePrompt { name } => name,
             Subject::Resource { uri } | Subject::CompleteResource { uri } => uri,
             Subject::Task { id } => id,
             Subject::None | Subject::Listen(_) => "",
-        };
-        format!("{} {name}", self.method.as_str())
+        }
     }
 }

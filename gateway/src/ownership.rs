@@ -43,7 +43,7 @@ pub fn task_tool(
     let route = snapshot.server(server).ok_or(OwnershipRefusal::UnknownTask)?;
     let held = core.shared.owners.find(Handed::Task, &route.settings.name, id, principal, now);
     let held = held.ok_or(OwnershipRefusal::UnknownTask)?;
-    Ok(snapshot.engine.tool(server, &held.subject))
+    Ok(snapshot.engine.tool(server, &held.subject).ok())
 }
 
 /// Whether a task is this principal's, for filtering lists and notifications.

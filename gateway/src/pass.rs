@@ -21,7 +21,7 @@ pub async fn serve(core: &Rc<Core>, agent: &mut Downstream) {
 
 async fn attempt(core: &Rc<Core>, agent: &mut Downstream) -> Option<()> {
     let snapshot = core.snapshot();
-    let case = Case::begin(core);
+    let case = Case::begin(core, agent.source);
     let server = match own::entrance(&snapshot, agent).ok()? {
         Entrance::Message(server) => server,
         Entrance::Own(page) => {

@@ -9,7 +9,9 @@ use crate::records;
 use crate::worker::Core;
 use portcullis_core::config::snapshot::Snapshot;
 use portcullis_core::policy::verdict::Visibility;
-use portcullis_core::protocol::reply;
+use portcullis_core::protocol::code;
+use portcullis_core::protocol::method::Method;
+use portcullis_core::protocol::reply::{self, ErrorReply};
 use portcullis_core::refusal::{Outward, Refusal, RouteRefusal};
 
 /// Records the refusal and answers with it. If it cannot even be recorded, the answer says so and nothing else.
@@ -39,10 +41,10 @@ pub async fn answer(core: &Core, snapshot: &Snapshot, agent: &mut Downstream, ca
 pub async fn malformed(core: &Core, agent: &mut Downstream, error: FramingError) {
     core.counters.add(Count::Malformed);
     let snapshot = core.snapshot();
-    let recorded = records::malformed(core, agent, error.name()).recorded().await;
+    let recorded = records::malformed(core, agent, error.name(), error.status()).recorded().await;
     agent.close_after();
     let mut body = core.buffers.take(256);
-    reply::error(&mut body, None, portcullis_core::protocol::code::INVALID_REQUEST, "the request is malformed");
+    reply::write_error(None, &ErrorReply::new(code::INVALID_REQUEST, "the request is malformed"), &mut body);
     let answer = Answer { status: error.status(), content_type: Some("application/json"), fields: b"", body: &body };
     agent.refuse(core, recorded, &answer, &snapshot.settings.timeouts).await;
     core.buffers.give(body);
@@ -75,18 +77,30 @@ fn challenge(fields: &mut Vec<u8>, snapshot: &Snapshot, case: &Case, refusal: &R
 /// The JSON-RPC error. A tool that policy hides is named exactly as an unknown one is: by the agent's own word for it.
 fn write_body(body: &mut Vec<u8>, snapshot: &Snapshot, agent: &Downstream, case: &Case, refusal: &Refusal, outward: &Outward) {
     let id = case.raw_id(agent);
-    let subject = agent.body().get(case.subject.clone()).unwrap_or_default();
     let hidden = refusal.denial().is_some_and(|denial| denial.visibility() == Visibility::Hidden);
-    if hidden && !subject.is_empty() {
-        reply::unknown_tool(body, id, subject);
+    if hidden && case.method == Some(Method::ToolsCall.as_str()) {
+        let subject = agent.body().get(case.subject.clone()).unwrap_or_default();
+        let name: String = serde_json::from_slice(subject).unwrap_or_default();
+        reply::write_unknown_tool(id, &name, body);
         return;
     }
-    if let Refusal::Era(error) = refusal {
-        let revisions = case.server.and_then(|server| snapshot.server(server)).map(|route| &*route.settings.revisions);
-        error.write_reply(body, id, revisions.unwrap_or_default());
-        return;
-    }
-    reply::error(body, id, outward.code, outward.words);
+    let data = match refusal {
+        Refusal::Era(error) => {
+            let route = case.server.and_then(|server| snapshot.server(server));
+            error.data(route.map(|route| &*route.settings.revisions).unwrap_or_default())
+        }
+        Refusal::Route(_)
+        | Refusal::Identity(_)
+        | Refusal::Limit(_)
+        | Refusal::Body(_)
+        | Refusal::Message(_)
+        | Refusal::Session(_)
+        | Refusal::Ownership(_)
+        | Refusal::Policy(_)
+        | Refusal::Journal(_)
+        | Refusal::Upstream(_) => None,
+    };
+    reply::write_error(id, &ErrorReply { code: outward.code, message: &outward.words, data: data.as_deref() }, body);
 }
 
 fn count(refusal: &Refusal) -> Count {

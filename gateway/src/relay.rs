@@ -6,8 +6,9 @@ use crate::downstream::{Answer, Downstream};
 use crate::http1::response::Media;
 use crate::journal::{Decision, Recorded};
 use crate::judge::{Expect, Plan};
-use crate::records::{self, Outcome};
-use crate::screen::{self, Screened};
+use crate::records;
+use portcullis_core::audit::record::Outcome;
+use crate::screen::{self, Change};
 use crate::session::Session;
 use crate::stream;
 use crate::upstream::connection::Reply;
@@ -64,7 +65,7 @@ async fn accepted(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Res
     let mut nothing = Vec::new();
     reply.whole(&mut nothing, 0).await.map_err(Refusal::Upstream)?;
     reply.finish(way.core);
-    let recorded = records::result(&way, Outcome::Accepted, b"").recorded().await.map_err(Refusal::Journal)?;
+    let recorded = records::result(&way, 202, Outcome::Accepted, b"").recorded().await.map_err(Refusal::Journal)?;
     let fields = agent.cors();
     let answer = Answer { status: 202, content_type: None, fields: &fields, body: b"" };
     agent.release(way.core, recorded, &answer, &way.snapshot.settings.timeouts).await;
@@ -89,14 +90,14 @@ async fn whole(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Result
     reply.whole(&mut body, limits.result_bytes_max).await.map_err(Refusal::Upstream)?;
     reply.finish(way.core);
     let mut changed = way.core.buffers.take(0);
-    let screened = screen::message(&way, agent, &body, &mut changed).map_err(Refusal::Upstream)?;
-    let bytes = match screened.changed {
-        Screened::AsItIs => &body,
-        Screened::Changed => &changed,
+    let screened = screen::whole(&way, agent, &body, &mut changed).map_err(Refusal::Upstream)?;
+    let bytes = match screened.change {
+        Change::AsItIs => &body,
+        Change::Changed => &changed,
     };
     let session = open_session(&way, session, screened.revision)?;
     let outcome = if screened.is_error { Outcome::Error } else { Outcome::Complete };
-    let recorded = records::result(&way, outcome, bytes).recorded().await.map_err(Refusal::Journal)?;
+    let recorded = records::result(&way, status, outcome, bytes).recorded().await.map_err(Refusal::Journal)?;
     let mut fields = agent.cors();
     if let Some(session) = &session {
         records::field(&mut fields, "Mcp-Session-Id", &session.id);

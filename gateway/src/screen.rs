@@ -12,7 +12,8 @@ use crate::session::Handed;
 use crate::{ownership, records};
 use portcullis_core::config::snapshot::{Route, Snapshot};
 use portcullis_core::filter::cache;
-use portcullis_core::filter::list::{self, Keep};
+use portcullis_core::filter::list;
+use portcullis_core::filter::splice::Keep;
 use portcullis_core::identity::principal::Principal;
 use portcullis_core::identity::registry::Status;
 use portcullis_core::policy::drift::Live;
@@ -27,6 +28,9 @@ use portcullis_core::protocol::revision::Revision;
 use portcullis_core::protocol::{span, sse};
 use portcullis_core::refusal::UpstreamFailure;
 use std::ops::Range;
+
+/// A client may keep a list this long; a grant that was revoked is gone from its view after it. Calls are judged anew at any time.
+const LIST_TTL_MS_MAX: u32 = 10_000;
 
 /// What became of a whole answer.
 pub struct Whole {
@@ -78,13 +82,12 @@ pub fn whole(way: &Way<'_>, agent: &Downstream, body: &[u8], out: &mut Vec<u8>) 
 
 /// Screens one event of a stream; what may pass is appended to `ready`.
 pub fn event(way: &Way<'_>, agent: &Downstream, event: &[u8], ready: &mut Vec<u8>) -> Result<Verdict, UpstreamFailure> {
-    let parsed = sse::Event::parse(event).map_err(|_| UpstreamFailure::NotAnAnswer)?;
-    if parsed.data.is_empty() {
+    let parsed = sse::Event::parse(event);
+    let Some(data) = parsed.message() else {
         // A comment, or the empty event that primes resumption.
         ready.extend_from_slice(event);
         return Ok(Verdict::Relayed);
-    }
-    let data = parsed.data.as_bytes();
+    };
     leaks(way, data)?;
     let mut scratch = way.core.scratch.borrow_mut();
     let document = json::read(&mut scratch, data, &way.snapshot.result_limits()).map_err(|_| UpstreamFailure::NotAnAnswer)?;
@@ -100,7 +103,7 @@ pub fn event(way: &Way<'_>, agent: &Downstream, event: &[u8], ready: &mut Vec<u8
             };
             match whole.change {
                 Change::AsItIs => ready.extend_from_slice(event),
-                Change::Changed => sse::write_event(ready, parsed.name, parsed.id, json),
+                Change::Changed => sse::write_message(parsed.id, json, ready),
             }
             let data = locate(ready, begin, json);
             return Ok(Verdict::Answer(Answered { data, revision: whole.revision, is_error: whole.is_error }));
@@ -112,9 +115,9 @@ pub fn event(way: &Way<'_>, agent: &Downstream, event: &[u8], ready: &mut Vec<u8
     };
     if passes {
         ready.extend_from_slice(event);
-    } else if let Some(id) = parsed.id {
+    } else {
         // A dropped event still moves the cursor, or resuming would repeat it for ever.
-        sse::write_id_only(ready, id);
+        sse::write_placeholder(&parsed, ready);
     }
     Ok(Verdict::Relayed)
 }
@@ -199,13 +202,14 @@ fn filter(way: &Way<'_>, body: &[u8], root: Value<'_>, key: &str, out: &mut Vec<
         };
         if visible { Keep::Keep } else { Keep::Drop }
     };
-    let mut listed = Vec::new();
-    let filtered = list::filter_list(body, root, key, &mut keep, &mut listed).map_err(|_| UpstreamFailure::NotAnAnswer)?;
+    // What is listed depends on who asks, whether or not something is taken out this time; and a revoked grant must soon disappear.
+    let mut private = way.core.buffers.take(body.len());
+    cache::make_private(body, root, LIST_TTL_MS_MAX, &mut private).map_err(|_| UpstreamFailure::NotAnAnswer)?;
+    let filtered = list::filter_list(&private, root, key, &mut keep, out).map_err(|_| UpstreamFailure::NotAnAnswer)?;
+    way.core.buffers.give(private);
     if filtered.dropped > 0 {
         way.core.counters.add(Count::ListsFiltered);
     }
-    // What is listed depends on who asks, whether or not something was taken out this time.
-    cache::make_private(&listed, way.snapshot.list_lifetime_max(), out).map_err(|_| UpstreamFailure::NotAnAnswer)?;
     Ok(Change::Changed)
 }
 

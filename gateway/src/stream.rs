@@ -6,15 +6,19 @@
 
 use crate::counters::Gauge;
 use crate::downstream::Downstream;
-use crate::records::{self, Outcome};
+use crate::records;
+use portcullis_core::audit::record::Outcome;
 use crate::relay::{self, Way};
 use crate::screen::{self, Verdict};
 use crate::upstream::connection::{Piece, Reply};
 use crate::judge::Expect;
-use portcullis_core::protocol::sse::{self, Splitter};
+use portcullis_core::protocol::sse::Splitter;
 use portcullis_core::refusal::{Refusal, UpstreamFailure};
 use std::pin::pin;
 use std::time::Duration;
+
+/// A comment, which clients ignore and proxies count as life.
+const KEEP_ALIVE: &[u8] = b": \n\n";
 
 /// How often an open stream is looked after: revoked grants, ended tokens, silence.
 const LOOK: Duration = Duration::from_millis(500);
@@ -179,7 +183,7 @@ impl Open {
                     self.begun = true;
                 }
                 self.silent_since = way.core.now();
-                if agent.send_events(way.core, sse::KEEP_ALIVE, &way.snapshot.settings.timeouts).await.is_err() {
+                if agent.send_events(way.core, KEEP_ALIVE, &way.snapshot.settings.timeouts).await.is_err() {
                     self.agent_gone = true;
                 }
             }
@@ -202,7 +206,7 @@ impl Open {
         let entered = if self.begun {
             records::result_ended(way, outcome, self.relayed_bytes, &self.digest)
         } else {
-            records::result(way, outcome, data)
+            records::result(way, 200, outcome, data)
         };
         let recorded = entered.recorded().await.map_err(Refusal::Journal)?;
         if !self.begun {
@@ -233,10 +237,10 @@ impl Open {
     async fn stop(self, way: &Way<'_>, agent: &mut Downstream, reply: Reply, stop: Stop) -> Result<(), Refusal> {
         let outcome = match stop {
             Stop::Gone => Outcome::Cancelled,
-            Stop::Ended => Outcome::Ended,
+            Stop::Ended => Outcome::Complete,
             Stop::Failed(_) | Stop::Overdue => Outcome::UpstreamFailed,
             Stop::Revoked => Outcome::Revoked,
-            Stop::Draining => Outcome::Drained,
+            Stop::Draining => Outcome::Cancelled,
         };
         if stop == Stop::Ended {
             reply.finish(way.core);

@@ -20,7 +20,7 @@ use std::rc::Rc;
 pub async fn serve(core: &Rc<Core>, agent: &mut Downstream) {
     let _open = core.counters.hold(Gauge::RequestsOpen);
     let snapshot = core.snapshot();
-    let mut case = Case::begin(core);
+    let mut case = Case::begin(core, agent.source);
     let done = match own::entrance(&snapshot, agent) {
         Err(refusal) => Err(Refusal::Route(refusal)),
         Ok(Entrance::Own(page)) => {

@@ -3,13 +3,14 @@
 //!
 //! What the agent reads names the class of the cause and nothing of the rule, the registry or the upstream behind it; the record names it all.
 
-use crate::identity::challenge::{Challenge, challenge};
-use crate::identity::principal::IdentityError;
-use crate::policy::verdict::{Denial, DenialCause, Visibility};
+use crate::identity::error::{Challenge, IdentityError, challenge};
+use crate::policy::verdict::{Denial, Visibility};
 use crate::protocol::era::EraError;
 use crate::protocol::json::BodyError;
 use crate::protocol::message::MessageError;
 use crate::protocol::code;
+
+use std::borrow::Cow;
 
 /// Why a request was not served. One variant a stage, in the order a request meets them.
 #[derive(Debug)]
@@ -153,11 +154,11 @@ pub struct Outward {
     /// JSON-RPC error code.
     pub code: i64,
     /// JSON-RPC error message.
-    pub words: &'static str,
+    pub words: Cow<'static, str>,
 }
 
-fn outward(status: u16, code: i64, words: &'static str) -> Outward {
-    Outward { status, code, words }
+fn outward(status: u16, code: i64, words: impl Into<Cow<'static, str>>) -> Outward {
+    Outward { status, code, words: words.into() }
 }
 
 impl Refusal {
@@ -167,9 +168,9 @@ impl Refusal {
             Self::Route(refusal) => refusal.outward(),
             Self::Identity(error) => outward(challenge(error).status, UNAUTHENTICATED, "authentication required"),
             Self::Limit(refusal) => refusal.outward(),
-            Self::Body(error) => outward(400, code::PARSE_ERROR, error.words()),
-            Self::Message(error) => outward(error.status(), error.code(), error.words()),
-            Self::Era(error) => outward(error.status(), error.code(), error.words()),
+            Self::Body(error) => outward(400, code::PARSE_ERROR, error.to_string()),
+            Self::Message(error) => outward(400, error.code(), error.to_string()),
+            Self::Era(error) => outward(error.http_status(), error.code().unwrap_or(code::INVALID_REQUEST), error.to_string()),
             Self::Session(refusal) => refusal.outward(),
             Self::Ownership(refusal) => refusal.outward(),
             Self::Policy(denial) => match denial.visibility() {
