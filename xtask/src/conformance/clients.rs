@@ -43,7 +43,12 @@ fn walk(sdk: Sdk, era: &str, target: &Target) -> Result<Option<String>> {
     if faults.is_empty() && !output.status.success() {
         faults.push(format!("every step went well but the client ended with {}", output.status));
     }
-    println!("{:<40} {:>2} of {} steps went well", format!("{sdk:?}, {era}"), STEPS.len() - faults.len().min(STEPS.len()), STEPS.len());
+    println!(
+        "{:<40} {:>2} of {} steps went well",
+        format!("{sdk:?}, {era}"),
+        STEPS.len() - faults.len().min(STEPS.len()),
+        STEPS.len()
+    );
     for words in &faults {
         println!("    {words}");
     }
@@ -61,5 +66,14 @@ fn fault(name: &str, step: Option<&Step>) -> Option<String> {
 
 /// What every client must do.
 const STEPS: [&str; 10] = [
-    "connect", "tools_list", "call", "progress", "sampling", "elicitation", "cancellation", "resources", "prompts", "close",
+    "connect",
+    "tools_list",
+    "call",
+    "progress",
+    "sampling",
+    "elicitation",
+    "cancellation",
+    "resources",
+    "prompts",
+    "close",
 ];

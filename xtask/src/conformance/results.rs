@@ -139,8 +139,12 @@ impl Results {
 
     /// What is wrong with the run, if anything is.
     pub fn fault(&self) -> Option<String> {
-        let lost: Vec<&str> =
-            self.scored.iter().filter(|(_, one)| one.verdict != Verdict::Passed).map(|(name, _)| name.as_str()).collect();
+        let lost: Vec<&str> = self
+            .scored
+            .iter()
+            .filter(|(_, one)| one.verdict != Verdict::Passed)
+            .map(|(name, _)| name.as_str())
+            .collect();
         match (self.scored.len(), lost.as_slice()) {
             (0, _) => Some("no scenario was scored".to_owned()),
             (_, []) if self.runner_failed => Some("the runner failed although every scenario passed".to_owned()),
@@ -151,7 +155,8 @@ impl Results {
 
     /// One line a scenario, and a sum.
     pub fn table(&self, revision: &str) -> String {
-        let mut table = format!("{:<50} {:>8} {:>6} {:>6} {:>8}\n", revision, "verdict", "passed", "failed", "warnings");
+        let mut table =
+            format!("{:<50} {:>8} {:>6} {:>6} {:>8}\n", revision, "verdict", "passed", "failed", "warnings");
         for (title, scenarios) in [("scored", &self.scored), ("not scored", &self.unscored)] {
             if scenarios.is_empty() {
                 continue;
@@ -159,7 +164,11 @@ impl Results {
             for (name, one) in scenarios {
                 let verdict = format!("{:?}", one.verdict).to_lowercase();
                 // Writing to a string cannot fail.
-                let _ = writeln!(table, "  {name:<48} {verdict:>8} {:>6} {:>6} {:>8}", one.passed, one.failed, one.warnings);
+                let _ = writeln!(
+                    table,
+                    "  {name:<48} {verdict:>8} {:>6} {:>6} {:>8}",
+                    one.passed, one.failed, one.warnings
+                );
                 for words in &one.words {
                     let _ = writeln!(table, "    {words}");
                 }
@@ -195,7 +204,8 @@ fn judged(checks: &[Check]) -> Scenario {
         (0, false) => Verdict::Vacuous,
     };
     let loud = checks.iter().filter(|check| matches!(check.status.as_str(), "FAILURE" | "WARNING"));
-    let words = loud.map(|check| format!("{}: {}", check.id, check.error_message.as_deref().unwrap_or("no words"))).collect();
+    let words =
+        loud.map(|check| format!("{}: {}", check.id, check.error_message.as_deref().unwrap_or("no words"))).collect();
     Scenario { verdict, passed, failed, warnings: count("WARNING"), words }
 }
 

@@ -34,7 +34,10 @@ fn a_scenario_passes_by_a_check_of_its_own() {
 fn only_the_server_leg_of_the_frozen_list_is_read() {
     let yaml = "# server:\nserver:\n  - ping\n  - tools-list\n\nclient:\n  - tools_call\n\nnot_scored:\n  - scenario: auth/dpop\n    leg: client\n  - scenario: tasks-lifecycle\n    leg: server\n    note: >-\n      later\n";
     let Requirements::Frozen { scored, unscored } = Requirements::frozen(yaml) else { panic!("not a frozen list") };
-    assert_eq!((scored, unscored), (vec!["ping".to_owned(), "tools-list".to_owned()], vec!["tasks-lifecycle".to_owned()]));
+    assert_eq!(
+        (scored, unscored),
+        (vec!["ping".to_owned(), "tools-list".to_owned()], vec!["tasks-lifecycle".to_owned()])
+    );
 }
 
 #[test]
