@@ -14,3 +14,4 @@ pub mod diagnostic;
 pub mod protocol;
 pub mod identity;
 pub mod token;
+pub mod filter;
