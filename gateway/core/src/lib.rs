@@ -15,3 +15,5 @@ pub mod protocol;
 pub mod identity;
 pub mod token;
 pub mod filter;
+pub mod audit;
+pub mod config;
