@@ -4,7 +4,7 @@
 use crate::case::Case;
 use crate::downstream::{BodyFailure, Downstream};
 use crate::headers;
-use crate::http1::request::Field;
+use crate::http1::field::Field;
 use crate::journal::{Decision, Pending};
 use crate::ownership;
 use crate::records;

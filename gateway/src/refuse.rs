@@ -4,7 +4,7 @@
 use crate::case::Case;
 use crate::counters::Count;
 use crate::downstream::{Answer, Downstream};
-use crate::http1::FramingError;
+use crate::http1::error::FramingError;
 use crate::records;
 use crate::worker::Core;
 use portcullis_core::config::snapshot::Snapshot;

@@ -5,7 +5,7 @@
 //! a well-formed trace context. The body is the agent's, byte for byte (law 2).
 
 use crate::downstream::Downstream;
-use crate::http1::request::Field;
+use crate::http1::field::Field;
 use portcullis_core::config::settings::Server;
 use portcullis_core::token::credential::Credential;
 
