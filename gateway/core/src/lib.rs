@@ -11,3 +11,4 @@ pub mod limits;
 pub mod time;
 pub mod secret;
 pub mod diagnostic;
+pub mod protocol;
