@@ -12,3 +12,4 @@ pub mod time;
 pub mod secret;
 pub mod diagnostic;
 pub mod protocol;
+pub mod policy;

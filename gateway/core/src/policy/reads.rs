@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cedar_policy::pst::{Clause, Expr, Literal, Var};
+use cedar_policy::pst::{BinaryOp, Clause, Expr, Literal, Var};
 
 /// One thing beside the arguments that a rule can read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +39,9 @@ const CONTEXT_FACTS: [(&str, Fact); 7] = [
 
 /// A set of facts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Facts(u16);
+pub struct FactSet(u16);
 
-impl Facts {
+impl FactSet {
     /// Adds one.
     pub fn insert(&mut self, fact: Fact) {
         self.0 |= 1 << fact as u16;
@@ -81,13 +81,17 @@ pub struct Argument {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reads {
     /// Facts beside the arguments.
-    pub facts: Facts,
+    pub facts: FactSet,
     /// Arguments, in the order of the text, each once.
     pub arguments: Vec<Argument>,
     /// Groups that the conditions name.
     pub groups: Vec<Box<str>>,
     /// Agents that the conditions name.
     pub agents: Vec<Box<str>>,
+    /// Claims that the conditions ask for by name.
+    pub claims: Vec<Box<str>>,
+    /// Whether the conditions ask for a claim whose name is computed, which may be any.
+    pub computes_claims: bool,
     /// Whether the conditions name an action.
     pub names_actions: bool,
 }
@@ -120,6 +124,16 @@ impl Reads {
                 }
                 None => self.walk(inner),
             },
+            Expr::BinaryOp { op: BinaryOp::GetTag | BinaryOp::HasTag, left, right } => {
+                self.walk(left);
+                match &**right {
+                    Expr::Literal(Literal::String(name)) => self.claims.push(name.as_str().into()),
+                    computed => {
+                        self.computes_claims = true;
+                        self.walk(computed);
+                    }
+                }
+            }
             // The syntax tree is another crate's and may grow: whatever it holds, its parts are walked.
             other => children(other).into_iter().for_each(|child| self.walk(child)),
         }
@@ -197,7 +211,7 @@ mod tests {
         let reads = Reads::of(policy.to_pst().unwrap().body().clauses());
         let shown: Vec<String> = reads.arguments.iter().map(|read| format!("{:?} {}", read.how, read.path.join("/"))).collect();
         assert_eq!(shown, arguments, "{condition}");
-        let mut expected = Facts::default();
+        let mut expected = FactSet::default();
         facts.iter().for_each(|fact| expected.insert(*fact));
         assert_eq!(reads.facts, expected, "{condition}");
     }
@@ -208,7 +222,7 @@ mod tests {
         check("context == {}", &["Value "], &[Fact::Account, Fact::Calendars, Fact::Claims, Fact::Name, Fact::Now, Fact::Source, Fact::Uri]);
         check("[\"a\"].contains(context.input.table)", &["Value table"], &[]);
         check("context.input has a && context.input.a.b > 1", &["Presence a", "Value a/b"], &[]);
-        check("context.input has a.b.c", &["Presence a", "Presence a/b", "Presence a/b/c"], &[]);
+        check("context.input has a.b.c", &["Presence a/b/c"], &[]);
         check("(if true then context.input else context.input).x == 1", &["Value "], &[]);
         check("context[\"input\"][\"x y\"] like \"*\"", &["Value x y"], &[]);
         check("principal.accounts.contains(context.account)", &[], &[Fact::Principal, Fact::Account]);

@@ -1,6 +1,7 @@
 //! Writes the Cedar schema. In: the columns of all servers. Out: entity types, and one action per tool with its typed context. Never here: rules.
 
 use cedar_policy::Schema;
+use cedar_policy::ffi::DetailedError;
 use serde_json::{Map, Value, json};
 
 use super::surface::{Subject, Surface};
@@ -11,12 +12,16 @@ use crate::diagnostic::Diagnostic;
 ///
 /// `principal` is an `Agent` in its `Group`s with `accounts` and, where the token carries one, `user`. `context.claims` is an entity whose tags are the
 /// token's scalar claims. `context.account` counts as always there: where a call names none, reading it is an error, so that a permit does not hold and a forbid does.
-pub fn json(surface: &Surface) -> Value {
+///
+/// `scope` narrows it to some columns; all groups stay.
+pub fn json(surface: &Surface, scope: Option<&[u32]>) -> Value {
     let mut actions = Map::new();
     for group in surface.group_ids() {
         actions.insert(group.to_owned(), json!({}));
     }
-    for column in &surface.columns {
+    let every = scope.is_none().then_some(&surface.columns).into_iter().flatten();
+    let some = scope.into_iter().flatten().filter_map(|column| surface.columns.get(*column as usize));
+    for column in every.chain(some) {
         if actions.contains_key(&*column.action) {
             continue;
         }
@@ -36,12 +41,11 @@ pub fn json(surface: &Surface) -> Value {
 }
 
 /// The schema that rules are validated against. `file` is named where Cedar refuses it, which no configuration should bring about.
-pub fn build(surface: &Surface, file: &str) -> Result<(Schema, Value), Diagnostic> {
-    let text = json(surface);
-    match Schema::from_json_value(text.clone()) {
-        Ok(schema) => Ok((schema, text)),
-        Err(error) => Err(Diagnostic::error(file, None, format!("the tools of the catalogues give no schema: {error}"))),
-    }
+pub fn build(surface: &Surface, scope: Option<&[u32]>, file: &str) -> Result<Schema, Diagnostic> {
+    Schema::from_json_value(json(surface, scope)).map_err(|error| {
+        let said = DetailedError::from(&error);
+        Diagnostic::error(file, None, format!("the tools of the catalogues give no schema: {}", said.message))
+    })
 }
 
 /// The context that an action's rules read.
