@@ -12,4 +12,6 @@ pub mod time;
 pub mod secret;
 pub mod diagnostic;
 pub mod protocol;
+pub mod identity;
 pub mod policy;
+pub mod token;
