@@ -37,8 +37,12 @@ pub fn run<F: Future>(config: &CoreConfig, future: F) -> io::Result<F::Output> {
     ring.setup_cqsize(config.entries.saturating_mul(4).max(COMPLETIONS_MIN)).setup_coop_taskrun().setup_single_issuer();
     let mut builder = tokio_uring::builder();
     builder.entries(config.entries).uring_builder(&ring);
-    let core = Core { runtime: Some(tokio_uring::Runtime::new(&builder)?) };
-    Ok(core.block_on(future))
+    // Dropped in reverse, on a panic of the future too: the phase turns to closing, the ring ends, nothing runs.
+    let _afterwards = Enter(Phase::Outside);
+    let runtime = tokio_uring::Runtime::new(&builder)?;
+    let _teardown = Enter(Phase::Closing);
+    PHASE.set(Phase::Running);
+    Ok(runtime.block_on(future))
 }
 
 /// Starts a task on this core.
@@ -74,24 +78,12 @@ thread_local! {
     static PHASE: Cell<Phase> = const { Cell::new(Phase::Outside) };
 }
 
-struct Core {
-    runtime: Option<tokio_uring::Runtime>,
-}
+/// Enters a phase when dropped.
+struct Enter(Phase);
 
-impl Core {
-    fn block_on<F: Future>(&self, future: F) -> F::Output {
-        let Some(runtime) = &self.runtime else { unreachable!("taken only by the drop") };
-        PHASE.set(Phase::Running);
-        runtime.block_on(future)
-    }
-}
-
-impl Drop for Core {
+impl Drop for Enter {
     fn drop(&mut self) {
-        // Runs on a panic of the future too, so the phase is right in every teardown.
-        PHASE.set(Phase::Closing);
-        drop(self.runtime.take());
-        PHASE.set(Phase::Outside);
+        PHASE.set(self.0);
     }
 }
 

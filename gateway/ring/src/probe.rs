@@ -71,9 +71,10 @@ fn explain(error: &io::Error, sysctl: Option<&str>) -> Unavailable {
             "the kernel has no memory for the ring within this process's limits".to_owned(),
             "raise the locked-memory limit (`ulimit -l`, `LimitMEMLOCK=`) or the memory limit of the container",
         ),
-        (Some(libc::EMFILE | libc::ENFILE), _) => {
-            ("no file descriptor is left for the ring".to_owned(), "raise the open-files limit (`ulimit -n`, `LimitNOFILE=`)")
-        }
+        (Some(libc::EMFILE | libc::ENFILE), _) => (
+            "no file descriptor is left for the ring".to_owned(),
+            "raise the open-files limit (`ulimit -n`, `LimitNOFILE=`)",
+        ),
         (Some(_) | None, _) => (format!("the kernel refuses a ring: {error}"), "run on Linux 6.1 or newer"),
     };
     Unavailable { cause, cure: cure.to_owned() }

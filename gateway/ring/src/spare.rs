@@ -52,7 +52,8 @@ impl Default for Buffers {
 
 /// Bytes and number kept: heads and small bodies, TLS records, whole results, chunks of long ones. A buffer may be
 /// twice its shelf's size, so a core keeps at most 18 MiB.
-const SIZES: [(usize, usize); 4] = [(4 << 10, 256), (16 << 10 | 512, 128), (64 << 10 | 1024, 32), (128 << 10 | 1024, 32)];
+const SIZES: [(usize, usize); 4] =
+    [(4 << 10, 256), (16 << 10 | 512, 128), (64 << 10 | 1024, 32), (128 << 10 | 1024, 32)];
 
 #[cfg(test)]
 mod tests {
@@ -93,6 +94,10 @@ mod tests {
         let shelves = buffers.shelves.borrow();
         let bytes: usize = shelves.iter().flat_map(|shelf| &shelf.buffers).map(Vec::capacity).sum();
         assert!(bytes <= 18 << 20, "{bytes}");
-        assert!(shelves.iter().all(|shelf| shelf.buffers.len() <= shelf.kept_max && shelf.buffers.capacity() == shelf.kept_max));
+        assert!(
+            shelves
+                .iter()
+                .all(|shelf| shelf.buffers.len() <= shelf.kept_max && shelf.buffers.capacity() == shelf.kept_max)
+        );
     }
 }

@@ -25,7 +25,8 @@ pub struct Wheel {
 impl Wheel {
     /// A wheel at the present time; it turns once [`Wheel::drive`] runs.
     pub fn new() -> Rc<Self> {
-        let wheel = Self { lists: RefCell::new(Lists::new()), now: Cell::new(0), epoch: clock(libc::CLOCK_MONOTONIC_COARSE) };
+        let wheel =
+            Self { lists: RefCell::new(Lists::new()), now: Cell::new(0), epoch: clock(libc::CLOCK_MONOTONIC_COARSE) };
         wheel.refresh();
         Rc::new(wheel)
     }

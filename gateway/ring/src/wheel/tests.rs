@@ -77,7 +77,8 @@ fn random_arming_moving_and_dropping_agrees_with_a_sorted_map() {
                 armed.insert(name, (Deadline { wheel: wheel.clone(), key }, due));
             }
             2 => {
-                let chosen = armed.range(u32::try_from(random(u64::from(name) + 1)).unwrap()..).next().map(|(key, _)| *key);
+                let chosen =
+                    armed.range(u32::try_from(random(u64::from(name) + 1)).unwrap()..).next().map(|(key, _)| *key);
                 if let Some(chosen) = chosen {
                     let (deadline, due) = armed.get_mut(&chosen).unwrap();
                     let later = tick + 1 + random(3000);
