@@ -76,7 +76,7 @@ fn judge<'j>(
     case.revision = Some(session.revision);
     case.session = Some(session);
     let facts = Facts { arguments: None, source: agent.source, now: case.at, calendars: &[] };
-    let permit = snapshot.engine.decide(&Who::of(principal), server, Action::Connect, &facts).map_err(Refusal::Policy)?;
+    let permit = snapshot.engine.decide(&Who::from(principal), server, Action::Connect, &facts).map_err(Refusal::Policy)?;
     core.counters.add(records::count(&permit));
     let entered = records::decision(core, snapshot, agent, case, permit);
     let expect = if verb == Verb::Get { Expect::Listen } else { Expect::Accepted };

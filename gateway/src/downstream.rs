@@ -382,7 +382,7 @@ impl Downstream {
     }
 
     /// Begins an event stream, of which `recorded` is the record; everything further goes out as it comes.
-    pub async fn begin_stream(&mut self, core: &Core, recorded: Recorded<ResultSeen>, fields: &[u8], timeouts: &Timeouts) -> io::Result<()> {
+    pub async fn begin_stream(&mut self, core: &Core, recorded: Recorded<ResultSeen>, fields: &[u8], timeouts: &Timeouts) {
         let _spent = recorded;
         let mut output = core.buffers.take(INPUT_BYTES / 8);
         // Without chunks only the end of the connection can end a stream.
@@ -395,9 +395,9 @@ impl Downstream {
         self.finish_head(head, fields);
         self.stage = Stage::Streaming;
         self.deadline.extend(timeouts.write);
-        let sent = self.send(output).await;
+        // An agent that has left makes the first events fail, where leaving is dealt with.
+        let _gone = self.send(output).await;
         self.deadline.extend(UNBOUNDED);
-        sent
     }
 
     /// Sends whole events, as one chunk.

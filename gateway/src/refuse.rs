@@ -67,7 +67,7 @@ fn challenge(fields: &mut Vec<u8>, snapshot: &Snapshot, case: &Case, refusal: &R
         fields.push(b'"');
     }
     if let Some(error) = challenge.error {
-        for part in [", error=\"", error, "\", error_description=\"", challenge.description, "\""] {
+        for part in [", error=\"", error.as_str(), "\", error_description=\"", challenge.description, "\""] {
             fields.extend_from_slice(part.as_bytes());
         }
     }

@@ -63,6 +63,24 @@ pub enum Action<'a> {
     },
 }
 
+impl Action<'_> {
+    /// What a permit for it holds for; an extension's number is not known here and does not matter to a permit.
+    fn subject(self) -> Subject {
+        match self {
+            Self::Connect => Subject::Connect,
+            Self::Tool(tool) => Subject::Tool(tool),
+            Self::ResourceRead { .. } => Subject::ResourceRead,
+            Self::PromptGet { .. } => Subject::PromptGet,
+            Self::CompletePrompt { .. } | Self::CompleteResource { .. } => Subject::Complete,
+            Self::Task { .. } => Subject::Task,
+            Self::Sample => Subject::Sample,
+            Self::Elicit => Subject::Elicit,
+            Self::Roots => Subject::Roots,
+            Self::Extension { .. } => Subject::Extension(u16::MAX),
+        }
+    }
+}
+
 /// All that an engine is made of.
 #[derive(Clone, Copy)]
 pub struct Inputs<'a> {
@@ -177,6 +195,29 @@ impl Engine {
             Action::Roots => call.plain(Subject::Roots, None, None),
             Action::Extension { method } => call.extension(method),
         }
+    }
+
+    /// On a route that only observes, what policy denies passes and is recorded as denied. What is not reviewed, not known or not whom it
+    /// claims to be stays refused.
+    pub fn observe(&self, denial: Denial, server: ServerIndex, action: Action<'_>) -> Result<Permit, Denial> {
+        match denial.cause() {
+            DenialCause::NoRule
+            | DenialCause::Forbidden
+            | DenialCause::RuleError
+            | DenialCause::ArgumentUnreadable
+            | DenialCause::ArgumentUndeclared
+            | DenialCause::ClaimUnreadable => Ok(Permit::in_spite(server, action.subject(), denial)),
+            DenialCause::UnknownTool
+            | DenialCause::Drifted
+            | DenialCause::UnknownMethod
+            | DenialCause::UnknownAgent
+            | DenialCause::UnknownServer => Err(denial),
+        }
+    }
+
+    /// The name of a reviewed tool.
+    pub fn tool_name(&self, server: ServerIndex, tool: ToolIndex) -> Option<&str> {
+        Some(&self.servers.get(usize::from(server.0))?.catalogue.tool(tool)?.name)
     }
 
     /// Could some call of this tool by `who` be permitted? A look-up, decided at load; a drifted tool is hidden.
