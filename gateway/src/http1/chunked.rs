@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::error::FramingError;
-use super::head::is_token_byte;
+use super::head::{is_control, is_token_byte};
 
 /// Reads one chunked body.
 #[derive(Clone, Debug)]
@@ -96,25 +96,19 @@ impl Decoder {
                 b'\n' => Ok(self.after_size()),
                 _ => Err(FramingError::BareCarriageReturn),
             },
-            State::ExtensionName
-            | State::ExtensionNameOn
-            | State::ExtensionValue
-            | State::ExtensionToken
-            | State::ExtensionQuoted
-            | State::ExtensionEscaped
-            | State::ExtensionEnd => {
+            State::Extension(place) => {
                 self.extensions_left =
                     self.extensions_left.checked_sub(1).ok_or(FramingError::ChunkExtensionTooLong)?;
-                extension_byte(self.state, byte)
+                extension_byte(place, byte)
             }
             State::DataCr => expect(byte, b'\r', State::DataLf, FramingError::ChunkEndMissing),
             State::DataLf => {
                 (self.digits, self.left) = (0, 0);
                 expect(byte, b'\n', State::Size, FramingError::ChunkEndMissing)
             }
-            State::TrailerStart | State::TrailerName | State::TrailerValue | State::TrailerLf => {
+            State::Trailer(place) => {
                 self.trailers_left = self.trailers_left.checked_sub(1).ok_or(FramingError::TrailersTooLarge)?;
-                trailer_byte(self.state, byte)
+                trailer_byte(place, byte)
             }
             State::EndLf => expect(byte, b'\n', State::Done, FramingError::BareCarriageReturn),
             // Handled before a byte is taken.
@@ -128,7 +122,7 @@ impl Decoder {
             b'0'..=b'9' => byte - b'0',
             b'a'..=b'f' => byte - b'a' + 10,
             b'A'..=b'F' => byte - b'A' + 10,
-            b';' if self.digits > 0 => return self.size_read(State::ExtensionName),
+            b';' if self.digits > 0 => return self.size_read(State::Extension(Extension::Name)),
             b'\r' if self.digits > 0 => return self.size_read(State::SizeLf),
             b'\n' => return Err(FramingError::BareLineFeed),
             _ => return Err(FramingError::ChunkSizeInvalid),
@@ -148,7 +142,7 @@ impl Decoder {
     }
 
     fn after_size(&self) -> State {
-        if self.left == 0 { State::TrailerStart } else { State::Data }
+        if self.left == 0 { State::Trailer(Trailer::Start) } else { State::Data }
     }
 }
 
@@ -180,22 +174,34 @@ pub fn write_last_chunk(out: &mut Vec<u8>) {
 enum State {
     Size,
     SizeLf,
-    ExtensionName,
-    ExtensionNameOn,
-    ExtensionValue,
-    ExtensionToken,
-    ExtensionQuoted,
-    ExtensionEscaped,
-    ExtensionEnd,
+    Extension(Extension),
     Data,
     DataCr,
     DataLf,
-    TrailerStart,
-    TrailerName,
-    TrailerValue,
-    TrailerLf,
+    Trailer(Trailer),
     EndLf,
     Done,
+}
+
+/// Where in a chunk extension the next byte stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extension {
+    Name,
+    InName,
+    Value,
+    InToken,
+    InQuotes,
+    Escaped,
+    AfterQuotes,
+}
+
+/// Where in the trailers the next byte stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trailer {
+    Start,
+    InName,
+    InValue,
+    Lf,
 }
 
 fn expect(byte: u8, wanted: u8, next: State, otherwise: FramingError) -> Result<State, FramingError> {
@@ -203,42 +209,50 @@ fn expect(byte: u8, wanted: u8, next: State, otherwise: FramingError) -> Result<
 }
 
 /// `*( ";" token [ "=" ( token / quoted-string ) ] )` without the white space that RFC 9112 §7.1.1 calls bad.
-fn extension_byte(state: State, byte: u8) -> Result<State, FramingError> {
-    let token = is_token_byte(byte);
-    match (state, byte) {
-        (State::ExtensionName | State::ExtensionNameOn, _) if token => Ok(State::ExtensionNameOn),
-        (State::ExtensionNameOn, b'=') => Ok(State::ExtensionValue),
-        (State::ExtensionValue | State::ExtensionToken, _) if token => Ok(State::ExtensionToken),
-        (State::ExtensionValue, b'"') => Ok(State::ExtensionQuoted),
-        (State::ExtensionQuoted, b'"') => Ok(State::ExtensionEnd),
-        (State::ExtensionQuoted, b'\\') => Ok(State::ExtensionEscaped),
-        (State::ExtensionQuoted | State::ExtensionEscaped, b'\t' | b' '..=b'~' | 0x80..) => Ok(State::ExtensionQuoted),
-        (State::ExtensionNameOn | State::ExtensionToken | State::ExtensionEnd, b';') => Ok(State::ExtensionName),
-        (State::ExtensionNameOn | State::ExtensionToken | State::ExtensionEnd, b'\r') => Ok(State::SizeLf),
-        (_, b'\n') => Err(FramingError::BareLineFeed),
-        _ => Err(FramingError::ChunkExtensionInvalid),
+fn extension_byte(place: Extension, byte: u8) -> Result<State, FramingError> {
+    let next = match place {
+        Extension::Name if is_token_byte(byte) => Some(Extension::InName),
+        Extension::InName if is_token_byte(byte) => Some(Extension::InName),
+        Extension::InName if byte == b'=' => Some(Extension::Value),
+        Extension::Value if byte == b'"' => Some(Extension::InQuotes),
+        Extension::Value | Extension::InToken if is_token_byte(byte) => Some(Extension::InToken),
+        Extension::InQuotes if byte == b'"' => Some(Extension::AfterQuotes),
+        Extension::InQuotes if byte == b'\\' => Some(Extension::Escaped),
+        Extension::InQuotes | Extension::Escaped if !is_control(byte) => Some(Extension::InQuotes),
+        Extension::InName | Extension::InToken | Extension::AfterQuotes => match byte {
+            b';' => Some(Extension::Name),
+            b'\r' => return Ok(State::SizeLf),
+            _ => None,
+        },
+        Extension::Name | Extension::Value | Extension::InQuotes | Extension::Escaped => None,
+    };
+    match next {
+        Some(next) => Ok(State::Extension(next)),
+        None if byte == b'\n' => Err(FramingError::BareLineFeed),
+        None => Err(FramingError::ChunkExtensionInvalid),
     }
 }
 
 /// Field lines as strict as in a head; they are read to find the end and thrown away.
-fn trailer_byte(state: State, byte: u8) -> Result<State, FramingError> {
-    match (state, byte) {
-        (State::TrailerStart, b'\r') => Ok(State::EndLf),
-        (State::TrailerStart, b' ' | b'\t') => Err(FramingError::FoldedField),
-        (State::TrailerStart, b':') => Err(FramingError::NameEmpty),
-        (State::TrailerStart | State::TrailerName, _) if is_token_byte(byte) => Ok(State::TrailerName),
-        (State::TrailerName, b':') => Ok(State::TrailerValue),
-        (State::TrailerName, b' ' | b'\t') => Err(FramingError::SpaceInName),
-        (State::TrailerName, b'\r') => Err(FramingError::ColonMissing),
-        (State::TrailerValue, b'\r') => Ok(State::TrailerLf),
-        (State::TrailerValue, b'\t' | b' '..=b'~' | 0x80..) => Ok(State::TrailerValue),
-        (State::TrailerLf, b'\n') => Ok(State::TrailerStart),
-        (State::TrailerLf, _) => Err(FramingError::BareCarriageReturn),
-        (_, b'\n') => Err(FramingError::BareLineFeed),
-        (_, 0) => Err(FramingError::Nul),
-        (State::TrailerValue, _) => Err(FramingError::ControlInValue),
-        _ => Err(FramingError::NameInvalid),
-    }
+fn trailer_byte(place: Trailer, byte: u8) -> Result<State, FramingError> {
+    let fault = match (place, byte) {
+        (Trailer::Lf, b'\n') => return Ok(State::Trailer(Trailer::Start)),
+        (Trailer::Lf, _) => FramingError::BareCarriageReturn,
+        (Trailer::Start, b'\r') => return Ok(State::EndLf),
+        (Trailer::InValue, b'\r') => return Ok(State::Trailer(Trailer::Lf)),
+        (Trailer::InName, b':') => return Ok(State::Trailer(Trailer::InValue)),
+        (Trailer::InValue, _) if !is_control(byte) => return Ok(State::Trailer(Trailer::InValue)),
+        (Trailer::Start | Trailer::InName, _) if is_token_byte(byte) => return Ok(State::Trailer(Trailer::InName)),
+        (Trailer::Start | Trailer::InName | Trailer::InValue, b'\n') => FramingError::BareLineFeed,
+        (Trailer::Start | Trailer::InName | Trailer::InValue, 0) => FramingError::Nul,
+        (Trailer::InValue, _) => FramingError::ControlInValue,
+        (Trailer::Start, b' ' | b'\t') => FramingError::FoldedField,
+        (Trailer::Start, b':') => FramingError::NameEmpty,
+        (Trailer::InName, b' ' | b'\t') => FramingError::SpaceInName,
+        (Trailer::InName, b'\r') => FramingError::ColonMissing,
+        (Trailer::Start | Trailer::InName, _) => FramingError::NameInvalid,
+    };
+    Err(fault)
 }
 
 /// 16 digits are all that 64 bits can hold; leading zeros count, or they would be a stream without end.

@@ -301,7 +301,8 @@ fn field_line_fault(line: &[u8], terminated: bool) -> Option<FramingError> {
     }
 }
 
-fn is_control(byte: u8) -> bool {
+/// True for a byte that cannot stand in a value or a quoted string.
+pub(super) fn is_control(byte: u8) -> bool {
     byte.is_ascii_control() && byte != b'\t'
 }
 
