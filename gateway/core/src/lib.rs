@@ -11,3 +11,5 @@ pub mod limits;
 pub mod time;
 pub mod secret;
 pub mod diagnostic;
+pub mod audit;
+pub mod config;
