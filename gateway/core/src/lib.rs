@@ -11,5 +11,6 @@ pub mod limits;
 pub mod time;
 pub mod secret;
 pub mod diagnostic;
+pub mod protocol;
 pub mod audit;
 pub mod config;

@@ -71,7 +71,12 @@ impl Walk<'_, '_> {
                 self.array(array, items.unwrap_or(&empty));
             }
             (DeValue::String(text), "string") => return self.word(text, schema, at),
-            (DeValue::Integer(_), "integer") => {}
+            (DeValue::Integer(number), "integer") => {
+                if i64::from_str_radix(number.as_str(), number.radix()).is_err() {
+                    self.findings.refuse(at, format!("`{number}` is larger than any count"), "write a smaller number");
+                    return Shape::Wrong;
+                }
+            }
             (other, _) => {
                 let message = format!("`{}` must be {}, not {}", self.here(), article(expected), article(other.type_str()));
                 let cure = match example(schema, expected) {
@@ -92,7 +97,7 @@ impl Walk<'_, '_> {
             right.push(self.value(value.get_mut(), items, at) == Shape::Right);
         }
         let mut right = right.into_iter();
-        let kept = std::mem::take(array).into_iter().filter(|_| right.next().unwrap_or(false)).collect();
+        let kept = array.iter().filter(|_| right.next().unwrap_or(false)).cloned().collect();
         *array = kept;
     }
 

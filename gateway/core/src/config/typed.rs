@@ -81,7 +81,7 @@ pub struct Listen {
 
 /// TLS toward agents.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 #[schemars(inline)]
 pub struct ListenTls {
     /// PEM file of the certificate chain, leaf first.
@@ -118,7 +118,7 @@ pub enum PlaintextText {
 
 /// An identity provider whose tokens count.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 #[schemars(inline)]
 pub struct Identity {
     /// The `iss` claim, byte for byte.
@@ -160,7 +160,7 @@ pub enum AlgorithmText {
 
 /// An upstream MCP server.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 #[schemars(inline)]
 pub struct Server {
     /// Its Streamable HTTP endpoint.
@@ -184,14 +184,16 @@ pub struct Server {
     /// MCP revisions spoken. Default: all from 2025-03-26.
     pub revisions: Option<At<Vec<At<RevisionText>>>>,
     /// Request methods beyond the specification that rules may permit.
+    #[serde(default)]
     pub extension_methods: Vec<At<String>>,
     /// Scopes that the route's metadata and challenges name.
+    #[serde(default)]
     pub scopes: Vec<At<String>>,
 }
 
 /// An upstream credential.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 #[schemars(inline)]
 pub struct Credential {
     /// The header that carries it.
@@ -342,7 +344,7 @@ pub struct Control {
 
 /// Metrics.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 #[schemars(inline)]
 pub struct Metrics {
     /// IP address and port.
