@@ -12,5 +12,7 @@ pub mod time;
 pub mod secret;
 pub mod diagnostic;
 pub mod protocol;
+pub mod identity;
+pub mod token;
 pub mod audit;
 pub mod config;

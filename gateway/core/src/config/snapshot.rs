@@ -6,7 +6,6 @@
 mod gather;
 mod route;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use ahash::AHashMap;
@@ -206,12 +205,6 @@ impl Snapshot {
     /// Whether pages of this `Origin` may call.
     pub fn origin_allowed(&self, origin: &str) -> bool {
         self.settings.listen.origins.iter().any(|own| own.eq_ignore_ascii_case(origin))
-    }
-
-    /// Whether the listener's own address is this machine alone.
-    pub fn is_loopback(&self) -> bool {
-        matches!(self.settings.listen.address.ip(), IpAddr::V4(ip) if ip.is_loopback())
-            || matches!(self.settings.listen.address.ip(), IpAddr::V6(ip) if ip.is_loopback())
     }
 }
 
