@@ -98,6 +98,11 @@ impl History {
         Ok(Self { folder: folder.to_owned(), keep: usize::from(keep).max(1) })
     }
 
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The numbers that are kept, ascending.
     pub fn versions(&self) -> io::Result<Vec<u64>> {
         let mut versions = Vec::new();
