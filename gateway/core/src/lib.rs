@@ -13,6 +13,7 @@ pub mod secret;
 pub mod diagnostic;
 pub mod protocol;
 pub mod identity;
+pub mod policy;
 pub mod token;
 pub mod audit;
 pub mod config;

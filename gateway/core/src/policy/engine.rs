@@ -1,0 +1,462 @@
+//! Decides. In: who, which server, what is asked, the facts of the call. Out: a permit or a denial. Never here: IO, clocks, logs.
+
+use std::sync::Arc;
+
+use cedar_policy::{Authorizer, EntityUid, Request};
+
+use super::catalogue::{Catalogue, ToolIndex};
+use super::check::KnownNames;
+use super::convert::Unfit;
+use super::drift::{self, Drift, Live};
+use super::facts::{self, Facts, Missing, Standing, Subjects};
+use super::index::{self, AgentSource, Cell, Index, Program, Row, Verdict};
+use super::load;
+use super::pin::{Pin, sha256};
+use super::source::Source;
+use super::surface::{Column, ServerIndex, ServerSource, Subject, Surface};
+use super::types::Undeclared;
+use super::verdict::{Denial, DenialCause, Determining, Permit, Visibility};
+use super::who::Who;
+use crate::diagnostic::{Diagnostic, Diagnostics};
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action<'a> {
+    /// The handshake, `ping`, the lists.
+    Connect,
+    /// Calling a tool.
+    Tool(ToolIndex),
+    /// Reading or subscribing to a resource.
+    ResourceRead {
+        /// Its URI as the request spells it.
+        uri: &'a str,
+    },
+    /// Getting a prompt.
+    PromptGet {
+        /// Its name.
+        name: &'a str,
+    },
+    /// Completing an argument of a prompt.
+    CompletePrompt {
+        /// Its name.
+        name: &'a str,
+    },
+    /// Completing a variable of a resource template.
+    CompleteResource {
+        /// The template.
+        uri: &'a str,
+    },
+    /// Asking for, feeding or cancelling a task.
+    Task {
+        /// The tool whose call made it; none where several are meant, as in `tasks/list`.
+        tool: Option<ToolIndex>,
+    },
+    /// The upstream asks the agent's model.
+    Sample,
+    /// The upstream asks the agent's user.
+    Elicit,
+    /// The upstream asks for the agent's folders.
+    Roots,
+    /// A method beyond MCP.
+    Extension {
+        /// The method.
+        method: &'a str,
+    },
+}
+
+/// All that an engine is made of.
+#[derive(Clone, Copy)]
+pub struct Inputs<'a> {
+    /// The policy files.
+    pub sources: &'a [Source<'a>],
+    /// The servers, by [`ServerIndex`], each with the marks of its drifted tools.
+    pub servers: &'a [(ServerSource<'a>, Arc<Drift>)],
+    /// The registry's agents, by position.
+    pub agents: &'a [AgentSource<'a>],
+    /// The configuration file, for findings about servers and tools.
+    pub settings_file: &'a str,
+}
+
+/// Where a rule stands, for audit records and explanations.
+#[derive(Clone, Debug)]
+struct Origin {
+    id: Box<str>,
+    file: Arc<str>,
+    line: u32,
+    annotations: Vec<(Box<str>, Box<str>)>,
+}
+
+/// A column made ready for requests.
+#[derive(Debug)]
+struct Prepared {
+    action: EntityUid,
+    groups: Box<[EntityUid]>,
+    resource: EntityUid,
+}
+
+#[derive(Debug)]
+struct Server {
+    drift: Arc<Drift>,
+    catalogue: Catalogue,
+}
+
+/// The rules of one snapshot, ready to decide. Reading it takes no lock.
+#[derive(Debug)]
+pub struct Engine {
+    surface: Surface,
+    columns: Vec<Prepared>,
+    servers: Vec<Server>,
+    agents: Vec<Standing>,
+    index: Index,
+    origins: Vec<Origin>,
+    warnings: Diagnostics,
+    hash: [u8; 32],
+}
+
+/// What one cell says of one call.
+enum Judgement {
+    Permitted(Determining),
+    Denied(Denial),
+}
+
+impl Engine {
+    /// Loads, checks and indexes; a load that fails gives every finding and no engine.
+    pub fn build(inputs: Inputs<'_>) -> Result<Self, Diagnostics> {
+        let sources: Vec<ServerSource<'_>> = inputs.servers.iter().map(|(server, _)| *server).collect();
+        let surface = Surface::build(&sources, inputs.settings_file)?;
+        let mut names = KnownNames::default();
+        for agent in inputs.agents {
+            names.agents.insert(agent.id);
+            names.groups.extend(&agent.groups);
+        }
+        let loaded = load::load(inputs.sources, &surface, &names)?;
+        let index = index::build(&loaded.rules, inputs.agents, &surface).map_err(|finding| vec![finding])?;
+        let columns: Option<Vec<Prepared>> = surface.columns.iter().map(|column| prepared(column, &surface)).collect();
+        let agents: Option<Vec<Standing>> = inputs.agents.iter().map(standing).collect();
+        let (Some(columns), Some(agents)) = (columns, agents) else {
+            return Err(vec![Diagnostic::error(inputs.settings_file, None, "the names of agents, servers and tools cannot be told to Cedar")]);
+        };
+        let origins = loaded.rules.into_iter().map(|rule| Origin {
+            id: rule.parsed.id,
+            file: rule.parsed.file,
+            line: rule.parsed.line,
+            annotations: rule.parsed.annotations,
+        });
+        let servers = inputs.servers.iter().map(|(server, drift)| Server { drift: Arc::clone(drift), catalogue: server.catalogue.clone() });
+        Ok(Self {
+            hash: hash(&inputs, &surface),
+            columns,
+            agents,
+            index,
+            origins: origins.collect(),
+            warnings: loaded.warnings,
+            servers: servers.collect(),
+            surface,
+        })
+    }
+
+    /// May `who` do this on `server`? The only maker of a [`Permit`].
+    pub fn decide(&self, who: &Who<'_>, server: ServerIndex, action: Action<'_>, facts: &Facts<'_>) -> Result<Permit, Denial> {
+        let call = Call { engine: self, row: self.row(who)?, standing: self.standing(who)?, who, server, facts };
+        match action {
+            Action::Connect => call.connect(),
+            Action::Tool(tool) => call.tool(tool),
+            Action::ResourceRead { uri } => call.plain(Subject::ResourceRead, Some(uri), None),
+            Action::PromptGet { name } => call.plain(Subject::PromptGet, None, Some(name)),
+            Action::CompletePrompt { name } => call.complete(Subject::PromptGet, None, Some(name)),
+            Action::CompleteResource { uri } => call.complete(Subject::ResourceRead, Some(uri), None),
+            Action::Task { tool } => call.task(tool),
+            Action::Sample => call.plain(Subject::Sample, None, None),
+            Action::Elicit => call.plain(Subject::Elicit, None, None),
+            Action::Roots => call.plain(Subject::Roots, None, None),
+            Action::Extension { method } => call.extension(method),
+        }
+    }
+
+    /// Could some call of this tool by `who` be permitted? A look-up, decided at load; a drifted tool is hidden.
+    pub fn lists(&self, who: &Who<'_>, server: ServerIndex, tool: ToolIndex) -> Visibility {
+        let seen = || {
+            let row = self.row(who).ok()?;
+            let reviewed = self.servers.get(usize::from(server.0))?.drift.of(tool) == Live::AsReviewed;
+            reviewed.then(|| self.cell(row, self.surface.column(server, Subject::Tool(tool))?)).flatten()
+        };
+        seen().map_or(Visibility::Hidden, |cell| cell.visibility)
+    }
+
+    /// Is this resource listed to `who`? It is where reading it is permitted now; its URI, the caller and the time are all known.
+    pub fn lists_resource(&self, who: &Who<'_>, server: ServerIndex, uri: &str, facts: &Facts<'_>) -> Visibility {
+        visible(self.decide(who, server, Action::ResourceRead { uri }, facts))
+    }
+
+    /// Is this prompt listed to `who`? It is where getting it is permitted now.
+    pub fn lists_prompt(&self, who: &Who<'_>, server: ServerIndex, name: &str, facts: &Facts<'_>) -> Visibility {
+        visible(self.decide(who, server, Action::PromptGet { name }, facts))
+    }
+
+    /// The tool of exactly this name; a name that nobody reviewed is a denial.
+    pub fn tool(&self, server: ServerIndex, name: &str) -> Result<ToolIndex, Denial> {
+        let server = self.servers.get(usize::from(server.0)).ok_or_else(|| Denial::new(DenialCause::UnknownServer))?;
+        server.catalogue.find(name).ok_or_else(|| Denial::new(DenialCause::UnknownTool))
+    }
+
+    /// The server of this name.
+    pub fn server(&self, name: &str) -> Option<ServerIndex> {
+        self.surface.server(name)
+    }
+
+    /// The action id of a permit or of a call, such as `crm.read_table`.
+    pub fn label(&self, server: ServerIndex, subject: Subject) -> Option<&str> {
+        let column = self.surface.columns.get(self.surface.column(server, subject)? as usize)?;
+        Some(&column.action)
+    }
+
+    /// Compares the raw bytes of a live `tools[]` element with the reviewed pin, and remembers the answer.
+    pub fn pin_matches(&self, server: ServerIndex, tool: ToolIndex, element: &[u8]) -> Live {
+        let Some(server) = self.servers.get(usize::from(server.0)) else { return Live::Drifted };
+        let Some(reviewed) = server.catalogue.tool(tool) else { return Live::Drifted };
+        let live = drift::compare(reviewed.pin, element);
+        server.drift.observe(tool, live);
+        live
+    }
+
+    /// The reviewed pin of a tool.
+    pub fn pin(&self, server: ServerIndex, tool: ToolIndex) -> Option<Pin> {
+        Some(self.servers.get(usize::from(server.0))?.catalogue.tool(tool)?.pin)
+    }
+
+    /// The ids of all rules, by number.
+    pub fn policy_ids(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.origins.iter().map(|origin| &*origin.id)
+    }
+
+    /// The id of a rule: its `@id`, or `file:line`.
+    pub fn policy_id(&self, rule: u32) -> Option<&str> {
+        self.origins.get(rule as usize).map(|origin| &*origin.id)
+    }
+
+    /// File and line of a rule.
+    pub fn place(&self, rule: u32) -> Option<(&str, u32)> {
+        self.origins.get(rule as usize).map(|origin| (&*origin.file, origin.line))
+    }
+
+    /// A rule's annotation, such as the `10/m` of `@rate("10/m")`.
+    pub fn annotation(&self, rule: u32, key: &str) -> Option<&str> {
+        let annotations = &self.origins.get(rule as usize)?.annotations;
+        annotations.iter().find(|(own, _)| &**own == key).map(|(_, value)| &**value)
+    }
+
+    /// What the load found worth a look.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
+    }
+
+    /// SHA-256 over all inputs: rules, columns, pins, agents. Equal inputs decide equally.
+    pub fn hash(&self) -> &[u8; 32] {
+        &self.hash
+    }
+
+    /// How many classes, distinct rows and distinct cells the load came to.
+    pub fn sizes(&self) -> (usize, usize, usize) {
+        (self.index.rows_of.len(), self.index.rows.len(), self.index.cells.len())
+    }
+
+    fn standing(&self, who: &Who<'_>) -> Result<&Standing, Denial> {
+        self.agents.get(who.agent.0 as usize).ok_or_else(|| Denial::new(DenialCause::UnknownAgent))
+    }
+
+    fn row(&self, who: &Who<'_>) -> Result<&Row, Denial> {
+        let class = self.index.classes.get(who.agent.0 as usize);
+        let row = class.and_then(|class| self.index.rows_of.get(*class as usize));
+        row.and_then(|row| self.index.rows.get(*row as usize)).ok_or_else(|| Denial::new(DenialCause::UnknownAgent))
+    }
+
+    fn cell(&self, row: &Row, column: u32) -> Option<&Cell> {
+        self.index.cells.get(*row.cells.get(column as usize)? as usize)
+    }
+}
+
+/// One decision under way.
+struct Call<'c> {
+    engine: &'c Engine,
+    row: &'c Row,
+    standing: &'c Standing,
+    who: &'c Who<'c>,
+    server: ServerIndex,
+    facts: &'c Facts<'c>,
+}
+
+impl Call<'_> {
+    fn permit(&self, subject: Subject, determining: Determining) -> Permit {
+        Permit::new(self.server, subject, determining)
+    }
+
+    fn column(&self, subject: Subject, otherwise: DenialCause) -> Result<u32, Denial> {
+        self.engine.surface.column(self.server, subject).ok_or_else(|| Denial::new(otherwise))
+    }
+
+    fn plain(&self, subject: Subject, uri: Option<&str>, name: Option<&str>) -> Result<Permit, Denial> {
+        let column = self.column(subject, DenialCause::UnknownServer)?;
+        match self.judge(column, uri, name) {
+            Judgement::Permitted(determining) => Ok(self.permit(subject, determining)),
+            Judgement::Denied(denial) => Err(denial),
+        }
+    }
+
+    fn tool(&self, tool: ToolIndex) -> Result<Permit, Denial> {
+        let subject = Subject::Tool(tool);
+        let column = self.column(subject, DenialCause::UnknownTool)?;
+        if let Live::Drifted = self.engine.servers.get(usize::from(self.server.0)).map_or(Live::Drifted, |server| server.drift.of(tool)) {
+            return Err(Denial::new(DenialCause::Drifted));
+        }
+        let visibility = self.engine.cell(self.row, column).map_or(Visibility::Hidden, |cell| cell.visibility);
+        let judged = match visibility {
+            Visibility::Listed => self.declared(column).map_or_else(|| self.judge(column, None, None), Judgement::Denied),
+            Visibility::Hidden => self.judge(column, None, None),
+        };
+        match judged {
+            Judgement::Permitted(determining) => Ok(self.permit(subject, determining)),
+            Judgement::Denied(denial) => Err(denial.seen(visibility)),
+        }
+    }
+
+    /// A denial where the tool's schema rules out an argument that the call carries.
+    fn declared(&self, column: u32) -> Option<Denial> {
+        let input = &self.engine.surface.columns.get(column as usize)?.input;
+        let arguments = self.facts.arguments.filter(|_| input.undeclared == Undeclared::Refused)?;
+        let foreign = arguments.entries().any(|(name, _)| input.field(name).is_none());
+        foreign.then(|| Denial::at(DenialCause::ArgumentUndeclared, ""))
+    }
+
+    /// Implied by any permit that could hold on the server; an explicit forbid still counts.
+    fn connect(&self) -> Result<Permit, Denial> {
+        let column = self.column(Subject::Connect, DenialCause::UnknownServer)?;
+        match self.judge(column, None, None) {
+            Judgement::Permitted(determining) => Ok(self.permit(Subject::Connect, determining)),
+            Judgement::Denied(denial) if denial.cause() == DenialCause::NoRule => {
+                let possible = self.row.reachable.get(usize::from(self.server.0)).filter(|permits| !permits.is_empty());
+                let possible = possible.ok_or(denial)?;
+                Ok(self.permit(Subject::Connect, Determining::of(possible.iter().copied())))
+            }
+            Judgement::Denied(denial) => Err(denial),
+        }
+    }
+
+    /// Follows the thing completed; an explicit forbid on `complete` still counts.
+    fn complete(&self, of: Subject, uri: Option<&str>, name: Option<&str>) -> Result<Permit, Denial> {
+        let followed = self.plain(of, uri, name)?;
+        self.unless_forbidden(Subject::Complete, uri, name)?;
+        Ok(self.permit(Subject::Complete, followed.determining().clone()))
+    }
+
+    /// Follows the call that made it, or any call; an explicit forbid on `task` still counts.
+    fn task(&self, tool: Option<ToolIndex>) -> Result<Permit, Denial> {
+        let permits = match tool {
+            None => self.row.reachable.get(usize::from(self.server.0)).map(|permits| &**permits),
+            Some(tool) => {
+                let column = self.column(Subject::Tool(tool), DenialCause::UnknownTool)?;
+                match self.engine.lists(self.who, self.server, tool) {
+                    Visibility::Listed => self.engine.cell(self.row, column).map(|cell| &*cell.permits),
+                    Visibility::Hidden => None,
+                }
+            }
+        };
+        let permits = permits.filter(|permits| !permits.is_empty()).ok_or_else(|| Denial::new(DenialCause::NoRule))?;
+        self.unless_forbidden(Subject::Task, None, None)?;
+        Ok(self.permit(Subject::Task, Determining::of(permits.iter().copied())))
+    }
+
+    fn unless_forbidden(&self, subject: Subject, uri: Option<&str>, name: Option<&str>) -> Result<(), Denial> {
+        let column = self.column(subject, DenialCause::UnknownServer)?;
+        match self.judge(column, uri, name) {
+            Judgement::Permitted(_) => Ok(()),
+            Judgement::Denied(denial) if denial.cause() == DenialCause::NoRule => Ok(()),
+            Judgement::Denied(denial) => Err(denial),
+        }
+    }
+
+    fn extension(&self, method: &str) -> Result<Permit, Denial> {
+        let face = self.engine.surface.faces.get(usize::from(self.server.0)).ok_or_else(|| Denial::new(DenialCause::UnknownServer))?;
+        let position = face.extensions.iter().position(|known| &**known == method).and_then(|position| u16::try_from(position).ok());
+        self.plain(Subject::Extension(position.ok_or_else(|| Denial::new(DenialCause::UnknownMethod))?), None, None)
+    }
+
+    fn judge(&self, column: u32, uri: Option<&str>, name: Option<&str>) -> Judgement {
+        let Some(cell) = self.engine.cell(self.row, column) else { return Judgement::Denied(Denial::new(DenialCause::NoRule)) };
+        match &cell.verdict {
+            Verdict::NoRule => Judgement::Denied(Denial::new(DenialCause::NoRule)),
+            Verdict::Forbidden(forbids) => Judgement::Denied(Denial::by(DenialCause::Forbidden, Determining::of(forbids.iter().copied()))),
+            Verdict::Allowed(permits) => Judgement::Permitted(Determining::of(permits.iter().copied())),
+            Verdict::Program(program) => match self.evaluate(cell, program, column, (uri, name)) {
+                Ok(judgement) => judgement,
+                Err(Missing::Argument(Unfit::Unreadable(pointer))) => Judgement::Denied(Denial::at(DenialCause::ArgumentUnreadable, &pointer)),
+                Err(Missing::Argument(Unfit::Undeclared(pointer))) => Judgement::Denied(Denial::at(DenialCause::ArgumentUndeclared, &pointer)),
+                Err(Missing::Claim) => Judgement::Denied(Denial::new(DenialCause::ClaimUnreadable)),
+                Err(Missing::Defect) => Judgement::Denied(Denial::new(DenialCause::RuleError)),
+            },
+        }
+    }
+
+    /// Cedar over the rules of one cell. A permit that errs does not count; a forbid that errs denies.
+    fn evaluate(&self, cell: &Cell, program: &Program, column: u32, (uri, name): (Option<&str>, Option<&str>)) -> Result<Judgement, Missing> {
+        let prepared = self.engine.columns.get(column as usize).ok_or(Missing::Defect)?;
+        let of = Subjects { standing: self.standing, who: self.who, uri, name };
+        let context = facts::context(&program.plan, of, self.facts)?;
+        let entities = facts::entities(&program.plan, of, (&prepared.action, &prepared.groups))?;
+        let request = Request::new(self.standing.uid.clone(), prepared.action.clone(), prepared.resource.clone(), context, None);
+        let request = request.map_err(|_| Missing::Defect)?;
+        let response = Authorizer::new().is_authorized(&request, &program.rules, &entities);
+        let number = |id: &cedar_policy::PolicyId| AsRef::<str>::as_ref(id).parse::<u32>().ok();
+        let held = || response.diagnostics().reason().filter_map(number);
+        let erred = response.diagnostics().errors().filter_map(|error| match error {
+            cedar_policy::AuthorizationError::PolicyEvaluationError(error) => number(error.policy_id()),
+        });
+        let mut failed_forbids: Vec<u32> = erred.filter(|rule| !cell.permits.contains(rule)).collect();
+        failed_forbids.sort_unstable();
+        let forbidden = held().any(|rule| !cell.permits.contains(&rule));
+        let allowed = response.decision() == cedar_policy::Decision::Allow;
+        Ok(match (forbidden, failed_forbids.is_empty(), allowed) {
+            (true, _, _) => Judgement::Denied(Denial::by(DenialCause::Forbidden, Determining::of(sorted(held())))),
+            (false, false, _) => Judgement::Denied(Denial::by(DenialCause::RuleError, Determining::of(failed_forbids))),
+            (false, true, true) => Judgement::Permitted(Determining::of(sorted(held()))),
+            (false, true, false) => Judgement::Denied(Denial::new(DenialCause::NoRule)),
+        })
+    }
+}
+
+fn sorted(rules: impl Iterator<Item = u32>) -> Vec<u32> {
+    let mut rules: Vec<u32> = rules.collect();
+    rules.sort_unstable();
+    rules
+}
+
+fn visible(decision: Result<Permit, Denial>) -> Visibility {
+    match decision {
+        Ok(_) => Visibility::Listed,
+        Err(_) => Visibility::Hidden,
+    }
+}
+
+fn prepared(column: &Column, surface: &Surface) -> Option<Prepared> {
+    let groups: Option<Vec<EntityUid>> = column.groups.iter().map(|group| facts::entity("Action", group)).collect();
+    Some(Prepared {
+        action: facts::entity("Action", &column.action)?,
+        groups: groups?.into(),
+        resource: facts::entity("Server", &surface.faces.get(usize::from(column.server.0))?.name)?,
+    })
+}
+
+fn standing(agent: &AgentSource<'_>) -> Option<Standing> {
+    let groups: Option<Vec<EntityUid>> = agent.groups.iter().map(|group| facts::entity("Group", group)).collect();
+    Some(Standing {
+        uid: facts::entity("Agent", agent.id)?,
+        groups: groups?.into(),
+        accounts: agent.accounts.iter().map(|account| Box::from(*account)).collect(),
+    })
+}
+
+fn hash(inputs: &Inputs<'_>, surface: &Surface) -> [u8; 32] {
+    let sources: Vec<_> = inputs.sources.iter().map(|source| (source.file, source.text)).collect();
+    let pins: Vec<_> = inputs.servers.iter().map(|(server, _)| (server.name, server.catalogue.tools().iter().map(|tool| tool.pin.to_string()).collect::<Vec<_>>())).collect();
+    let agents: Vec<_> = inputs.agents.iter().map(|agent| (agent.id, &agent.groups, &agent.accounts)).collect();
+    sha256(serde_json::json!({"sources": sources, "pins": pins, "agents": agents, "surface": surface.canonical()}).to_string().as_bytes())
+}
