@@ -15,5 +15,6 @@ pub mod protocol;
 pub mod identity;
 pub mod policy;
 pub mod token;
+pub mod filter;
 pub mod audit;
 pub mod config;

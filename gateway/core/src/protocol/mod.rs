@@ -2,3 +2,14 @@
 
 pub mod json;
 pub mod span;
+pub mod fold;
+pub mod code;
+pub mod revision;
+pub mod method;
+pub mod message;
+pub mod subject;
+pub mod header;
+pub mod era;
+pub mod param_header;
+pub mod sse;
+pub mod reply;

@@ -1,0 +1,7 @@
+//! Narrows what upstreams send. In: their bytes and what was read in them. Out: the same bytes with ranges spliced. Never here: policy.
+
+pub mod splice;
+pub mod list;
+pub mod cache;
+pub mod capabilities;
+pub mod server_message;
