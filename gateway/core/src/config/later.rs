@@ -20,7 +20,9 @@ pub fn later_key(path: &[String], key: &str) -> Option<Words> {
         (["policy"], "calendars") => "remove it and compare `context.now` in the rule",
         (["policy"], "shadow") => "remove it; only the serving rules are evaluated",
         (["audit"], "keep") => "remove it; segments are kept until somebody deletes them",
-        (["audit"], "export" | "checkpoint" | "witness" | "commitments") => "remove it and read the segments, which are JSON lines",
+        (["audit"], "export" | "checkpoint" | "witness" | "commitments") => {
+            "remove it and read the segments, which are JSON lines"
+        }
         (["identity", _], "discovery" | "introspection" | "dpop") => "save the key set to a file and name it in `keys`",
         (["listen"], "http2" | "http3" | "quic") => "remove it; agents are served over HTTP/1.1",
         (["listen", "tls"], "crl" | "ocsp" | "acme") => "remove it and suspend an agent in the registry",
@@ -36,9 +38,10 @@ pub fn later_key(path: &[String], key: &str) -> Option<Words> {
 pub fn refused_word(path: &[String], word: &str) -> Option<Words> {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     let words = match (path.as_slice(), word) {
-        (["io"], "epoll" | "poll" | "kqueue" | "auto" | "tokio") => {
-            (format!("`io = \"{word}\"` is not supported by this version"), "write `io = \"uring\"`, or leave it out".to_owned())
-        }
+        (["io"], "epoll" | "poll" | "kqueue" | "auto" | "tokio") => (
+            format!("`io = \"{word}\"` is not supported by this version"),
+            "write `io = \"uring\"`, or leave it out".to_owned(),
+        ),
         (["identity", _, "algorithms"], "HS256" | "HS384" | "HS512") => (
             format!("`{word}` signs with a shared secret, so whoever can check a token could also forge one"),
             ALGORITHM_CURE.to_owned(),
@@ -46,9 +49,10 @@ pub fn refused_word(path: &[String], word: &str) -> Option<Words> {
         (["identity", _, "algorithms"], _) if word.eq_ignore_ascii_case("none") => {
             (format!("`{word}` is no signature at all"), ALGORITHM_CURE.to_owned())
         }
-        (["identity", _, "algorithms"], "ES384" | "ES512" | "ES256K" | "RS384" | "RS512" | "PS256" | "PS384" | "PS512") => {
-            (format!("`{word}` is not supported by this version"), ALGORITHM_CURE.to_owned())
-        }
+        (
+            ["identity", _, "algorithms"],
+            "ES384" | "ES512" | "ES256K" | "RS384" | "RS512" | "PS256" | "PS384" | "PS512",
+        ) => (format!("`{word}` is not supported by this version"), ALGORITHM_CURE.to_owned()),
         _ => return None,
     };
     Some(words)

@@ -6,7 +6,9 @@ use super::typed::Typed;
 
 /// The JSON Schema of `portcullis.toml`, made from the very types that read it, so that it cannot drift.
 pub fn json_schema() -> Value {
-    let generator = schemars::generate::SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true).into_generator();
+    let generator = schemars::generate::SchemaSettings::draft2020_12()
+        .with(|settings| settings.inline_subschemas = true)
+        .into_generator();
     let mut schema = generator.into_root_schema_for::<Typed>().to_value();
     without_null(&mut schema);
     schema
@@ -27,7 +29,10 @@ fn without_null(schema: &mut Value) {
             if let Some(Value::Array(values)) = object.get_mut("enum") {
                 values.retain(|value| !value.is_null());
             }
-            if object.get("default").is_some_and(|default| default.is_null() || default.is_object() || default.is_array()) {
+            if object
+                .get("default")
+                .is_some_and(|default| default.is_null() || default.is_object() || default.is_array())
+            {
                 object.remove("default");
             }
             unwrap_single_choice(object);

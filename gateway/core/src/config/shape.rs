@@ -78,7 +78,8 @@ impl Walk<'_, '_> {
                 }
             }
             (other, _) => {
-                let message = format!("`{}` must be {}, not {}", self.here(), article(expected), article(other.type_str()));
+                let message =
+                    format!("`{}` must be {}, not {}", self.here(), article(expected), article(other.type_str()));
                 let cure = match example(schema, expected) {
                     Some(example) => format!("write it like `{example}`"),
                     None => format!("write {}", article(expected)),
@@ -119,11 +120,14 @@ impl Walk<'_, '_> {
         if let Some((message, cure)) = later::later_key(&self.path, name) {
             return self.findings.refuse(at, message, cure);
         }
-        let known = || schema.get("properties").and_then(Value::as_object).into_iter().flatten().map(|(key, _)| key.as_str());
+        let known =
+            || schema.get("properties").and_then(Value::as_object).into_iter().flatten().map(|(key, _)| key.as_str());
         let top_level = || self.root.get("properties").and_then(|all| all.get(name));
         let place = if self.path.is_empty() { "the file".to_owned() } else { format!("`[{}]`", self.here()) };
         let cure = match (self.path.as_slice(), value) {
-            ([kind, server], DeValue::Table(_)) if kind == "tool" => format!("quote the name: `[tool.\"{server}.{name}\"]`"),
+            ([kind, server], DeValue::Table(_)) if kind == "tool" => {
+                format!("quote the name: `[tool.\"{server}.{name}\"]`")
+            }
             _ => match did_you_mean(name, known()) {
                 Some(cure) => cure,
                 None if !self.path.is_empty() && top_level().is_some() => {

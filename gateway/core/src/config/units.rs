@@ -127,7 +127,14 @@ mod tests {
 
     #[test]
     fn a_number_with_a_unit_is_read_and_shown() {
-        let rows = [("30s", 30_000), ("5m", 300_000), ("1h 30m", 5_400_000), ("1h30m", 5_400_000), (" 250 ms ", 250), ("2d", 172_800_000)];
+        let rows = [
+            ("30s", 30_000),
+            ("5m", 300_000),
+            ("1h 30m", 5_400_000),
+            ("1h30m", 5_400_000),
+            (" 250 ms ", 250),
+            ("2d", 172_800_000),
+        ];
         for (text, millis) in rows {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "given {text:?}");
         }

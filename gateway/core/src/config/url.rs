@@ -75,7 +75,8 @@ pub fn parse_authority(text: &str) -> Result<Authority, &'static str> {
         Some(rest) => {
             let (inside, after) = rest.split_once(']').ok_or("opens a bracket and never closes it")?;
             let address: Ipv6Addr = inside.parse().map_err(|_| "holds no IPv6 address between its brackets")?;
-            let port = if after.is_empty() { None } else { Some(after.strip_prefix(':').ok_or("goes on after its bracket")?) };
+            let port =
+                if after.is_empty() { None } else { Some(after.strip_prefix(':').ok_or("goes on after its bracket")?) };
             (address.to_string(), port)
         }
         None => match text.split_once(':') {
@@ -182,7 +183,10 @@ mod tests {
         ];
         for (text, host, authority, path, loopback) in rows {
             let url = parse(text).unwrap();
-            assert_eq!((&*url.authority.host, url.authority.text(url.scheme).as_str(), &*url.path), (host, authority, path));
+            assert_eq!(
+                (&*url.authority.host, url.authority.text(url.scheme).as_str(), &*url.path),
+                (host, authority, path)
+            );
             assert_eq!(url.authority.is_loopback(), loopback, "given {text:?}");
         }
     }

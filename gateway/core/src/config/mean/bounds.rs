@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::super::at::{At, Count, SizeText, SpanText};
-use super::super::settings::{Limits, Timeouts};
-use super::super::typed;
-use super::super::units;
 use super::Scene;
+use crate::config::at::{At, Count, SizeText, SpanText};
+use crate::config::settings::{Limits, Timeouts};
+use crate::config::typed;
+use crate::config::units;
 use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, JSON_DEPTH_MAX};
 
 /// A bound's name as typed, its floor, default and ceiling.
@@ -86,11 +86,21 @@ pub(super) fn limits(typed: Option<&typed::Limits>, scene: &mut Scene<'_, '_>) -
         headers_max: count(scene, &typed.headers, "limits.headers", (HEADERS_MAX as u64, HEADERS_MAX as u64)),
         // A body is held in memory once a core and once more while it is parsed; files in arguments are base64.
         body_bytes_max: size(scene, &typed.body, "limits.body", (KIB, 4 * MIB, 64 * MIB)),
-        json_depth_max: count(scene, &typed.json_depth, "limits.json_depth", (JSON_DEPTH_MAX as u64, JSON_DEPTH_MAX as u64)),
+        json_depth_max: count(
+            scene,
+            &typed.json_depth,
+            "limits.json_depth",
+            (JSON_DEPTH_MAX as u64, JSON_DEPTH_MAX as u64),
+        ),
         // File descriptors: Linux's own ceiling for one process is 2²⁰ unless raised.
         connections_max: count(scene, &typed.connections, "limits.connections", (16_384, 1 << 20)),
-        agent_concurrency_max: u32::try_from(count(scene, &typed.agent_concurrency, "limits.agent_concurrency", (256, 65_536)))
-            .unwrap_or(u32::MAX),
+        agent_concurrency_max: u32::try_from(count(
+            scene,
+            &typed.agent_concurrency,
+            "limits.agent_concurrency",
+            (256, 65_536),
+        ))
+        .unwrap_or(u32::MAX),
         // Held once for each call in flight.
         result_buffer_bytes_max: size(scene, &typed.result_buffer, "limits.result_buffer", (4 * KIB, 64 * KIB, MIB)),
         event_bytes_max: size(scene, &typed.event, "limits.event", (4 * KIB, 4 * MIB, 64 * MIB)),
@@ -101,7 +111,10 @@ pub(super) fn limits(typed: Option<&typed::Limits>, scene: &mut Scene<'_, '_>) -
     if let (Some(event), true) = (&typed.event, limits.event_bytes_max < limits.result_buffer_bytes_max) {
         scene.findings.refuse(
             event.at(),
-            format!("`limits.event` is smaller than `limits.result_buffer` ({})", units::show_size(limits.result_buffer_bytes_max as u64)),
+            format!(
+                "`limits.event` is smaller than `limits.result_buffer` ({})",
+                units::show_size(limits.result_buffer_bytes_max as u64)
+            ),
             "make it at least as large: a buffered result may come as one event",
         );
     }
@@ -124,9 +137,19 @@ pub(super) fn timeouts(typed: Option<&typed::Timeouts>, scene: &mut Scene<'_, '_
         first_byte: span(scene, &typed.first_byte, "timeouts.first_byte", (100, 60 * SECOND, HOUR)),
         total: span(scene, &typed.total, "timeouts.total", (SECOND, 300 * SECOND, 24 * HOUR)),
         upstream_idle: span(scene, &typed.upstream_idle, "timeouts.upstream_idle", (100, 4 * SECOND, 10 * MINUTE)),
-        upstream_lifetime: span(scene, &typed.upstream_lifetime, "timeouts.upstream_lifetime", (SECOND, 300 * SECOND, 24 * HOUR)),
+        upstream_lifetime: span(
+            scene,
+            &typed.upstream_lifetime,
+            "timeouts.upstream_lifetime",
+            (SECOND, 300 * SECOND, 24 * HOUR),
+        ),
         // Intermediaries and SDK clients give a silent stream 60 s and more.
-        stream_keep_alive: span(scene, &typed.stream_keep_alive, "timeouts.stream_keep_alive", (SECOND, 15 * SECOND, 50 * SECOND)),
+        stream_keep_alive: span(
+            scene,
+            &typed.stream_keep_alive,
+            "timeouts.stream_keep_alive",
+            (SECOND, 15 * SECOND, 50 * SECOND),
+        ),
         drain: span(scene, &typed.drain, "timeouts.drain", (0, 30 * SECOND, HOUR)),
         session_idle: span(scene, &typed.session_idle, "timeouts.session_idle", (MINUTE, 30 * MINUTE, 7 * 24 * HOUR)),
     };

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::super::at::At;
-use super::super::settings::{Algorithm, Issuer, Scheme};
-use super::super::typed::{AlgorithmText, Identity};
-use super::super::url;
 use super::Scene;
 use super::bounds::Bound;
+use crate::config::at::At;
+use crate::config::settings::{Algorithm, Issuer, Scheme};
+use crate::config::typed::{AlgorithmText, Identity};
+use crate::config::url;
 
 /// The issuers, sorted by name; no two with the same `iss`.
 pub(super) fn issuers(typed: &BTreeMap<At<String>, Identity>, scene: &mut Scene<'_, '_>) -> Vec<Issuer> {
@@ -45,7 +45,7 @@ fn issuer(name: &At<String>, typed: &Identity, scene: &mut Scene<'_, '_>) -> Iss
         token_types: token_types(typed.token_types.as_ref(), scene),
         clock_skew: scene.span(
             typed.clock_skew.as_ref(),
-            &Bound { name: "identity.clock_skew", least: 0, default: 30_000, most: 300_000 },
+            &Bound { name: "identity.clock_skew", least: 0, default: 30_000, most: 60_000 },
         ),
     }
 }
@@ -80,7 +80,11 @@ fn algorithms(typed: Option<&At<Vec<At<AlgorithmText>>>>, scene: &mut Scene<'_, 
     }
     // Words that were cut out have been named; only a list that was typed empty is left to name.
     if meant.is_empty() && !scene.findings.refused() {
-        scene.findings.refuse(typed.at(), "`algorithms` is empty, so no token could ever count", "write `EdDSA`, `ES256` or `RS256`");
+        scene.findings.refuse(
+            typed.at(),
+            "`algorithms` is empty, so no token could ever count",
+            "write `EdDSA`, `ES256` or `RS256`",
+        );
     }
     meant
 }

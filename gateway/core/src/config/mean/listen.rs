@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
-use super::super::at::At;
-use super::super::settings::{ClientCertificate, Listen, ListenTls, Plaintext, PublicUrl, Scheme, Server};
-use super::super::typed::{self, ClientCertificateText, PlaintextText};
-use super::super::url;
 use super::Scene;
+use crate::config::at::At;
+use crate::config::settings::{ClientCertificate, Listen, ListenTls, Plaintext, PublicUrl, Scheme, Server};
+use crate::config::typed::{self, ClientCertificateText, PlaintextText};
+use crate::config::url;
 
 /// `[listen]`, checked; loopback without TLS where nothing was typed.
 pub(super) fn listen(typed: Option<&typed::Listen>, scene: &mut Scene<'_, '_>) -> Listen {
@@ -25,7 +25,14 @@ pub(super) fn listen(typed: Option<&typed::Listen>, scene: &mut Scene<'_, '_>) -
     check_plaintext(typed, address, scene);
     let scheme = if tls.is_some() { Scheme::Https } else { Scheme::Http };
     let public_url = public_url(typed, address, scheme, scene);
-    let mut listen = Listen { address: address.unwrap_or(fallback), public_url, tls, plaintext, hosts: Vec::new(), origins: Vec::new() };
+    let mut listen = Listen {
+        address: address.unwrap_or(fallback),
+        public_url,
+        tls,
+        plaintext,
+        hosts: Vec::new(),
+        origins: Vec::new(),
+    };
     own_names(&mut listen);
     for host in &typed.hosts {
         add_host(&mut listen, host, scene);
@@ -49,7 +56,11 @@ pub(super) fn socket_address(typed: &At<String>, scene: &mut Scene<'_, '_>) -> O
     match typed.value().parse::<SocketAddr>() {
         Ok(address) if address.port() != 0 => Some(address),
         Ok(_) => {
-            scene.findings.refuse(typed.at(), format!("`{}` has no port of its own, and agents must know it", typed.value()), cure);
+            scene.findings.refuse(
+                typed.at(),
+                format!("`{}` has no port of its own, and agents must know it", typed.value()),
+                cure,
+            );
             None
         }
         Err(_) => {
@@ -89,11 +100,9 @@ fn listen_tls(typed: &typed::ListenTls, scene: &mut Scene<'_, '_>) -> ListenTls 
 /// Tokens in plain text on a network are anybody's tokens: only the operator can say that nobody else is there.
 fn check_plaintext(typed: &typed::Listen, address: Option<SocketAddr>, scene: &mut Scene<'_, '_>) {
     match (&typed.plaintext, &typed.tls) {
-        (Some(word), Some(_)) => scene.findings.refuse(
-            word.at(),
-            "`plaintext` says nothing where `tls` is set",
-            "remove one of the two",
-        ),
+        (Some(word), Some(_)) => {
+            scene.findings.refuse(word.at(), "`plaintext` says nothing where `tls` is set", "remove one of the two")
+        }
         (None, None) => {
             if let (Some(text), Some(address)) = (&typed.address, address)
                 && !address.ip().to_canonical().is_loopback()
@@ -109,7 +118,12 @@ fn check_plaintext(typed: &typed::Listen, address: Option<SocketAddr>, scene: &m
     }
 }
 
-fn public_url(typed: &typed::Listen, address: Option<SocketAddr>, scheme: Scheme, scene: &mut Scene<'_, '_>) -> PublicUrl {
+fn public_url(
+    typed: &typed::Listen,
+    address: Option<SocketAddr>,
+    scheme: Scheme,
+    scene: &mut Scene<'_, '_>,
+) -> PublicUrl {
     let fallback = PublicUrl::new(scheme, "localhost");
     if let Some(text) = &typed.public_url {
         let cure = "write scheme, host and port only, such as `https://edge.example.com:8443`";
@@ -199,7 +213,11 @@ fn add_host(listen: &mut Listen, typed: &At<String>, scene: &mut Scene<'_, '_>) 
 fn add_origin(listen: &mut Listen, typed: &At<String>, scene: &mut Scene<'_, '_>) {
     let cure = "write scheme and host only, such as `https://app.example.com`";
     if matches!(typed.value().as_str(), "*" | "null") || typed.value().contains('*') {
-        return scene.findings.refuse(typed.at(), format!("`{}` in `origins` would let any web page in", typed.value()), cure);
+        return scene.findings.refuse(
+            typed.at(),
+            format!("`{}` in `origins` would let any web page in", typed.value()),
+            cure,
+        );
     }
     match url::parse(typed.value()) {
         Ok(url) if url.path.is_empty() => {

@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use super::at::{At, Count};
 use super::findings::Findings;
 use super::settings::{
-    Audit, Capture, CaptureRule, Control, Durability, Ebpf, IoEngine, Kernel, Log, LogFormat, LogLevel, Policy, Settings,
+    Audit, Capture, CaptureRule, Control, Durability, Ebpf, IoEngine, Kernel, Log, LogFormat, LogLevel, Policy,
+    Settings,
 };
 use super::typed::{self, CaptureText, DurabilityText, EbpfText, LogFormatText, LogLevelText, Typed};
 
@@ -67,11 +68,23 @@ impl Scene<'_, '_> {
         let Some(typed) = typed else { return self.folder.join(default) };
         let text = typed.value();
         if text.trim().is_empty() || text.contains('\0') {
-            self.findings.refuse(typed.at(), format!("`{}` is no path", text.escape_default()), "write the name of a file or folder");
+            self.findings.refuse(
+                typed.at(),
+                format!("`{}` is no path", text.escape_default()),
+                "write the name of a file or folder",
+            );
         } else if text.contains("://") {
-            self.findings.refuse(typed.at(), format!("`{text}` is a URL, not a path"), "save it to a file and name the file");
+            self.findings.refuse(
+                typed.at(),
+                format!("`{text}` is a URL, not a path"),
+                "save it to a file and name the file",
+            );
         } else if text.starts_with("~/") || text.contains("${") {
-            self.findings.refuse(typed.at(), format!("`{text}` would need a shell to mean a path"), "write the path itself");
+            self.findings.refuse(
+                typed.at(),
+                format!("`{text}` would need a shell to mean a path"),
+                "write the path itself",
+            );
         }
         self.folder.join(text)
     }
@@ -163,7 +176,10 @@ fn control(typed: Option<&typed::Control>, scene: &mut Scene<'_, '_>) -> Control
     {
         scene.findings.refuse(
             socket.at(),
-            format!("the path of the control socket has {} bytes; Linux takes {SOCKET_PATH_BYTES_MAX}", path.as_os_str().len()),
+            format!(
+                "the path of the control socket has {} bytes; Linux takes {SOCKET_PATH_BYTES_MAX}",
+                path.as_os_str().len()
+            ),
             "choose a shorter path",
         );
     }

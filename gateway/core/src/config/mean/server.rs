@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::super::at::At;
-use super::super::settings::{
+use super::{Scene, tool};
+use crate::config::at::At;
+use crate::config::settings::{
     Capture, CredentialSettings, Learn, Listen, Mode, Scheme, Server, UpstreamTls, UpstreamUrl,
 };
-use super::super::typed::{self, LearnText, ModeText, RevisionText, Typed};
-use super::super::url::{self, Url};
-use super::{Scene, tool};
+use crate::config::typed::{self, LearnText, ModeText, RevisionText, Typed};
+use crate::config::url::{self, Url};
 use crate::limits::NAME_BYTES_MAX;
 use crate::protocol::method::{ClientNotification, Method, ServerMethod, ServerNotification};
 use crate::protocol::revision::Revision;
@@ -16,7 +16,9 @@ use crate::protocol::revision::Revision;
 /// Every server with its tools.
 pub(super) fn servers(typed: &Typed, listen: &Listen, default: &Capture, scene: &mut Scene<'_, '_>) -> Vec<Server> {
     if typed.server.is_empty() && !scene.findings.refused() {
-        scene.findings.refuse_file("no server is named, so there is nothing to guard", "write `[server.NAME]` with a `url`");
+        scene
+            .findings
+            .refuse_file("no server is named, so there is nothing to guard", "write `[server.NAME]` with a `url`");
     }
     let mut tools = tool::tools(&typed.tool, &typed.server, default, scene);
     let mut meant = Vec::new();
@@ -27,7 +29,9 @@ pub(super) fn servers(typed: &Typed, listen: &Listen, default: &Capture, scene: 
     }
     for server in typed.server.values() {
         let Some(credential) = &server.credential else { continue };
-        if typed.secrets.is_none() && credential.value().value.as_ref().is_some_and(|value| value.value().contains("{secret:")) {
+        if typed.secrets.is_none()
+            && credential.value().value.as_ref().is_some_and(|value| value.value().contains("{secret:"))
+        {
             scene.findings.refuse(
                 credential.at(),
                 "a credential names a secret, but there is no file of secrets",
@@ -42,9 +46,14 @@ pub(super) fn servers(typed: &Typed, listen: &Listen, default: &Capture, scene: 
 fn one_server(name: &At<String>, typed: &typed::Server, listen: &Listen, scene: &mut Scene<'_, '_>) -> Server {
     let url = typed.url.as_ref().and_then(|text| upstream(text, scene));
     if let (Some(ca), Some(Url { scheme: Scheme::Http, .. })) = (&typed.ca, &url) {
-        scene.findings.refuse(ca.at(), "`ca` says nothing about an upstream reached over plain `http`", "write `https` in its `url`, or remove `ca`");
+        scene.findings.refuse(
+            ca.at(),
+            "`ca` says nothing about an upstream reached over plain `http`",
+            "write `https` in its `url`, or remove `ca`",
+        );
     }
-    let credential = typed.credential.as_ref().and_then(|credential| credential_settings(name, credential, url.as_ref(), scene));
+    let credential =
+        typed.credential.as_ref().and_then(|credential| credential_settings(name, credential, url.as_ref(), scene));
     Server {
         name: name.value().as_str().into(),
         path: route_path(name, typed.path.as_ref(), scene),
@@ -80,7 +89,8 @@ fn upstream(typed: &At<String>, scene: &mut Scene<'_, '_>) -> Option<Url> {
         Ok(url) => Some(url),
         Err(fault) => {
             // A URL may hold a password, so it is shown only as far as it cannot.
-            let shown = if typed.value().contains(['@', '?']) { String::new() } else { format!(" `{}`", typed.value()) };
+            let shown =
+                if typed.value().contains(['@', '?']) { String::new() } else { format!(" `{}`", typed.value()) };
             let cure = "write it like `http://127.0.0.1:9000/mcp`; secrets go into a `credential`";
             scene.findings.refuse(typed.at(), format!("`url`{shown} {fault}"), cure);
             None
@@ -90,7 +100,13 @@ fn upstream(typed: &At<String>, scene: &mut Scene<'_, '_>) -> Option<Url> {
 
 fn upstream_url(url: Option<&Url>) -> UpstreamUrl {
     let Some(url) = url else {
-        return UpstreamUrl { tls: UpstreamTls::Plain, host: "".into(), port: 0, path: "/".into(), authority: "".into() };
+        return UpstreamUrl {
+            tls: UpstreamTls::Plain,
+            host: "".into(),
+            port: 0,
+            path: "/".into(),
+            authority: "".into(),
+        };
     };
     UpstreamUrl {
         tls: match url.scheme {
@@ -149,7 +165,10 @@ fn check_routes(typed: &BTreeMap<At<String>, typed::Server>, meant: &[Server], s
         if let Some((first, first_line)) = seen.get(&route) {
             scene.findings.refuse(
                 at,
-                format!("path `{}` of server `{}` is already the path of server `{first}` (line {first_line})", meant.path, meant.name),
+                format!(
+                    "path `{}` of server `{}` is already the path of server `{first}` (line {first_line})",
+                    meant.path, meant.name
+                ),
                 "give one of them another `path` or `host`",
             );
         } else {
@@ -170,7 +189,11 @@ fn credential_settings(
     {
         scene.findings.refuse(
             typed.at(),
-            format!("the credential of server `{}` would cross the network in plain text to `{}`", server.value(), url.authority.host),
+            format!(
+                "the credential of server `{}` would cross the network in plain text to `{}`",
+                server.value(),
+                url.authority.host
+            ),
             "write `https` in its `url`",
         );
     }
@@ -178,9 +201,17 @@ fn credential_settings(
     let name = header.value().to_ascii_lowercase();
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || !name.bytes().all(token) {
-        scene.findings.refuse(header.at(), format!("`{}` is no header name", name.escape_debug()), "write it like `authorization`");
+        scene.findings.refuse(
+            header.at(),
+            format!("`{}` is no header name", name.escape_debug()),
+            "write it like `authorization`",
+        );
     } else if OWN_HEADERS.contains(&name.as_str()) || name.starts_with("mcp-") {
-        scene.findings.refuse(header.at(), format!("header `{name}` is set by the gateway itself"), "name the header that carries the credential");
+        scene.findings.refuse(
+            header.at(),
+            format!("header `{name}` is set by the gateway itself"),
+            "name the header that carries the credential",
+        );
     }
     check_template(value, scene);
     Some(CredentialSettings { header: name.into_boxed_str(), template: value.value().as_str().into() })
@@ -191,7 +222,11 @@ fn check_template(typed: &At<String>, scene: &mut Scene<'_, '_>) {
     let cure = "put the secret into the secrets file and write `{secret:NAME}` in its place";
     let text = typed.value().as_str();
     if !text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
-        return scene.findings.refuse(typed.at(), "the value of a credential holds a character that a header must not hold", cure);
+        return scene.findings.refuse(
+            typed.at(),
+            "the value of a credential holds a character that a header must not hold",
+            cure,
+        );
     }
     let mut references = 0;
     let mut parts = text.split('{');
@@ -200,14 +235,24 @@ fn check_template(typed: &At<String>, scene: &mut Scene<'_, '_>) {
         let reference = part.strip_prefix("secret:").and_then(|rest| rest.split_once('}'));
         let name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         match reference {
-            Some((secret, after)) if !secret.is_empty() && secret.bytes().all(name) && !after.contains('}') => references += 1,
+            Some((secret, after)) if !secret.is_empty() && secret.bytes().all(name) && !after.contains('}') => {
+                references += 1
+            }
             Some(_) | None => broken = true,
         }
     }
     if broken {
-        scene.findings.refuse(typed.at(), "the value of a credential holds braces around something other than `secret:NAME`", cure);
+        scene.findings.refuse(
+            typed.at(),
+            "the value of a credential holds braces around something other than `secret:NAME`",
+            cure,
+        );
     } else if references == 0 {
-        scene.findings.refuse(typed.at(), "the value of a credential names no secret, so it would stand readable in this file", cure);
+        scene.findings.refuse(
+            typed.at(),
+            "the value of a credential names no secret, so it would stand readable in this file",
+            cure,
+        );
     }
 }
 
@@ -267,11 +312,23 @@ fn extension_method(typed: &At<String>, scene: &mut Scene<'_, '_>) -> Box<str> {
         || ServerMethod::parse(text).is_some()
         || ServerNotification::parse(text).is_some();
     if text.is_empty() || text.len() > NAME_BYTES_MAX || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        scene.findings.refuse(typed.at(), format!("`{}` is no method", text.escape_debug()), "write it like `acme/reindex`");
+        scene.findings.refuse(
+            typed.at(),
+            format!("`{}` is no method", text.escape_debug()),
+            "write it like `acme/reindex`",
+        );
     } else if known {
-        scene.findings.refuse(typed.at(), format!("method `{text}` is part of the specification already"), "remove it from `extension_methods`");
+        scene.findings.refuse(
+            typed.at(),
+            format!("method `{text}` is part of the specification already"),
+            "remove it from `extension_methods`",
+        );
     } else if text.starts_with("notifications/") {
-        scene.findings.refuse(typed.at(), format!("`{text}` is a notification; only requests can be added"), "remove it from `extension_methods`");
+        scene.findings.refuse(
+            typed.at(),
+            format!("`{text}` is a notification; only requests can be added"),
+            "remove it from `extension_methods`",
+        );
     }
     text.into()
 }
@@ -280,7 +337,11 @@ fn extension_method(typed: &At<String>, scene: &mut Scene<'_, '_>) -> Box<str> {
 fn scope_token(typed: &At<String>, scene: &mut Scene<'_, '_>) -> Box<str> {
     let text = typed.value().as_str();
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\') {
-        scene.findings.refuse(typed.at(), format!("`{}` is no scope", text.escape_debug()), "write one scope a text, without spaces or quotes");
+        scene.findings.refuse(
+            typed.at(),
+            format!("`{}` is no scope", text.escape_debug()),
+            "write one scope a text, without spaces or quotes",
+        );
     }
     text.into()
 }
@@ -290,6 +351,18 @@ const SERVER_NAME_BYTES_MAX: usize = 32;
 
 /// What the gateway sets or strips itself, so a credential there would be lost or worse.
 const OWN_HEADERS: [&str; 14] = [
-    "host", "content-length", "content-type", "content-encoding", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect",
-    "accept", "accept-encoding", "last-event-id", "origin",
+    "host",
+    "content-length",
+    "content-type",
+    "content-encoding",
+    "transfer-encoding",
+    "connection",
+    "upgrade",
+    "te",
+    "trailer",
+    "expect",
+    "accept",
+    "accept-encoding",
+    "last-event-id",
+    "origin",
 ];

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::super::at::At;
-use super::super::settings::{Capture, ToolSettings};
-use super::super::typed::{Server, Tool};
 use super::{Scene, capture};
+use crate::config::at::At;
+use crate::config::settings::{Capture, ToolSettings};
+use crate::config::typed::{Server, Tool};
 use crate::diagnostic::did_you_mean;
 
 /// Tools by server, then by name.
@@ -66,13 +66,29 @@ pub(super) fn pointer(typed: &At<String>, wildcard: Wildcard, scene: &mut Scene<
     let escapes = text.split('~').skip(1).all(|after| after.starts_with(['0', '1']));
     let starred = text.split('/').any(|segment| segment == "*");
     if text.is_empty() || text == "/" {
-        scene.findings.refuse(typed.at(), format!("pointer `{text}` names the whole document"), "write a pointer into it, such as `/ssn`");
+        scene.findings.refuse(
+            typed.at(),
+            format!("pointer `{text}` names the whole document"),
+            "write a pointer into it, such as `/ssn`",
+        );
     } else if !text.starts_with('/') {
-        scene.findings.refuse(typed.at(), format!("pointer `{text}` does not start with a slash"), format!("write `/{}`", text.replace('.', "/")));
+        scene.findings.refuse(
+            typed.at(),
+            format!("pointer `{text}` does not start with a slash"),
+            format!("write `/{}`", text.replace('.', "/")),
+        );
     } else if !escapes {
-        scene.findings.refuse(typed.at(), format!("pointer `{text}` holds a lone `~`"), "write `~0` for a tilde and `~1` for a slash");
+        scene.findings.refuse(
+            typed.at(),
+            format!("pointer `{text}` holds a lone `~`"),
+            "write `~0` for a tilde and `~1` for a slash",
+        );
     } else if let (Wildcard::Refused, true) = (wildcard, starred) {
-        scene.findings.refuse(typed.at(), format!("pointer `{text}` names more than one value"), "name one value, without `*`");
+        scene.findings.refuse(
+            typed.at(),
+            format!("pointer `{text}` names more than one value"),
+            "name one value, without `*`",
+        );
     }
     text.into()
 }

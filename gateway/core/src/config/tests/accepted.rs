@@ -13,8 +13,18 @@ const FULL: &str = include_str!("../full.toml");
 fn the_starter_parses_without_a_finding() {
     assert_eq!(findings(STARTER), Vec::<String>::new());
     // What is commented out is right as well, apart from what it says about two places at once.
-    let uncommented: String = STARTER.lines().map(|line| line.strip_prefix("# ").filter(|rest| rest.contains(" = ") || rest.starts_with('[')).unwrap_or(line)).fold(String::new(), |all, line| all + line + "\n");
-    assert_eq!(findings(&uncommented), ["p.toml:23: warning: denials on server `crm` are recorded and not enforced; write `mode = \"enforce\"` once the log looks right"]);
+    let uncommented: String = STARTER
+        .lines()
+        .map(|line| {
+            line.strip_prefix("# ").filter(|rest| rest.contains(" = ") || rest.starts_with('[')).unwrap_or(line)
+        })
+        .fold(String::new(), |all, line| all + line + "\n");
+    assert_eq!(
+        findings(&uncommented),
+        [
+            "p.toml:23: warning: denials on server `crm` are recorded and not enforced; write `mode = \"enforce\"` once the log looks right"
+        ]
+    );
 }
 
 #[test]
@@ -23,7 +33,8 @@ fn every_key_is_understood() {
     let schema = schema::json_schema();
     let typed: serde_json::Value = toml::from_str(FULL).unwrap();
     let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    let mut missing: Vec<String> = keys(&schema["properties"]).into_iter().filter(|key| typed.get(key).is_none()).collect();
+    let mut missing: Vec<String> =
+        keys(&schema["properties"]).into_iter().filter(|key| typed.get(key).is_none()).collect();
     for section in ["policy", "audit", "control", "metrics", "limits", "timeouts", "log", "kernel"] {
         let known = keys(&schema["properties"][section]["properties"]);
         missing.extend(known.into_iter().filter(|key| typed[section].get(key).is_none()));
@@ -37,7 +48,10 @@ fn what_is_typed_is_what_is_meant() {
     let listen = &meant.listen;
     assert_eq!(listen.public_url.as_str(), "https://edge.example.com");
     assert_eq!(listen.public_url.resource("/mcp/crm"), "https://edge.example.com/mcp/crm");
-    assert_eq!(listen.hosts, ["edge.example.com:443", "edge.example.com", "edge.internal:8443", "crm.example.com"].map(Box::from));
+    assert_eq!(
+        listen.hosts,
+        ["edge.example.com:443", "edge.example.com", "edge.internal:8443", "crm.example.com"].map(Box::from)
+    );
     assert_eq!(listen.origins, ["https://edge.example.com", "https://app.example.com"].map(Box::from));
     let tls = listen.tls.as_ref().unwrap();
     assert_eq!(tls.certificate, PathBuf::from("/etc/portcullis/edge.pem"));
@@ -46,13 +60,16 @@ fn what_is_typed_is_what_is_meant() {
 
     let crm = &meant.servers[0];
     assert_eq!((&*crm.name, &*crm.path, crm.host.as_deref()), ("crm", "/tools/crm", Some("crm.example.com")));
-    assert_eq!((crm.url.tls, &*crm.url.host, crm.url.port, &*crm.url.path), (UpstreamTls::Tls, "crm.example.com", 443, "/mcp"));
+    assert_eq!(
+        (crm.url.tls, &*crm.url.host, crm.url.port, &*crm.url.path),
+        (UpstreamTls::Tls, "crm.example.com", 443, "/mcp")
+    );
     assert_eq!(crm.credential.as_ref().unwrap().header, "authorization".into());
     assert_eq!(crm.revisions, [Revision::V2025_11_25, Revision::V2026_07_28]);
     let tool = &crm.tools["run.sql"];
     assert_eq!(tool.capture.arguments, CaptureRule::Digest);
     assert_eq!(tool.capture.redact, ["/password", "/rows/*/ssn"].map(Box::from));
-    assert_eq!(tool.types["/amount"], "long".into());
+    assert_eq!(tool.types["/amount"], "integer".into());
 
     let pg = &meant.servers[1];
     assert_eq!((&*pg.url.path, &*pg.url.authority, &*pg.path), ("/", "127.0.0.1:9000", "/mcp/pg"));
@@ -82,7 +99,10 @@ fn what_is_not_typed_is_safe() {
     assert_eq!(crm.catalogue, PathBuf::from("/etc/portcullis/catalogue/crm.json"));
     assert_eq!(crm.revisions.len(), 4);
     let okta = &meant.issuers[0];
-    assert_eq!((&*okta.agent_claim, okta.agent_claim_fallbacks.as_slice()), ("client_id", &["azp".into(), "sub".into()][..]));
+    assert_eq!(
+        (&*okta.agent_claim, okta.agent_claim_fallbacks.as_slice()),
+        ("client_id", &["azp".into(), "sub".into()][..])
+    );
     assert_eq!(okta.token_types, ["at+jwt".into()]);
     assert_eq!(okta.clock_skew, Duration::from_secs(30));
     assert_eq!(meant.audit.durability, Durability::Batched);
@@ -97,7 +117,9 @@ fn what_is_not_typed_is_safe() {
 
 #[test]
 fn plain_http_beyond_loopback_takes_the_operators_word() {
-    let text = with("[listen]\naddress = \"10.0.0.5:8080\"\nplaintext = \"trusted-network\"\npublic_url = \"https://edge.example.com\"\n");
+    let text = with(
+        "[listen]\naddress = \"10.0.0.5:8080\"\nplaintext = \"trusted-network\"\npublic_url = \"https://edge.example.com\"\n",
+    );
     let meant = settings(&text);
     assert_eq!(meant.listen.plaintext, Plaintext::TrustedNetwork);
     assert_eq!(meant.listen.public_url.scheme(), Scheme::Https);
@@ -105,6 +127,7 @@ fn plain_http_beyond_loopback_takes_the_operators_word() {
 
 #[test]
 fn a_tool_cannot_lift_a_redaction_of_the_whole_log() {
-    let text = with("[audit]\ncapture = { redact = [\"/ssn\"] }\n[tool.\"crm.read\"]\ncapture = { redact = [\"/name\"] }\n");
+    let text =
+        with("[audit]\ncapture = { redact = [\"/ssn\"] }\n[tool.\"crm.read\"]\ncapture = { redact = [\"/name\"] }\n");
     assert_eq!(settings(&text).servers[0].tools["read"].capture.redact, ["/ssn", "/name"].map(Box::from));
 }

@@ -11,15 +11,28 @@ fn check(extra: &str, expected: &[&str]) {
 #[test]
 fn a_key_nobody_knows_is_refused() {
     check("[listne]\n", &["p.toml:8: unknown key `listne` in the file; did you mean `listen`?"]);
-    check("[listen]\nadress = \"127.0.0.1:1\"\n", &["p.toml:9: unknown key `adress` in `[listen]`; did you mean `address`?"]);
+    check(
+        "[listen]\nadress = \"127.0.0.1:1\"\n",
+        &["p.toml:9: unknown key `adress` in `[listen]`; did you mean `address`?"],
+    );
     check("[control]\nzebra = 1\n", &["p.toml:9: unknown key `zebra` in `[control]`; it knows `socket`"]);
     check(
         "[log]\nworkers = 2\n",
-        &["p.toml:9: unknown key `workers` in `[log]`; `workers` belongs to the top of the file, above the first `[table]`"],
+        &[
+            "p.toml:9: unknown key `workers` in `[log]`; `workers` belongs to the top of the file, above the first `[table]`",
+        ],
     );
-    check("[tool.crm.read]\ngroups = []\n", &["p.toml:8: unknown key `read` in `[tool.crm]`; quote the name: `[tool.\"crm.read\"]`",
-        "p.toml:8: tool `crm` does not say on which server; write `[tool.\"SERVER.crm\"]`"]);
-    check("[listen]\ntls = { certificate = \"a\", key = \"b\", keyy = \"c\" }\n", &["p.toml:9: unknown key `keyy` in `[listen.tls]`; did you mean `key`?"]);
+    check(
+        "[tool.crm.read]\ngroups = []\n",
+        &[
+            "p.toml:8: unknown key `read` in `[tool.crm]`; quote the name: `[tool.\"crm.read\"]`",
+            "p.toml:8: tool `crm` does not say on which server; write `[tool.\"SERVER.crm\"]`",
+        ],
+    );
+    check(
+        "[listen]\ntls = { certificate = \"a\", key = \"b\", keyy = \"c\" }\n",
+        &["p.toml:9: unknown key `keyy` in `[listen.tls]`; did you mean `key`?"],
+    );
 }
 
 #[test]
@@ -27,78 +40,195 @@ fn a_key_of_a_later_version_is_refused_and_not_skipped() {
     let credential = |inner: &str| format!("[server.pg]\nurl = \"https://pg/mcp\"\ncredential = {{ {inner} }}\n");
     let cure = "write a `header` and a `value` with `{secret:NAME}`";
     for key in ["mint", "exchange", "vault"] {
-        let expected = format!("p.toml:10: `{key}` in `[server.pg.credential]` is not supported by this version; {cure}");
+        let expected =
+            format!("p.toml:10: `{key}` in `[server.pg.credential]` is not supported by this version; {cure}");
         check(&credential(&format!("{key} = \"x\"")), &[&expected]);
     }
-    check("[policy]\ncalendars = \"c.toml\"\n", &["p.toml:9: `calendars` in `[policy]` is not supported by this version; remove it and compare `context.now` in the rule"]);
+    check(
+        "[policy]\ncalendars = \"c.toml\"\n",
+        &[
+            "p.toml:9: `calendars` in `[policy]` is not supported by this version; remove it and compare `context.now` in the rule",
+        ],
+    );
     check(
         "[tool.\"crm.q\"]\nsql = { argument = \"/sql\" }\n",
-        &["p.toml:9: `sql` in `[tool.crm.q]` is not supported by this version; remove it and permit only tools whose arguments a rule can read"],
+        &[
+            "p.toml:9: `sql` in `[tool.crm.q]` is not supported by this version; remove it and permit only tools whose arguments a rule can read",
+        ],
     );
-    check("[audit]\nkeep = \"6 years\"\n", &["p.toml:9: `keep` in `[audit]` is not supported by this version; remove it; segments are kept until somebody deletes them"]);
-    check("[listen]\nhttp3 = true\n", &["p.toml:9: `http3` in `[listen]` is not supported by this version; remove it; agents are served over HTTP/1.1"]);
-    check("[kernel]\nebpf = \"require\"\n", &["p.toml:9: `ebpf = \"require\"` cannot be met: the kernel layer is not part of this build; write `ebpf = \"auto\"` or `ebpf = \"off\"`"]);
+    check(
+        "[audit]\nkeep = \"6 years\"\n",
+        &[
+            "p.toml:9: `keep` in `[audit]` is not supported by this version; remove it; segments are kept until somebody deletes them",
+        ],
+    );
+    check(
+        "[listen]\nhttp3 = true\n",
+        &[
+            "p.toml:9: `http3` in `[listen]` is not supported by this version; remove it; agents are served over HTTP/1.1",
+        ],
+    );
+    check(
+        "[kernel]\nebpf = \"require\"\n",
+        &[
+            "p.toml:9: `ebpf = \"require\"` cannot be met: the kernel layer is not part of this build; write `ebpf = \"auto\"` or `ebpf = \"off\"`",
+        ],
+    );
 }
 
 #[test]
 fn a_word_nobody_knows_is_refused() {
-    check("[audit]\ndurability = \"bached\"\n", &["p.toml:9: `audit.durability` knows no `bached`; did you mean `batched`?"]);
+    check(
+        "[audit]\ndurability = \"bached\"\n",
+        &["p.toml:9: `audit.durability` knows no `bached`; did you mean `batched`?"],
+    );
     check("[log]\nformat = \"xml\"\n", &["p.toml:9: `log.format` knows no `xml`; write `auto` or `human` or `json`"]);
     let engine = |word: &str| findings(&format!("io = \"{word}\"\n{LEAST}"));
-    assert_eq!(engine("epoll"), ["p.toml:1: `io = \"epoll\"` is not supported by this version; write `io = \"uring\"`, or leave it out"]);
+    assert_eq!(
+        engine("epoll"),
+        ["p.toml:1: `io = \"epoll\"` is not supported by this version; write `io = \"uring\"`, or leave it out"]
+    );
     assert_eq!(engine("uringg"), ["p.toml:1: `io` knows no `uringg`; did you mean `uring`?"]);
     let plaintext = "[listen]\naddress = \"10.0.0.1:80\"\nplaintext = \"yes\"\n";
-    check(plaintext, &[
-        "p.toml:9: `10.0.0.1:80` would be served to the network without TLS; set `tls = { certificate = \"…\", key = \"…\" }`, or `plaintext = \"trusted-network\"` where you vouch for the network",
-        "p.toml:10: `listen.plaintext` knows no `yes`; write `trusted-network`",
-    ]);
+    check(
+        plaintext,
+        &[
+            "p.toml:9: `10.0.0.1:80` would be served to the network without TLS; set `tls = { certificate = \"…\", key = \"…\" }`, or `plaintext = \"trusted-network\"` where you vouch for the network",
+            "p.toml:10: `listen.plaintext` knows no `yes`; write `trusted-network`",
+        ],
+    );
 }
 
 #[test]
 fn a_value_of_another_kind_is_refused() {
-    check("[timeouts]\nhead = 30\n", &["p.toml:9: `timeouts.head` must be a text, not a whole number; write it like `\"30s\"`"]);
-    check("[limits]\nheaders = \"64\"\n", &["p.toml:9: `limits.headers` must be a whole number, not a text; write it like `64`"]);
-    check("[limits]\nbody = true\n", &["p.toml:9: `limits.body` must be a text, not a true or false; write it like `\"64 KiB\"`"]);
-    check("[listen]\nhosts = \"a:1\"\n", &["p.toml:9: `listen.hosts` must be a list, not a text; write it like `[\"…\"]`"]);
-    check("[listen]\nhosts = [\n  \"a:1\",\n  7 ]\n", &["p.toml:11: `listen.hosts` must be a text, not a whole number; write it like `\"…\"`"]);
+    check(
+        "[timeouts]\nhead = 30\n",
+        &["p.toml:9: `timeouts.head` must be a text, not a whole number; write it like `\"30s\"`"],
+    );
+    check(
+        "[limits]\nheaders = \"64\"\n",
+        &["p.toml:9: `limits.headers` must be a whole number, not a text; write it like `64`"],
+    );
+    check(
+        "[limits]\nbody = true\n",
+        &["p.toml:9: `limits.body` must be a text, not a true or false; write it like `\"64 KiB\"`"],
+    );
+    check(
+        "[listen]\nhosts = \"a:1\"\n",
+        &["p.toml:9: `listen.hosts` must be a list, not a text; write it like `[\"…\"]`"],
+    );
+    check(
+        "[listen]\nhosts = [\n  \"a:1\",\n  7 ]\n",
+        &["p.toml:11: `listen.hosts` must be a text, not a whole number; write it like `\"…\"`"],
+    );
     check("[listen]\ntls = \"edge.pem\"\n", &["p.toml:9: `listen.tls` must be a table, not a text; write a table"]);
-    check("[limits]\nheaders = 99999999999999999999\n", &["p.toml:9: `99999999999999999999` is larger than any count; write a smaller number"]);
+    check(
+        "[limits]\nheaders = 99999999999999999999\n",
+        &["p.toml:9: `99999999999999999999` is larger than any count; write a smaller number"],
+    );
 }
 
 #[test]
 fn a_missing_key_is_refused() {
-    check("[server.pg]\n", &["p.toml:8: `[server.pg]` has no `url`; write it like `url = \"http://127.0.0.1:9000/mcp\"`"]);
-    check("[server.pg]\nurll = \"http://127.0.0.1:1\"\n", &["p.toml:9: unknown key `urll` in `[server.pg]`; did you mean `url`?"]);
+    check(
+        "[server.pg]\n",
+        &["p.toml:8: `[server.pg]` has no `url`; write it like `url = \"http://127.0.0.1:9000/mcp\"`"],
+    );
+    check(
+        "[server.pg]\nurll = \"http://127.0.0.1:1\"\n",
+        &["p.toml:9: unknown key `urll` in `[server.pg]`; did you mean `url`?"],
+    );
     check(
         "[identity.entra]\nissuer = \"https://login.example.com\"\n",
-        &["p.toml:8: `[identity.entra]` has no `keys`, and fetching them from the issuer is not supported by this version; save its key set to a file and write `keys = \"NAME.jwks.json\"`"],
+        &[
+            "p.toml:8: `[identity.entra]` has no `keys`, and fetching them from the issuer is not supported by this version; save its key set to a file and write `keys = \"NAME.jwks.json\"`",
+        ],
     );
-    check("[listen]\ntls = { certificate = \"a.pem\" }\n", &["p.toml:9: `[listen.tls]` has no `key`; write `key = \"…\"`"]);
-    check("[listen]\ntls = { key = \"a.pem\" }\n", &["p.toml:9: `[listen.tls]` has no `certificate`; write `certificate = \"…\"`"]);
-    check("[identity.entra]\nkeys = \"e.json\"\n", &["p.toml:8: `[identity.entra]` has no `issuer`; write it like `issuer = \"https://example.okta.com/oauth2/aus1\"`"]);
+    check(
+        "[listen]\ntls = { certificate = \"a.pem\" }\n",
+        &["p.toml:9: `[listen.tls]` has no `key`; write `key = \"…\"`"],
+    );
+    check(
+        "[listen]\ntls = { key = \"a.pem\" }\n",
+        &["p.toml:9: `[listen.tls]` has no `certificate`; write `certificate = \"…\"`"],
+    );
+    check(
+        "[identity.entra]\nkeys = \"e.json\"\n",
+        &[
+            "p.toml:8: `[identity.entra]` has no `issuer`; write it like `issuer = \"https://example.okta.com/oauth2/aus1\"`",
+        ],
+    );
     check("[metrics]\n", &["p.toml:8: `[metrics]` has no `address`; write it like `address = \"127.0.0.1:9464\"`"]);
-    check("[server.pg]\nurl = \"https://pg/mcp\"\ncredential = { value = \"{secret:a}\" }\n", &["p.toml:10: `[server.pg.credential]` has no `header`; write it like `header = \"authorization\"`",
-        "p.toml:10: a credential names a secret, but there is no file of secrets; write `secrets = \"secrets.age\"` at the top of the file"]);
-    check("[server.pg]\nurl = \"https://pg/mcp\"\ncredential = { header = \"x-key\" }\n", &["p.toml:10: `[server.pg.credential]` has no `value`; write it like `value = \"Bearer {secret:crm}\"`"]);
-    assert_eq!(findings(""), ["p.toml: no server is named, so there is nothing to guard; write `[server.NAME]` with a `url`"]);
+    check(
+        "[server.pg]\nurl = \"https://pg/mcp\"\ncredential = { value = \"{secret:a}\" }\n",
+        &[
+            "p.toml:10: `[server.pg.credential]` has no `header`; write it like `header = \"authorization\"`",
+            "p.toml:10: a credential names a secret, but there is no file of secrets; write `secrets = \"secrets.age\"` at the top of the file",
+        ],
+    );
+    check(
+        "[server.pg]\nurl = \"https://pg/mcp\"\ncredential = { header = \"x-key\" }\n",
+        &["p.toml:10: `[server.pg.credential]` has no `value`; write it like `value = \"Bearer {secret:crm}\"`"],
+    );
+    assert_eq!(
+        findings(""),
+        ["p.toml: no server is named, so there is nothing to guard; write `[server.NAME]` with a `url`"]
+    );
 }
 
 #[test]
 fn a_bound_beyond_its_ceiling_is_refused() {
-    check("[limits]\nhead = \"1 MiB\"\n", &["p.toml:9: `1 MiB` is above the most `limits.head` can be; write 1 KiB to 16 KiB"]);
+    check(
+        "[limits]\nhead = \"1 MiB\"\n",
+        &["p.toml:9: `1 MiB` is above the most `limits.head` can be; write 1 KiB to 16 KiB"],
+    );
     check("[limits]\nheaders = 65\n", &["p.toml:9: `65` is above the most `limits.headers` can be; write 1 to 64"]);
-    check("[limits]\njson_depth = 0\n", &["p.toml:9: `0` is below the least `limits.json_depth` can be; write 1 to 64"]);
-    check("[limits]\nsessions = -1\n", &["p.toml:9: `-1` is below the least `limits.sessions` can be; write 1 to 4194304"]);
-    check("[limits]\nevent = \"32 KiB\"\n", &["p.toml:9: `limits.event` is smaller than `limits.result_buffer` (64 KiB); make it at least as large: a buffered result may come as one event"]);
-    check("[timeouts]\nconnect = \"2m\"\n", &["p.toml:9: `2m` is above the most `timeouts.connect` can be; write 10ms to 1m"]);
-    check("[timeouts]\ntotal = \"30s\"\n", &["p.toml:9: `timeouts.first_byte` (1m) is longer than `timeouts.total` (30s); shorten the one or lengthen the other"]);
-    check("[timeouts]\nhead = \"30\"\n", &["p.toml:9: `30` has no unit; write a number with `ms`, `s`, `m`, `h` or `d`, such as `\"30s\"` or `\"1h 30m\"`"]);
-    check("[limits]\nbody = \"1 MB\"\n", &["p.toml:9: `MB` in `1 MB` is no unit of size; write a number with `B`, `KiB`, `MiB` or `GiB`, such as `\"64 KiB\"`"]);
+    check(
+        "[limits]\njson_depth = 0\n",
+        &["p.toml:9: `0` is below the least `limits.json_depth` can be; write 1 to 64"],
+    );
+    check(
+        "[limits]\nsessions = -1\n",
+        &["p.toml:9: `-1` is below the least `limits.sessions` can be; write 1 to 4194304"],
+    );
+    check(
+        "[limits]\nevent = \"32 KiB\"\n",
+        &[
+            "p.toml:9: `limits.event` is smaller than `limits.result_buffer` (64 KiB); make it at least as large: a buffered result may come as one event",
+        ],
+    );
+    check(
+        "[timeouts]\nconnect = \"2m\"\n",
+        &["p.toml:9: `2m` is above the most `timeouts.connect` can be; write 10ms to 1m"],
+    );
+    check(
+        "[timeouts]\ntotal = \"30s\"\n",
+        &[
+            "p.toml:9: `timeouts.first_byte` (1m) is longer than `timeouts.total` (30s); shorten the one or lengthen the other",
+        ],
+    );
+    check(
+        "[timeouts]\nhead = \"30\"\n",
+        &[
+            "p.toml:9: `30` has no unit; write a number with `ms`, `s`, `m`, `h` or `d`, such as `\"30s\"` or `\"1h 30m\"`",
+        ],
+    );
+    check(
+        "[limits]\nbody = \"1 MB\"\n",
+        &[
+            "p.toml:9: `MB` in `1 MB` is no unit of size; write a number with `B`, `KiB`, `MiB` or `GiB`, such as `\"64 KiB\"`",
+        ],
+    );
     check("[policy]\nkeep = 0\n", &["p.toml:9: `0` is below the least `policy.keep` can be; write 1 to 10000"]);
-    assert_eq!(findings(&format!("workers = 0\n{LEAST}")), ["p.toml:1: `0` is below the least `workers` can be; write 1 to 1024"]);
+    assert_eq!(
+        findings(&format!("workers = 0\n{LEAST}")),
+        ["p.toml:1: `0` is below the least `workers` can be; write 1 to 1024"]
+    );
     check(
         "[timeouts]\nupstream_idle = \"1m\"\n",
-        &["p.toml:9: warning: Node and uvicorn close a connection after 5 s of silence, and a call that meets the close is lost; keep `upstream_idle` at `4s` unless every upstream keeps connections longer"],
+        &[
+            "p.toml:9: warning: Node and uvicorn close a connection after 5 s of silence, and a call that meets the close is lost; keep `upstream_idle` at `4s` unless every upstream keeps connections longer",
+        ],
     );
 }
 
@@ -106,22 +236,44 @@ fn a_bound_beyond_its_ceiling_is_refused() {
 fn an_address_agents_cannot_know_is_refused() {
     let cure = "write both, such as `127.0.0.1:8080` or `[::1]:8080`";
     for text in [":8443", "8443", "localhost:8443", "127.0.0.1"] {
-        check(&format!("[listen]\naddress = \"{text}\"\n"), &[&format!("p.toml:9: `{text}` is no IP address with a port; {cure}")]);
+        check(
+            &format!("[listen]\naddress = \"{text}\"\n"),
+            &[&format!("p.toml:9: `{text}` is no IP address with a port; {cure}")],
+        );
     }
-    check("[listen]\naddress = \"127.0.0.1:0\"\n", &[&format!("p.toml:9: `127.0.0.1:0` has no port of its own, and agents must know it; {cure}")]);
+    check(
+        "[listen]\naddress = \"127.0.0.1:0\"\n",
+        &[&format!("p.toml:9: `127.0.0.1:0` has no port of its own, and agents must know it; {cure}")],
+    );
     let tls = "tls = { certificate = \"a\", key = \"b\" }\n";
-    check(&format!("[listen]\naddress = \"0.0.0.0:443\"\n{tls}"), &["p.toml:9: `0.0.0.0:443` is every address of this machine, so agents need a name to know it by; set `public_url`, such as `https://edge.example.com:8443`"]);
-    check(&format!("[listen]\n{tls}public_url = \"http://edge.example.com\"\n"), &["p.toml:10: `public_url` says `http`, but `tls` is set; write `https`"]);
+    check(
+        &format!("[listen]\naddress = \"0.0.0.0:443\"\n{tls}"),
+        &[
+            "p.toml:9: `0.0.0.0:443` is every address of this machine, so agents need a name to know it by; set `public_url`, such as `https://edge.example.com:8443`",
+        ],
+    );
+    check(
+        &format!("[listen]\n{tls}public_url = \"http://edge.example.com\"\n"),
+        &["p.toml:10: `public_url` says `http`, but `tls` is set; write `https`"],
+    );
     let cure = "write scheme, host and port only, such as `https://edge.example.com:8443`";
-    check("[listen]\npublic_url = \"https://edge.example.com/x\"\n", &[&format!("p.toml:9: `public_url` `https://edge.example.com/x` holds a path; {cure}")]);
-    check("[listen]\npublic_url = \"edge\"\n", &[&format!("p.toml:9: `public_url` `edge` does not start with `https://` or `http://`; {cure}")]);
+    check(
+        "[listen]\npublic_url = \"https://edge.example.com/x\"\n",
+        &[&format!("p.toml:9: `public_url` `https://edge.example.com/x` holds a path; {cure}")],
+    );
+    check(
+        "[listen]\npublic_url = \"edge\"\n",
+        &[&format!("p.toml:9: `public_url` `edge` does not start with `https://` or `http://`; {cure}")],
+    );
 }
 
 #[test]
 fn a_listener_open_to_strangers_is_refused() {
     check(
         "[listen]\naddress = \"[::ffff:10.0.0.1]:80\"\n",
-        &["p.toml:9: `[::ffff:10.0.0.1]:80` would be served to the network without TLS; set `tls = { certificate = \"…\", key = \"…\" }`, or `plaintext = \"trusted-network\"` where you vouch for the network"],
+        &[
+            "p.toml:9: `[::ffff:10.0.0.1]:80` would be served to the network without TLS; set `tls = { certificate = \"…\", key = \"…\" }`, or `plaintext = \"trusted-network\"` where you vouch for the network",
+        ],
     );
     check(
         "[listen]\nplaintext = \"trusted-network\"\ntls = { certificate = \"a\", key = \"b\" }\n",
@@ -129,22 +281,49 @@ fn a_listener_open_to_strangers_is_refused() {
     );
     check(
         "[listen]\ntls = { certificate = \"a\", key = \"b\", client_certificate = \"required\" }\n",
-        &["p.toml:9: `client_certificate` says nothing without `client_ca`; name the authorities of agents' certificates in `client_ca`"],
+        &[
+            "p.toml:9: `client_certificate` says nothing without `client_ca`; name the authorities of agents' certificates in `client_ca`",
+        ],
     );
-    check("[listen]\nhosts = [\"*\"]\n", &["p.toml:9: `*` in `hosts` would let any web page in by DNS rebinding; name each host"]);
-    check("[listen]\nhosts = [\"a/b\"]\n", &["p.toml:9: `a/b` in `hosts` holds a host that is neither a name nor an address; write a host with its port, such as `edge.example.com:8443`"]);
+    check(
+        "[listen]\nhosts = [\"*\"]\n",
+        &["p.toml:9: `*` in `hosts` would let any web page in by DNS rebinding; name each host"],
+    );
+    check(
+        "[listen]\nhosts = [\"a/b\"]\n",
+        &[
+            "p.toml:9: `a/b` in `hosts` holds a host that is neither a name nor an address; write a host with its port, such as `edge.example.com:8443`",
+        ],
+    );
     let cure = "write scheme and host only, such as `https://app.example.com`";
-    check("[listen]\norigins = [\"null\"]\n", &[&format!("p.toml:9: `null` in `origins` would let any web page in; {cure}")]);
-    check("[listen]\norigins = [\"https://a/b\"]\n", &[&format!("p.toml:9: `https://a/b` in `origins` holds a path; {cure}")]);
-    check("[listen]\norigins = [\"a\"]\n", &[&format!("p.toml:9: `a` in `origins` does not start with `https://` or `http://`; {cure}")]);
-    check("[metrics]\naddress = \"10.0.0.1:9464\"\n", &["p.toml:9: warning: metrics are served to the network at `10.0.0.1:9464`, without TLS and to anybody; write a loopback address, such as `127.0.0.1:9464`"]);
+    check(
+        "[listen]\norigins = [\"null\"]\n",
+        &[&format!("p.toml:9: `null` in `origins` would let any web page in; {cure}")],
+    );
+    check(
+        "[listen]\norigins = [\"https://a/b\"]\n",
+        &[&format!("p.toml:9: `https://a/b` in `origins` holds a path; {cure}")],
+    );
+    check(
+        "[listen]\norigins = [\"a\"]\n",
+        &[&format!("p.toml:9: `a` in `origins` does not start with `https://` or `http://`; {cure}")],
+    );
+    check(
+        "[metrics]\naddress = \"10.0.0.1:9464\"\n",
+        &[
+            "p.toml:9: warning: metrics are served to the network at `10.0.0.1:9464`, without TLS and to anybody; write a loopback address, such as `127.0.0.1:9464`",
+        ],
+    );
 }
 
 #[test]
 fn a_server_that_would_be_misread_is_refused() {
     let cure = "write 1–32 of `a-z`, `0-9` and `-`";
     for name in ["CRM_1", "a.b", "", "a-name-that-is-longer-than-32-bytes"] {
-        check(&format!("[server.\"{name}\"]\nurl = \"http://127.0.0.1:1\"\n"), &[&format!("p.toml:8: `{name}` is no server name; {cure}")]);
+        check(
+            &format!("[server.\"{name}\"]\nurl = \"http://127.0.0.1:1\"\n"),
+            &[&format!("p.toml:8: `{name}` is no server name; {cure}")],
+        );
     }
     let path = |path: &str| format!("[server.pg]\nurl = \"http://127.0.0.1:1\"\npath = \"{path}\"\n");
     let rows = [
@@ -159,57 +338,155 @@ fn a_server_that_would_be_misread_is_refused() {
     for (text, fault) in rows {
         check(&path(text), &[&format!("p.toml:10: path `{text}` {fault}; write it like `/mcp/crm`")]);
     }
-    check(&path("/mcp/crm"), &["p.toml:10: path `/mcp/crm` of server `pg` is already the path of server `crm` (line 1); give one of them another `path` or `host`"]);
+    check(
+        &path("/mcp/crm"),
+        &[
+            "p.toml:10: path `/mcp/crm` of server `pg` is already the path of server `crm` (line 1); give one of them another `path` or `host`",
+        ],
+    );
     let url = |url: &str| format!("[server.pg]\nurl = \"{url}\"\n");
     let cure = "write it like `http://127.0.0.1:9000/mcp`; secrets go into a `credential`";
-    check(&url("pg:9000"), &[&format!("p.toml:9: `url` `pg:9000` does not start with `https://` or `http://`; {cure}")]);
+    check(
+        &url("pg:9000"),
+        &[&format!("p.toml:9: `url` `pg:9000` does not start with `https://` or `http://`; {cure}")],
+    );
     check(&url("https://me:hunter2@pg/mcp"), &[&format!("p.toml:9: `url` holds a user name or password; {cure}")]);
     check(&url("https://pg/mcp?key=hunter2"), &[&format!("p.toml:9: `url` holds a query; {cure}")]);
-    check(&format!("{}ca = \"pg.pem\"\n", url("http://127.0.0.1:1")), &["p.toml:10: `ca` says nothing about an upstream reached over plain `http`; write `https` in its `url`, or remove `ca`"]);
-    check(&format!("{}host = \"a b\"\n", url("http://127.0.0.1:1")), &["p.toml:10: host `a b` holds a host that is neither a name nor an address; write a host, with its port unless that is the usual one, such as `crm.example.com:8443`"]);
+    check(
+        &format!("{}ca = \"pg.pem\"\n", url("http://127.0.0.1:1")),
+        &[
+            "p.toml:10: `ca` says nothing about an upstream reached over plain `http`; write `https` in its `url`, or remove `ca`",
+        ],
+    );
+    check(
+        &format!("{}host = \"a b\"\n", url("http://127.0.0.1:1")),
+        &[
+            "p.toml:10: host `a b` holds a host that is neither a name nor an address; write a host, with its port unless that is the usual one, such as `crm.example.com:8443`",
+        ],
+    );
 }
 
 #[test]
 fn a_credential_that_could_leak_is_refused() {
     let server = |url: &str, header: &str, value: &str| {
-        format!("secrets = \"s.age\"\n{LEAST}[server.pg]\nurl = \"{url}\"\ncredential = {{ header = \"{header}\", value = \"{value}\" }}\n")
+        format!(
+            "secrets = \"s.age\"\n{LEAST}[server.pg]\nurl = \"{url}\"\ncredential = {{ header = \"{header}\", value = \"{value}\" }}\n"
+        )
     };
     let good = "Bearer {secret:pg}";
     let rows = [
-        ("http://pg.example.com/mcp", "authorization", good, "the credential of server `pg` would cross the network in plain text to `pg.example.com`; write `https` in its `url`"),
-        ("http://localhost.example.com/mcp", "authorization", good, "the credential of server `pg` would cross the network in plain text to `localhost.example.com`; write `https` in its `url`"),
+        (
+            "http://pg.example.com/mcp",
+            "authorization",
+            good,
+            "the credential of server `pg` would cross the network in plain text to `pg.example.com`; write `https` in its `url`",
+        ),
+        (
+            "http://localhost.example.com/mcp",
+            "authorization",
+            good,
+            "the credential of server `pg` would cross the network in plain text to `localhost.example.com`; write `https` in its `url`",
+        ),
         ("https://pg/mcp", "a b", good, "`a b` is no header name; write it like `authorization`"),
-        ("https://pg/mcp", "Host", good, "header `host` is set by the gateway itself; name the header that carries the credential"),
-        ("https://pg/mcp", "Mcp-Session-Id", good, "header `mcp-session-id` is set by the gateway itself; name the header that carries the credential"),
-        ("https://pg/mcp", "authorization", "Bearer hunter2", "the value of a credential names no secret, so it would stand readable in this file; put the secret into the secrets file and write `{secret:NAME}` in its place"),
-        ("https://pg/mcp", "authorization", "Bearer {pg}", "the value of a credential holds braces around something other than `secret:NAME`; put the secret into the secrets file and write `{secret:NAME}` in its place"),
-        ("https://pg/mcp", "authorization", "{secret:}", "the value of a credential holds braces around something other than `secret:NAME`; put the secret into the secrets file and write `{secret:NAME}` in its place"),
-        ("https://pg/mcp", "authorization", "{secret:a}\\r\\nx: y", "the value of a credential holds a character that a header must not hold; put the secret into the secrets file and write `{secret:NAME}` in its place"),
+        (
+            "https://pg/mcp",
+            "Host",
+            good,
+            "header `host` is set by the gateway itself; name the header that carries the credential",
+        ),
+        (
+            "https://pg/mcp",
+            "Mcp-Session-Id",
+            good,
+            "header `mcp-session-id` is set by the gateway itself; name the header that carries the credential",
+        ),
+        (
+            "https://pg/mcp",
+            "authorization",
+            "Bearer hunter2",
+            "the value of a credential names no secret, so it would stand readable in this file; put the secret into the secrets file and write `{secret:NAME}` in its place",
+        ),
+        (
+            "https://pg/mcp",
+            "authorization",
+            "Bearer {pg}",
+            "the value of a credential holds braces around something other than `secret:NAME`; put the secret into the secrets file and write `{secret:NAME}` in its place",
+        ),
+        (
+            "https://pg/mcp",
+            "authorization",
+            "{secret:}",
+            "the value of a credential holds braces around something other than `secret:NAME`; put the secret into the secrets file and write `{secret:NAME}` in its place",
+        ),
+        (
+            "https://pg/mcp",
+            "authorization",
+            "{secret:a}\\r\\nx: y",
+            "the value of a credential holds a character that a header must not hold; put the secret into the secrets file and write `{secret:NAME}` in its place",
+        ),
     ];
     for (url, header, value, message) in rows {
-        assert_eq!(findings(&server(url, header, value)), [format!("p.toml:11: {message}")], "given {url} {header} {value}");
+        assert_eq!(
+            findings(&server(url, header, value)),
+            [format!("p.toml:11: {message}")],
+            "given {url} {header} {value}"
+        );
     }
     for url in ["http://127.0.0.1:1/mcp", "http://[::1]:1/mcp", "http://localhost/mcp", "https://pg/mcp"] {
         assert_eq!(findings(&server(url, "authorization", good)), Vec::<String>::new(), "given {url}");
     }
     check(
         "[server.pg]\nurl = \"https://pg/mcp\"\ncredential = { header = \"x-key\", value = \"{secret:pg}\" }\n",
-        &["p.toml:10: a credential names a secret, but there is no file of secrets; write `secrets = \"secrets.age\"` at the top of the file"],
+        &[
+            "p.toml:10: a credential names a secret, but there is no file of secrets; write `secrets = \"secrets.age\"` at the top of the file",
+        ],
     );
 }
 
 #[test]
 fn a_method_scope_or_revision_that_cannot_be_is_refused() {
     let server = |line: &str| format!("[server.pg]\nurl = \"https://pg/mcp\"\n{line}\n");
-    check(&server("extension_methods = [\"tools/call\"]"), &["p.toml:10: method `tools/call` is part of the specification already; remove it from `extension_methods`"]);
-    check(&server("extension_methods = [\"sampling/createMessage\"]"), &["p.toml:10: method `sampling/createMessage` is part of the specification already; remove it from `extension_methods`"]);
-    check(&server("extension_methods = [\"notifications/x\"]"), &["p.toml:10: `notifications/x` is a notification; only requests can be added; remove it from `extension_methods`"]);
+    check(
+        &server("extension_methods = [\"tools/call\"]"),
+        &["p.toml:10: method `tools/call` is part of the specification already; remove it from `extension_methods`"],
+    );
+    check(
+        &server("extension_methods = [\"sampling/createMessage\"]"),
+        &[
+            "p.toml:10: method `sampling/createMessage` is part of the specification already; remove it from `extension_methods`",
+        ],
+    );
+    check(
+        &server("extension_methods = [\"notifications/x\"]"),
+        &[
+            "p.toml:10: `notifications/x` is a notification; only requests can be added; remove it from `extension_methods`",
+        ],
+    );
     check(&server("extension_methods = [\"a b\"]"), &["p.toml:10: `a b` is no method; write it like `acme/reindex`"]);
-    check(&server("scopes = [\"a b\"]"), &["p.toml:10: `a b` is no scope; write one scope a text, without spaces or quotes"]);
-    check(&server("revisions = [\"2025-06-17\"]"), &["p.toml:10: `server.pg.revisions` knows no `2025-06-17`; did you mean `2025-06-18`?"]);
-    check(&server("revisions = []"), &["p.toml:10: `revisions` is empty, so no agent could ever connect; write `2026-07-28`"]);
-    check(&server("mode = \"observe\""), &["p.toml:10: warning: denials on server `pg` are recorded and not enforced; write `mode = \"enforce\"` once the log looks right"]);
-    check(&server("learn = \"first-use\""), &["p.toml:10: warning: tools of server `pg` are taken as first seen, without review; write `learn = \"reviewed\"` and approve its catalogue"]);
+    check(
+        &server("scopes = [\"a b\"]"),
+        &["p.toml:10: `a b` is no scope; write one scope a text, without spaces or quotes"],
+    );
+    check(
+        &server("revisions = [\"2025-06-17\"]"),
+        &["p.toml:10: `server.pg.revisions` knows no `2025-06-17`; did you mean `2025-06-18`?"],
+    );
+    check(
+        &server("revisions = []"),
+        &["p.toml:10: `revisions` is empty, so no agent could ever connect; write `2026-07-28`"],
+    );
+    check(
+        &server("mode = \"observe\""),
+        &[
+            "p.toml:10: warning: denials on server `pg` are recorded and not enforced; write `mode = \"enforce\"` once the log looks right",
+        ],
+    );
+    check(
+        &server("learn = \"first-use\""),
+        &[
+            "p.toml:10: warning: tools of server `pg` are taken as first seen, without review; write `learn = \"reviewed\"` and approve its catalogue",
+        ],
+    );
 }
 
 #[test]
@@ -225,18 +502,46 @@ fn an_issuer_anybody_could_play_is_refused() {
     for (word, fault) in rows {
         check(&issuer(&format!("{url}algorithms = [\"{word}\"]")), &[&format!("p.toml:11: `{word}` {fault}; {cure}")]);
     }
-    check(&issuer(&format!("{url}algorithms = [\"ES265\"]")), &["p.toml:11: `identity.entra.algorithms` knows no `ES265`; did you mean `ES256`?"]);
-    check(&issuer(&format!("{url}algorithms = []")), &[&format!("p.toml:11: `algorithms` is empty, so no token could ever count; {cure}")]);
-    check(&issuer(&format!("{url}token_types = []")), &["p.toml:11: `token_types` is empty, so no token could ever count; write `at+jwt`"]);
-    check(&issuer(&format!("{url}agent_claim = \"\"")), &["p.toml:11: `` is no claim; write 1–256 characters without spaces around them"]);
-    check(&issuer(&format!("{url}clock_skew = \"1h\"")), &["p.toml:11: `1h` is above the most `identity.clock_skew` can be; write 0ms to 5m"]);
+    check(
+        &issuer(&format!("{url}algorithms = [\"ES265\"]")),
+        &["p.toml:11: `identity.entra.algorithms` knows no `ES265`; did you mean `ES256`?"],
+    );
+    check(
+        &issuer(&format!("{url}algorithms = []")),
+        &[&format!("p.toml:11: `algorithms` is empty, so no token could ever count; {cure}")],
+    );
+    check(
+        &issuer(&format!("{url}token_types = []")),
+        &["p.toml:11: `token_types` is empty, so no token could ever count; write `at+jwt`"],
+    );
+    check(
+        &issuer(&format!("{url}agent_claim = \"\"")),
+        &["p.toml:11: `` is no claim; write 1–256 characters without spaces around them"],
+    );
+    check(
+        &issuer(&format!("{url}clock_skew = \"1h\"")),
+        &["p.toml:11: `1h` is above the most `identity.clock_skew` can be; write 0ms to 1m"],
+    );
     let cure = "write it as the tokens' `iss` claim has it, such as `https://example.okta.com/oauth2/aus1`";
-    check(&issuer("issuer = \"http://login.example.com\""), &[&format!("p.toml:10: issuer `http://login.example.com` is not reached over `https`; {cure}")]);
-    check(&issuer("issuer = \"okta\""), &[&format!("p.toml:10: issuer `okta` does not start with `https://` or `http://`; {cure}")]);
-    check(&issuer("issuer = \"https://idp.example.com\""), &["p.toml:10: `https://idp.example.com` is already the issuer of `[identity.okta]`; keep one of the two: a token must lead to one set of keys"]);
+    check(
+        &issuer("issuer = \"http://login.example.com\""),
+        &[&format!("p.toml:10: issuer `http://login.example.com` is not reached over `https`; {cure}")],
+    );
+    check(
+        &issuer("issuer = \"okta\""),
+        &[&format!("p.toml:10: issuer `okta` does not start with `https://` or `http://`; {cure}")],
+    );
+    check(
+        &issuer("issuer = \"https://idp.example.com\""),
+        &[
+            "p.toml:10: `https://idp.example.com` is already the issuer of `[identity.okta]`; keep one of the two: a token must lead to one set of keys",
+        ],
+    );
     assert_eq!(
         findings("[server.crm]\nurl = \"http://127.0.0.1:1\"\n"),
-        ["p.toml: warning: nobody can prove who they are, so every call will be refused; name an identity provider (`[identity.NAME]`) or `client_ca` in `listen.tls`"]
+        [
+            "p.toml: warning: nobody can prove who they are, so every call will be refused; name an identity provider (`[identity.NAME]`) or `client_ca` in `listen.tls`"
+        ]
     );
 }
 
@@ -248,17 +553,34 @@ fn a_tool_setting_that_would_not_apply_is_refused() {
     check(&redact("rows.ssn"), &["p.toml:9: pointer `rows.ssn` does not start with a slash; write `/rows/ssn`"]);
     check(&redact(""), &["p.toml:9: pointer `` names the whole document; write a pointer into it, such as `/ssn`"]);
     check(&redact("/a~b"), &["p.toml:9: pointer `/a~b` holds a lone `~`; write `~0` for a tilde and `~1` for a slash"]);
-    check("[tool.\"crm.read\"]\naccount = \"/rows/*\"\n", &["p.toml:9: pointer `/rows/*` names more than one value; name one value, without `*`"]);
+    check(
+        "[tool.\"crm.read\"]\naccount = \"/rows/*\"\n",
+        &["p.toml:9: pointer `/rows/*` names more than one value; name one value, without `*`"],
+    );
 }
 
 #[test]
 fn a_path_that_is_none_is_refused() {
     check("[policy]\nfolder = \"\"\n", &["p.toml:9: `` is no path; write the name of a file or folder"]);
-    check("[policy]\nfolder = \"~/rules\"\n", &["p.toml:9: `~/rules` would need a shell to mean a path; write the path itself"]);
-    check("[policy]\nfolder = \"https://x/y\"\n", &["p.toml:9: `https://x/y` is a URL, not a path; save it to a file and name the file"]);
+    check(
+        "[policy]\nfolder = \"~/rules\"\n",
+        &["p.toml:9: `~/rules` would need a shell to mean a path; write the path itself"],
+    );
+    check(
+        "[policy]\nfolder = \"https://x/y\"\n",
+        &["p.toml:9: `https://x/y` is a URL, not a path; save it to a file and name the file"],
+    );
     let long = "x".repeat(200);
-    check(&format!("[control]\nsocket = \"/{long}\"\n"), &["p.toml:9: the path of the control socket has 201 bytes; Linux takes 107; choose a shorter path"]);
-    check("[audit]\ndurability = \"best-effort\"\n", &["p.toml:9: warning: with `best-effort` a failing audit log does not stop calls; write `durability = \"batched\"` unless that is what you want"]);
+    check(
+        &format!("[control]\nsocket = \"/{long}\"\n"),
+        &["p.toml:9: the path of the control socket has 201 bytes; Linux takes 107; choose a shorter path"],
+    );
+    check(
+        "[audit]\ndurability = \"best-effort\"\n",
+        &[
+            "p.toml:9: warning: with `best-effort` a failing audit log does not stop calls; write `durability = \"batched\"` unless that is what you want",
+        ],
+    );
 }
 
 #[test]
@@ -291,6 +613,7 @@ head = \"10\"
 [kernel]
 ebpf = \"require\"
 ";
-    let lines: Vec<String> = findings(text).iter().map(|finding| finding.split(':').nth(1).unwrap().to_owned()).collect();
+    let lines: Vec<String> =
+        findings(text).iter().map(|finding| finding.split(':').nth(1).unwrap().to_owned()).collect();
     assert_eq!(lines, ["1", "2", "4", "5", "6", "7", "8", "12", "14", "16", "18"]);
 }

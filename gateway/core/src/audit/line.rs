@@ -1,0 +1,404 @@
+//! Writes one record. In: fields of a closed set and their values. Out: JSON appended to a buffer, without allocation. Never here: JSON that was not checked.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+/// One line: C2SP tlog-tiles gives an entry a length of 16 bits, and a record is to become one.
+pub const LINE_BYTES_MAX: usize = 65_535;
+
+/// Room at the end of a line for `,"prev":"<64 hex>"}`.
+pub const SEAL_BYTES: usize = 75;
+
+/// Every name a field of a record can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "`as_str` says what each is called, `record` what it holds")]
+pub enum Field {
+    Boot,
+    Shard,
+    Seq,
+    Ts,
+    Agent,
+    User,
+    Account,
+    Issuer,
+    TokenId,
+    Certificate,
+    Source,
+    Server,
+    Session,
+    Revision,
+    Method,
+    Tool,
+    Uri,
+    Prompt,
+    Arguments,
+    ArgumentsBytes,
+    ArgumentsDigest,
+    ArgumentsRedacted,
+    ArgumentsCut,
+    Decision,
+    Cause,
+    Rules,
+    Snapshot,
+    SnapshotHash,
+    RequestId,
+    DecisionSeq,
+    Status,
+    Outcome,
+    Result,
+    ResultBytes,
+    ResultDigest,
+    ResultRedacted,
+    ResultCut,
+    DurationUs,
+    Actor,
+    Previous,
+    Pinned,
+    Seen,
+    Version,
+    Durability,
+    Mode,
+    Reason,
+    TornBytes,
+}
+
+impl Field {
+    /// As it stands in the line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Boot => "boot",
+            Self::Shard => "shard",
+            Self::Seq => "seq",
+            Self::Ts => "ts",
+            Self::Agent => "agent",
+            Self::User => "user",
+            Self::Account => "account",
+            Self::Issuer => "issuer",
+            Self::TokenId => "jti",
+            Self::Certificate => "certificate",
+            Self::Source => "source",
+            Self::Server => "server",
+            Self::Session => "session",
+            Self::Revision => "revision",
+            Self::Method => "method",
+            Self::Tool => "tool",
+            Self::Uri => "uri",
+            Self::Prompt => "name",
+            Self::Arguments => "arguments",
+            Self::ArgumentsBytes => "arguments_bytes",
+            Self::ArgumentsDigest => "arguments_digest",
+            Self::ArgumentsRedacted => "arguments_redacted",
+            Self::ArgumentsCut => "arguments_cut",
+            Self::Decision => "decision",
+            Self::Cause => "cause",
+            Self::Rules => "rules",
+            Self::Snapshot => "snapshot",
+            Self::SnapshotHash => "snapshot_hash",
+            Self::RequestId => "request_id",
+            Self::DecisionSeq => "decision_seq",
+            Self::Status => "status",
+            Self::Outcome => "outcome",
+            Self::Result => "result",
+            Self::ResultBytes => "bytes",
+            Self::ResultDigest => "digest",
+            Self::ResultRedacted => "result_redacted",
+            Self::ResultCut => "result_cut",
+            Self::DurationUs => "duration_us",
+            Self::Actor => "actor",
+            Self::Previous => "previous",
+            Self::Pinned => "pinned",
+            Self::Seen => "seen",
+            Self::Version => "version",
+            Self::Durability => "durability",
+            Self::Mode => "mode",
+            Self::Reason => "reason",
+            Self::TornBytes => "torn_bytes",
+        }
+    }
+
+    /// Bytes of a text that are kept. Six times the sum of what one record can hold, for the worst escapes, leaves room for arguments.
+    fn bytes_max(self) -> usize {
+        if self == Self::Uri { 1024 } else { 256 }
+    }
+}
+
+/// One record under way: an open object, which `chain` closes.
+pub struct Line<'b> {
+    out: &'b mut Vec<u8>,
+    start: usize,
+}
+
+impl<'b> Line<'b> {
+    /// Begins a record at the end of `out`. `event` is one of our own words.
+    pub fn open(out: &'b mut Vec<u8>, event: &'static str) -> Self {
+        let start = out.len();
+        out.extend_from_slice(b"{\"v\":1,\"event\":\"");
+        out.extend_from_slice(event.as_bytes());
+        out.push(b'"');
+        Self { out, start }
+    }
+
+    /// What is written, from the record's first byte.
+    pub fn len(&self) -> usize {
+        self.out.len().saturating_sub(self.start)
+    }
+
+    /// Never true: a record that was begun holds its event.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How much more fits before the seal.
+    pub fn room(&self) -> usize {
+        LINE_BYTES_MAX.saturating_sub(SEAL_BYTES).saturating_sub(self.len())
+    }
+
+    /// A text from anywhere. Longer than the field keeps: its beginning, its length and a digest of the whole.
+    pub fn text(&mut self, field: Field, value: &str) {
+        self.key(field);
+        string(self.out, value, field.bytes_max());
+    }
+
+    /// The text, where there is one.
+    pub fn text_if(&mut self, field: Field, value: Option<&str>) {
+        if let Some(value) = value {
+            self.text(field, value);
+        }
+    }
+
+    /// Bytes that should be a text; what is no UTF-8 becomes U+FFFD.
+    pub fn lossy(&mut self, field: Field, value: &[u8]) {
+        self.key(field);
+        self.out.push(b'"');
+        let mut left = field.bytes_max();
+        for chunk in value.utf8_chunks() {
+            let kept = prefix(chunk.valid(), left);
+            escape(self.out, kept);
+            left = left.saturating_sub(chunk.valid().len());
+            if !chunk.invalid().is_empty() && left > 0 {
+                self.out.extend_from_slice("\u{fffd}".as_bytes());
+                left = left.saturating_sub(chunk.invalid().len());
+            }
+        }
+        cut_mark(self.out, value, field.bytes_max());
+        self.out.push(b'"');
+    }
+
+    /// One of our own words.
+    pub fn word(&mut self, field: Field, value: &'static str) {
+        self.text(field, value);
+    }
+
+    /// A whole number.
+    pub fn number(&mut self, field: Field, value: u64) {
+        self.key(field);
+        display(self.out, value);
+    }
+
+    /// A whole number that can be negative.
+    pub fn signed(&mut self, field: Field, value: i64) {
+        self.key(field);
+        display(self.out, value);
+    }
+
+    /// Bytes in lower-case hexadecimal.
+    pub fn hex(&mut self, field: Field, value: &[u8]) {
+        self.key(field);
+        self.out.push(b'"');
+        hex(self.out, value);
+        self.out.push(b'"');
+    }
+
+    /// An IP address; IPv4 in IPv6 clothes is shown as IPv4.
+    pub fn address(&mut self, field: Field, value: IpAddr) {
+        self.key(field);
+        self.out.push(b'"');
+        display(self.out, value.to_canonical());
+        self.out.push(b'"');
+    }
+
+    /// A list of texts.
+    pub fn list(&mut self, field: Field, values: &[&str]) {
+        self.key(field);
+        self.out.push(b'[');
+        for (index, value) in values.iter().enumerate() {
+            if index > 0 {
+                self.out.push(b',');
+            }
+            string(self.out, value, field.bytes_max());
+        }
+        self.out.push(b']');
+    }
+
+    /// A value that `write` appends as JSON. Where it fails, nothing of the field stays.
+    pub(super) fn value<E>(
+        &mut self,
+        field: Field,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let before = self.out.len();
+        self.key(field);
+        let written = write(self.out);
+        if written.is_err() {
+            self.out.truncate(before);
+        }
+        written
+    }
+
+    fn key(&mut self, field: Field) {
+        self.out.extend_from_slice(b",\"");
+        self.out.extend_from_slice(field.as_str().as_bytes());
+        self.out.extend_from_slice(b"\":");
+    }
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+    for byte in bytes {
+        out.push(digit(byte >> 4));
+        out.push(digit(byte & 15));
+    }
+}
+
+/// A JSON string of at most `bytes_max` bytes of `value`.
+fn string(out: &mut Vec<u8>, value: &str, bytes_max: usize) {
+    out.push(b'"');
+    escape(out, prefix(value, bytes_max));
+    cut_mark(out, value.as_bytes(), bytes_max);
+    out.push(b'"');
+}
+
+/// Says that a text was cut, and which text it was.
+fn cut_mark(out: &mut Vec<u8>, value: &[u8], bytes_max: usize) {
+    if value.len() <= bytes_max {
+        return;
+    }
+    out.extend_from_slice("\u{2026} (".as_bytes());
+    display(out, value.len());
+    out.extend_from_slice(b" bytes, blake3 ");
+    hex(out, blake3::hash(value).as_bytes());
+    out.push(b')');
+}
+
+/// The longest beginning of `value` of at most `bytes_max` bytes that ends between characters.
+fn prefix(value: &str, bytes_max: usize) -> &str {
+    value.get(..value.floor_char_boundary(bytes_max)).unwrap_or(value)
+}
+
+/// Appends the inside of a JSON string (RFC 8259 §7). Beside what must be escaped: DEL, C1 controls, U+2028 and U+2029, which some readers
+/// take for the end of a line or for a command to the terminal.
+fn escape(out: &mut Vec<u8>, value: &str) {
+    for character in value.chars() {
+        match character {
+            '"' => out.extend_from_slice(b"\\\""),
+            '\\' => out.extend_from_slice(b"\\\\"),
+            '\n' => out.extend_from_slice(b"\\n"),
+            '\r' => out.extend_from_slice(b"\\r"),
+            '\t' => out.extend_from_slice(b"\\t"),
+            '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{2028}' | '\u{2029}' => unicode_escape(out, character),
+            _ => {
+                let mut utf8 = [0; 4];
+                out.extend_from_slice(character.encode_utf8(&mut utf8).as_bytes());
+            }
+        }
+    }
+}
+
+/// `\u0085`, for a character of the Basic Multilingual Plane.
+pub(super) fn unicode_escape(out: &mut Vec<u8>, character: char) {
+    let code = u32::from(character);
+    out.extend_from_slice(b"\\u");
+    for byte in u16::try_from(code).unwrap_or(0xfffd).to_be_bytes() {
+        hex(out, &[byte]);
+    }
+}
+
+/// A whole number in decimal.
+pub(super) fn decimal(out: &mut Vec<u8>, value: usize) {
+    display(out, value);
+}
+
+/// Numbers and addresses print without allocation; a `Vec` takes whatever is written.
+fn display(out: &mut Vec<u8>, value: impl std::fmt::Display) {
+    struct Bytes<'b>(&'b mut Vec<u8>);
+    impl std::fmt::Write for Bytes<'_> {
+        fn write_str(&mut self, text: &str) -> std::fmt::Result {
+            self.0.extend_from_slice(text.as_bytes());
+            Ok(())
+        }
+    }
+    // Writing to memory cannot fail.
+    let _infallible = write!(Bytes(out), "{value}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(write: impl FnOnce(&mut Line<'_>)) -> String {
+        let mut out = Vec::new();
+        write(&mut Line::open(&mut out, "test"));
+        out.push(b'}');
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_text_can_forge_neither_a_line_nor_a_field() {
+        let rows = [
+            ("a\nb", r"a\nb"),
+            ("a\r\nb\t", r"a\r\nb\t"),
+            (r#"x","decision":"allow"#, r#"x\",\"decision\":\"allow"#),
+            (r"x\", r"x\\"),
+            ("\0\x1b[2J\x7f", r"\u0000\u001b[2J\u007f"),
+            ("\u{85}\u{9b}31m", r"\u0085\u009b31m"),
+            ("\u{2028}\u{2029}", r"\u2028\u2029"),
+            ("é😀", "é😀"),
+        ];
+        for (text, inside) in rows {
+            let got = line(|line| line.text(Field::Agent, text));
+            assert_eq!(got, format!(r#"{{"v":1,"event":"test","agent":"{inside}"}}"#));
+            let read: serde_json::Value = serde_json::from_str(&got).unwrap();
+            assert_eq!(read["agent"], text);
+            assert_eq!(read.as_object().unwrap().len(), 3);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_replaced() {
+        let got = line(|line| line.lossy(Field::Cause, b"a\xff\"\xc3(\n"));
+        assert_eq!(got, "{\"v\":1,\"event\":\"test\",\"cause\":\"a\u{fffd}\\\"\u{fffd}(\\n\"}");
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_keeps_its_beginning_and_its_digest() {
+        let long = "é".repeat(200);
+        let digest = blake3::hash(long.as_bytes()).to_hex();
+        let got = line(|line| line.text(Field::Agent, &long));
+        assert_eq!(
+            got,
+            format!(
+                "{{\"v\":1,\"event\":\"test\",\"agent\":\"{}\u{2026} (400 bytes, blake3 {digest})\"}}",
+                "é".repeat(128)
+            )
+        );
+        let bytes = line(|line| line.lossy(Field::Agent, long.as_bytes()));
+        assert_eq!(got, bytes);
+    }
+
+    #[test]
+    fn every_kind_of_value_is_json() {
+        let got = line(|line| {
+            line.number(Field::Seq, u64::MAX);
+            line.signed(Field::Ts, -5);
+            line.hex(Field::Session, &[0, 0xab, 0xff]);
+            line.address(Field::Source, "::ffff:10.0.0.1".parse().unwrap());
+            line.list(Field::Rules, &["a\"", "b"]);
+            line.text_if(Field::User, None);
+        });
+        assert_eq!(
+            got,
+            r#"{"v":1,"event":"test","seq":18446744073709551615,"ts":-5,"session":"00abff","source":"10.0.0.1","rules":["a\"","b"]}"#
+        );
+    }
+}

@@ -1,0 +1,138 @@
+//! Rows of what each record looks like.
+
+use super::samples::*;
+use super::*;
+use crate::audit::line::{LINE_BYTES_MAX, SEAL_BYTES};
+
+fn written(record: &Record<'_>) -> String {
+    let mut out = Vec::new();
+    write(&mut out, &STAMP, record);
+    out.push(b'}');
+    let text = String::from_utf8(out).unwrap();
+    serde_json::from_str::<serde_json::Value>(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    text
+}
+
+const HEAD: &str = r#""boot":"b0071","shard":1,"seq":7,"ts":1700000000123"#;
+
+#[test]
+fn a_session_id_is_never_written() {
+    let record = Decision { session: Some("s3ss10n"), ..decision(Verdict::Allow) };
+    let text = written(&Record::Decision(record));
+    assert!(!text.contains("s3ss10n"));
+    assert!(text.contains(&blake3::hash(b"s3ss10n").to_hex()[..32]));
+}
+
+#[test]
+fn each_record_holds_what_it_promises() {
+    let full = Decision {
+        caller: Caller {
+            agent: "recon-17",
+            user: Some("ann"),
+            account: Some("acme"),
+            issuer: Some("https://idp"),
+            token_id: Some("t1"),
+            certificate: Some(&[0xab; 2]),
+        },
+        source: Some("10.0.0.1".parse().unwrap()),
+        revision: Some(Revision::V2025_11_25),
+        request_id: Some(b"\"a\""),
+        subject: Subject::Uri("file:///x"),
+        method: "resources/read",
+        arguments: NOTHING,
+        ..decision(Verdict::ObservedDeny)
+    };
+    let judged_allow = r#""decision":"allow","rules":["support.cedar:3"],"snapshot":12,"snapshot_hash":"c0ffee""#;
+    let rows = [
+        (
+            Record::Decision(full),
+            r#"{"v":1,"event":"decision",HEAD,"agent":"recon-17","user":"ann","account":"acme","issuer":"https://idp","jti":"t1","certificate":"abab","source":"10.0.0.1","server":"crm","revision":"2025-11-25","method":"resources/read","uri":"file:///x","request_id":"a","decision":"observed_deny","cause":"no_rule","rules":[],"snapshot":12,"snapshot_hash":"c0ffee"}"#.to_owned(),
+        ),
+        (
+            Record::Decision(decision(Verdict::Allow)),
+            format!(r#"{{"v":1,"event":"decision",HEAD,"agent":"recon-17","server":"crm","method":"tools/call","tool":"read_table",{judged_allow},"arguments":{{"table":"customers"}},"arguments_bytes":21}}"#),
+        ),
+        (
+            Record::Result(answer(6)),
+            r#"{"v":1,"event":"result",HEAD,"decision_seq":6,"agent":"recon-17","server":"crm","status":200,"outcome":"complete","duration_us":1200,"result":{"content":[]},"bytes":14}"#.to_owned(),
+        ),
+        (
+            Record::ResultEnded(Answer { outcome: Outcome::Cancelled, cause: Some("agent_left"), result: NOTHING, ..answer(6) }),
+            r#"{"v":1,"event":"result.ended",HEAD,"decision_seq":6,"agent":"recon-17","server":"crm","status":200,"outcome":"cancelled","cause":"agent_left","duration_us":1200}"#.to_owned(),
+        ),
+        (
+            Record::ResultBegun(Begun { decision_seq: 6, agent: "a", server: "crm", status: 200 }),
+            r#"{"v":1,"event":"result.begun",HEAD,"decision_seq":6,"agent":"a","server":"crm","status":200}"#.to_owned(),
+        ),
+        (
+            Record::Refusal(Refusal { cause: "token_expired", status: 401, source: Some("::1".parse().unwrap()), agent: None, server: Some("crm"), method: None }),
+            r#"{"v":1,"event":"refusal",HEAD,"cause":"token_expired","status":401,"source":"::1","server":"crm"}"#.to_owned(),
+        ),
+        (
+            Record::ServerRequest(ServerRequest { agent: "a", server: "crm", method: "sampling/createMessage", decision_seq: Some(3), judged: judged(Verdict::Allow), request_id: Some(b"9") }),
+            format!(r#"{{"v":1,"event":"server.request",HEAD,"agent":"a","server":"crm","method":"sampling/createMessage","decision_seq":3,"request_id":9,{judged_allow}}}"#),
+        ),
+        (
+            Record::PolicySwapped(Swap { snapshot: 13, snapshot_hash: "aa", previous: 12, actor: "uid 0" }),
+            r#"{"v":1,"event":"policy.swapped",HEAD,"snapshot":13,"snapshot_hash":"aa","previous":12,"actor":"uid 0"}"#.to_owned(),
+        ),
+        (
+            Record::AgentSuspended(AgentChange { agent: "a", actor: "uid 0", snapshot: 14 }),
+            r#"{"v":1,"event":"agent.suspended",HEAD,"agent":"a","actor":"uid 0","snapshot":14}"#.to_owned(),
+        ),
+        (
+            Record::AgentResumed(AgentChange { agent: "a", actor: "uid 0", snapshot: 15 }),
+            r#"{"v":1,"event":"agent.resumed",HEAD,"agent":"a","actor":"uid 0","snapshot":15}"#.to_owned(),
+        ),
+        (
+            Record::ToolDrifted(Drift { server: "crm", tool: "x", pinned: "aa", seen: "bb" }),
+            r#"{"v":1,"event":"tool.drifted",HEAD,"server":"crm","tool":"x","pinned":"aa","seen":"bb"}"#.to_owned(),
+        ),
+        (
+            Record::GatewayStarted(Start { version: "0.1.0", snapshot: 1, snapshot_hash: "aa", durability: "batched", modes: &["observe: crm"], torn_bytes: 3 }),
+            r#"{"v":1,"event":"gateway.started",HEAD,"version":"0.1.0","snapshot":1,"snapshot_hash":"aa","durability":"batched","mode":["observe: crm"],"torn_bytes":3}"#.to_owned(),
+        ),
+        (Record::GatewayStopped(Stop { reason: "signal" }), r#"{"v":1,"event":"gateway.stopped",HEAD,"reason":"signal"}"#.to_owned()),
+    ];
+    for (record, expected) in rows {
+        assert_eq!(written(&record), expected.replace("HEAD", HEAD));
+    }
+}
+
+#[test]
+fn no_record_is_longer_than_a_line() {
+    let worst = "\u{1}".repeat(100_000);
+    let worst = worst.as_str();
+    let rules = [worst; 40];
+    let json = format!("\"{}\"", "\u{85}".repeat(16_000));
+    let record = Decision {
+        caller: Caller {
+            agent: worst,
+            user: Some(worst),
+            account: Some(worst),
+            issuer: Some(worst),
+            token_id: Some(worst),
+            certificate: Some(&[7; 32]),
+        },
+        source: Some("2001:db8:1111:2222:3333:4444:5555:6666".parse().unwrap()),
+        server: worst,
+        session: Some(worst),
+        revision: Some(Revision::V2025_11_25),
+        method: worst,
+        subject: Subject::Uri(worst),
+        arguments: part(json.as_bytes()),
+        judged: Judged {
+            verdict: Verdict::Deny,
+            cause: Some(worst),
+            rules: &rules,
+            snapshot: u64::MAX,
+            snapshot_hash: worst,
+        },
+        request_id: Some(worst.as_bytes()),
+    };
+    let length = written(&Record::Decision(record)).len();
+    assert!(length + SEAL_BYTES < LINE_BYTES_MAX, "got {length}");
+    let long = "\"".to_owned() + &"a".repeat(32 * 1024 - 2) + "\"";
+    let text = written(&Record::Decision(Decision { arguments: part(long.as_bytes()), ..record }));
+    assert!(text.len() + SEAL_BYTES < LINE_BYTES_MAX, "got {}", text.len());
+}
