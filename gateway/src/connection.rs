@@ -5,7 +5,7 @@
 
 use crate::counters::Count;
 use crate::downstream::{After, Downstream, Ended};
-use crate::transaction;
+use crate::refuse;
 use crate::transport::{Transport, accept_tls};
 use crate::worker::Core;
 use portcullis_core::identity::certificate::CertificateNames;
@@ -50,13 +50,16 @@ pub async fn serve(core: &Rc<Core>, line: &Line, peer: SocketAddr) {
             Ok(()) => {}
             Err(Ended::Quietly) => break,
             Err(Ended::Malformed(error)) => {
-                transaction::refuse_malformed(core, &mut agent, error).await;
+                refuse::malformed(core, &mut agent, error).await;
                 break;
             }
             Err(Ended::TooSlow) => break,
         }
         core.counters.add(Count::Requests);
-        transaction::serve(core, &mut agent).await;
+        #[cfg(not(feature = "bench-pass"))]
+        crate::transaction::serve(core, &mut agent).await;
+        #[cfg(feature = "bench-pass")]
+        crate::pass::serve(core, &mut agent).await;
         if agent.after() == After::Close {
             break;
         }

@@ -3,12 +3,14 @@
 //! This is the type at which HTTP versions meet: what reads a request and answers it never learns which version carried it.
 
 use crate::http1::chunked::{self, Decoder};
-use crate::http1::request::{self, BodyFraming, RequestHead};
+use crate::http1::request::{self, BodyFraming, Field, FieldValue, RequestHead};
 use crate::http1::FramingError;
+use crate::journal::{Recorded, Refused, ResultSeen};
 use crate::transport::Transport;
 use crate::worker::Core;
 use portcullis_core::config::settings::{Limits, Timeouts};
 use portcullis_core::identity::certificate::CertificateNames;
+use portcullis_core::refusal::JournalFailure;
 use portcullis_ring::Deadline;
 use std::io;
 use std::net::IpAddr;
@@ -24,6 +26,15 @@ const BUFFER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Bytes of an unread body we swallow after an early answer to keep the connection; more, and it is closed (CVE-2025-4366).
 const DRAIN_BYTES_MAX: usize = 64 * 1024;
+
+/// What browsers may send to and read from a route.
+const CORS: &[u8] = b"Access-Control-Allow-Methods: POST, GET, DELETE, OPTIONS\r\n\
+Access-Control-Allow-Headers: authorization, content-type, accept, mcp-protocol-version, mcp-method, mcp-name, mcp-session-id, last-event-id\r\n\
+Access-Control-Expose-Headers: WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version\r\n\
+Access-Control-Max-Age: 600\r\n";
+
+/// Longer than any call or connection lives: for what other bounds govern.
+pub const UNBOUNDED: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// Why no further request came.
 #[derive(Debug)]
@@ -166,7 +177,7 @@ impl Downstream {
             let (read, buffer) = outcome;
             match read {
                 Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => {
-                    core.buffers.give_back(buffer);
+                    core.buffers.give(buffer);
                     socket.readable().await?;
                     self.input = core.buffers.take(INPUT_BYTES);
                 }
@@ -276,8 +287,31 @@ impl Downstream {
         }
     }
 
-    /// Sends one whole answer.
-    pub async fn answer(&mut self, core: &Core, answer: &Answer<'_>, timeouts: &Timeouts) -> io::Result<()> {
+    /// Releases a recorded result: the only door by which what an upstream said goes out whole.
+    pub async fn release(&mut self, core: &Core, recorded: Recorded<ResultSeen>, answer: &Answer<'_>, timeouts: &Timeouts) {
+        let _spent = recorded;
+        // An agent that left before its answer has nothing to be told; the record stands.
+        let _gone = self.answer(core, answer, timeouts).await;
+    }
+
+    /// Refuses; `recorded` is the record, or why there is none, which is then what the answer says.
+    pub async fn refuse(
+        &mut self,
+        core: &Core,
+        recorded: Result<Recorded<Refused>, JournalFailure>,
+        answer: &Answer<'_>,
+        timeouts: &Timeouts,
+    ) {
+        let _spent = recorded;
+        let _gone = self.answer(core, answer, timeouts).await;
+    }
+
+    /// Answers a page of the gateway's own, which says nothing of upstreams and so is not recorded.
+    pub async fn answer_own(&mut self, core: &Core, answer: &Answer<'_>, timeouts: &Timeouts) {
+        let _gone = self.answer(core, answer, timeouts).await;
+    }
+
+    async fn answer(&mut self, core: &Core, answer: &Answer<'_>, timeouts: &Timeouts) -> io::Result<()> {
         let mut output = core.buffers.take(answer.body.len() + INPUT_BYTES / 8);
         self.settle_unread_body();
         let without_body = self.head.method().is_head();
@@ -310,8 +344,9 @@ impl Downstream {
         }
     }
 
-    /// Begins an event stream: everything further goes out as it comes.
-    pub async fn begin_stream(&mut self, core: &Core, fields: &[u8], timeouts: &Timeouts) -> io::Result<()> {
+    /// Begins an event stream, of which `recorded` is the record; everything further goes out as it comes.
+    pub async fn begin_stream(&mut self, core: &Core, recorded: Recorded<ResultSeen>, fields: &[u8], timeouts: &Timeouts) -> io::Result<()> {
+        let _spent = recorded;
         let mut output = core.buffers.take(INPUT_BYTES / 8);
         if self.head.is_http10() {
             self.close = true;
@@ -320,7 +355,7 @@ impl Downstream {
         self.stage = Stage::Streaming;
         self.deadline.extend(timeouts.write);
         let sent = self.send(output).await;
-        self.deadline.lift();
+        self.deadline.extend(UNBOUNDED);
         sent
     }
 
@@ -334,7 +369,7 @@ impl Downstream {
         }
         self.deadline.extend(timeouts.write);
         let sent = self.send(output).await;
-        self.deadline.lift();
+        self.deadline.extend(UNBOUNDED);
         sent
     }
 
@@ -357,6 +392,51 @@ impl Downstream {
         sent
     }
 
+    /// A field's value, where the head has it exactly once.
+    pub fn field(&self, field: Field) -> Option<&[u8]> {
+        match self.head.field(field) {
+            FieldValue::Once(range) => Some(self.bytes(range)),
+            FieldValue::Absent | FieldValue::Repeated => None,
+        }
+    }
+
+    /// The same as text.
+    pub fn text(&self, field: Field) -> Option<&str> {
+        std::str::from_utf8(self.field(field)?).ok()
+    }
+
+    /// Whether the head has the field at all.
+    pub fn has(&self, field: Field) -> bool {
+        !matches!(self.head.field(field), FieldValue::Absent)
+    }
+
+    /// Every field: name and value.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> + Clone {
+        self.head.fields().map(|(name, value)| (std::str::from_utf8(self.bytes(name)).unwrap_or_default(), self.bytes(value)))
+    }
+
+    /// The `Mcp-Param-*` fields.
+    pub fn mirrored_arguments(&self) -> impl Iterator<Item = (&str, &[u8])> + Clone {
+        self.fields().filter(|(name, _)| name.get(..10).is_some_and(|prefix| prefix.eq_ignore_ascii_case("mcp-param-")))
+    }
+
+    /// The path of the target, without its query.
+    pub fn path(&self) -> &str {
+        let target = std::str::from_utf8(self.bytes(self.head.path())).unwrap_or_default();
+        target.split_once('?').map_or(target, |(path, _)| path)
+    }
+
+    /// What a browser from an allowed origin must read (the Fetch standard); nothing for everybody else. The origin was checked before.
+    pub fn cors(&self) -> Vec<u8> {
+        let mut fields = Vec::new();
+        if let Some(origin) = self.field(Field::Origin) {
+            for part in [b"Access-Control-Allow-Origin: ", origin, b"\r\nVary: Origin\r\n", CORS] {
+                fields.extend_from_slice(part);
+            }
+        }
+        fields
+    }
+
     /// Resolves when the agent has left; consumes nothing it sent.
     pub async fn gone(&self) {
         let _ = self.transport.socket().peer_gone().await;
@@ -370,7 +450,7 @@ impl Downstream {
 
     /// While a call is under way its own deadlines count, not the agent's.
     pub fn lift_deadline(&self) {
-        self.deadline.lift();
+        self.deadline.extend(UNBOUNDED);
     }
 
     /// Whether anything of an answer has gone out.
@@ -397,7 +477,7 @@ impl Downstream {
 
     /// Says goodbye and gives the buffer back.
     pub async fn close(mut self, core: &Core) {
-        core.buffers.give_back(std::mem::take(&mut self.input));
+        core.buffers.give(std::mem::take(&mut self.input));
         if self.stage == Stage::Broken {
             self.transport.socket().shutdown();
         } else {

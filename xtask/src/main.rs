@@ -1,2 +1,47 @@
-//! xtask
-fn main() {}
+//! The project's own verbs, one file each. `cargo xtask VERB`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use xtask::told::Told;
+use xtask::{bench, ci, ebpf, test, tidy};
+
+/// The project's own verbs.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Install what the tests need and prove everything we claim
+    Test,
+    /// What a change must pass: `test`, then a short `bench`
+    Ci,
+    /// Check the house rules that a machine can check
+    Tidy(tidy::Args),
+    /// Measure side by side with nginx and haproxy, in one run
+    Bench(bench::Args),
+    /// Build or check the kernel programs
+    Ebpf(ebpf::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().verb {
+        Verb::Test => test::run(),
+        Verb::Ci => ci::run(),
+        Verb::Tidy(args) => tidy::run(&args),
+        Verb::Bench(args) => bench::run(&args),
+        Verb::Ebpf(args) => ebpf::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(cause) if cause.is::<Told>() => ExitCode::FAILURE,
+        Err(cause) => {
+            eprintln!("error: {cause:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -17,4 +17,5 @@ pub mod policy;
 pub mod token;
 pub mod filter;
 pub mod audit;
+pub mod refusal;
 pub mod config;

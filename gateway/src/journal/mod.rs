@@ -8,41 +8,22 @@ pub mod recover;
 pub mod shard;
 pub mod syncer;
 
-pub use pending::{Decision, Pending, Recorded, ResultSeen};
+pub use pending::{Decision, Pending, Recorded, Refused, ResultSeen};
 
-use crate::journal::shard::Shard;
+use crate::journal::shard::ShardFile;
 use crate::journal::syncer::Synced;
-use portcullis_core::audit::record::{Chain, Place};
+use portcullis_core::audit::chain::{Position, Shard};
+use portcullis_core::audit::record::Record;
 use portcullis_core::config::settings::Durability;
-use portcullis_core::policy::engine::Permit;
+use portcullis_core::policy::verdict::Permit;
+use portcullis_core::refusal::JournalFailure;
+use portcullis_core::time::UnixMillis;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 /// Bytes that may wait for the next write; a core that gathers more than this in one turn refuses calls. 16 full-size records.
 const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// Why a record could not be written. Every call that depended on it is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JournalFailure {
-    /// The disk refused the bytes (full, read-only, broken). Calls are refused until a write succeeds again.
-    Write,
-    /// `fdatasync` failed: what the kernel held may be gone. This shard stays closed until a restart.
-    Sync,
-    /// More records wait than the bound allows.
-    Backlog,
-}
-
-impl JournalFailure {
-    /// Stable name for logs, metrics and refusals.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Write => "audit_write_failed",
-            Self::Sync => "audit_sync_failed",
-            Self::Backlog => "audit_backlog",
-        }
-    }
-}
 
 /// The journal of one core. Not shared: every method runs on the core's own thread.
 pub struct Journal {
@@ -57,9 +38,12 @@ pub struct Journal {
 struct State {
     batch: Vec<u8>,
     writing: Vec<u8>,
-    chain: Chain,
-    committed: Chain,
+    /// Numbers and chains the records.
     shard: Shard,
+    /// Where the chain ends in what the file holds for certain.
+    committed: Position,
+    boot: Box<str>,
+    file: ShardFile,
     /// The number of the batch that is being gathered; the first is 1.
     batch_number: u64,
     waiters: Vec<Waker>,
@@ -68,15 +52,15 @@ struct State {
 }
 
 impl Journal {
-    /// Opens this core's shard. `synced` is where the syncing thread reports.
-    pub fn new(shard: Shard, durability: Durability, synced: Arc<Synced>) -> Self {
-        let chain = Chain::new(shard.boot(), shard.number());
+    /// Goes on where `position` ends, in a fresh segment. `synced` is where the syncing thread reports.
+    pub fn new(file: ShardFile, boot: &str, position: &Position, durability: Durability, synced: Arc<Synced>) -> Self {
         let state = State {
             batch: Vec::with_capacity(64 * 1024),
             writing: Vec::with_capacity(64 * 1024),
-            committed: chain.clone(),
-            chain,
-            shard,
+            shard: Shard::resume(boot, file.number(), position),
+            committed: *position,
+            boot: boot.into(),
+            file,
             batch_number: 1,
             waiters: Vec::with_capacity(256),
             waking: Vec::with_capacity(256),
@@ -86,36 +70,39 @@ impl Journal {
     }
 
     /// Enters a permit and its record into the batch. The call may go on once the returned promise is kept.
-    pub fn decision(&self, permit: Permit, encode: impl FnOnce(&mut Vec<u8>, &Place)) -> Pending<'_, Decision> {
-        let (batch, sequence) = self.enter(encode);
+    pub fn decision(&self, permit: Permit, at: UnixMillis, record: &Record<'_>) -> Pending<'_, Decision> {
+        let (batch, sequence) = self.enter(at, record);
         Pending::new(self, batch, sequence, Decision { permit })
     }
 
     /// Enters what came back. The agent may see it once the returned promise is kept.
-    pub fn result(&self, encode: impl FnOnce(&mut Vec<u8>, &Place)) -> Pending<'_, ResultSeen> {
-        let (batch, sequence) = self.enter(encode);
+    pub fn result(&self, at: UnixMillis, record: &Record<'_>) -> Pending<'_, ResultSeen> {
+        let (batch, sequence) = self.enter(at, record);
         Pending::new(self, batch, sequence, ResultSeen { _private: () })
     }
 
-    /// Enters a record that no deed waits for; it is written with the next batch.
-    pub fn note(&self, encode: impl FnOnce(&mut Vec<u8>, &Place)) -> u64 {
-        self.enter(encode).1
+    /// Enters a refusal. It may be answered once the returned promise is kept.
+    pub fn refusal(&self, at: UnixMillis, record: &Record<'_>) -> Pending<'_, Refused> {
+        let (batch, sequence) = self.enter(at, record);
+        Pending::new(self, batch, sequence, Refused { _private: () })
     }
 
-    fn enter(&self, encode: impl FnOnce(&mut Vec<u8>, &Place)) -> (Result<u64, JournalFailure>, u64) {
+    /// Enters a record that no deed waits for; it is written with the next batch.
+    pub fn note(&self, at: UnixMillis, record: &Record<'_>) {
+        let _unawaited = self.enter(at, record);
+    }
+
+    fn enter(&self, at: UnixMillis, record: &Record<'_>) -> (Result<u64, JournalFailure>, u64) {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
         if state.batch.len() > BATCH_BYTES_MAX {
             return (Err(JournalFailure::Backlog), 0);
         }
-        let place = state.chain.next_place();
-        let begin = state.batch.len();
-        encode(&mut state.batch, &place);
-        state.chain.seal(&mut state.batch, begin);
+        let sequence = state.shard.append(&mut state.batch, at, record);
         if let Some(flusher) = state.flusher.take() {
             flusher.wake();
         }
-        (Ok(state.batch_number), place.sequence)
+        (Ok(state.batch_number), sequence)
     }
 
     /// The flusher: one task of each core, for as long as the core lives.
@@ -145,22 +132,22 @@ impl Journal {
         std::mem::swap(&mut state.batch, &mut state.writing);
         let number = state.batch_number;
         state.batch_number += 1;
-        match state.shard.append(&state.writing) {
+        match state.file.append(&state.writing) {
             Ok(()) => {
-                state.committed = state.chain.clone();
+                state.committed = state.shard.position();
                 self.synced.written(number);
                 if self.durability != Durability::Strict {
                     self.settled.set(number);
                 }
             }
             Err(error) => {
-                // The shard cut itself back to its last whole batch, so the chain goes on from there.
-                state.chain = state.committed.clone();
+                // The file cut itself back to its last whole batch, so the chain goes on from there.
+                state.shard = Shard::resume(&state.boot, state.file.number(), &state.committed);
                 self.failure.set(Some((number, JournalFailure::Write)));
                 if self.durability == Durability::BestEffort {
                     self.settled.set(number);
                 }
-                tracing::error!(shard = state.shard.number(), %error, "the audit log cannot be written; calls are refused until it can");
+                tracing::error!(shard = state.file.number(), %error, "the audit log cannot be written; calls are refused until it can");
             }
         }
         state.writing.clear();

@@ -1,7 +1,8 @@
 //! Proofs that something stands in the log. In: a batch number. Out: `Recorded`, once the log holds it. Never here: another way to make one.
 
-use crate::journal::{Journal, JournalFailure};
-use portcullis_core::policy::engine::Permit;
+use crate::journal::Journal;
+use portcullis_core::policy::verdict::Permit;
+use portcullis_core::refusal::JournalFailure;
 use std::future::poll_fn;
 
 /// A thing that stands in the log. No constructor but `Pending::recorded`, no `Clone`: a call that skips the log does not compile.
@@ -36,6 +37,11 @@ impl Decision {
 
 /// A result that has been written down; spending it releases the bytes to the agent.
 pub struct ResultSeen {
+    pub(super) _private: (),
+}
+
+/// A refusal that has been written down; spending it answers with it.
+pub struct Refused {
     pub(super) _private: (),
 }
 

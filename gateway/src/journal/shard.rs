@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The open segment of one core.
-pub struct Shard {
+pub struct ShardFile {
     folder: PathBuf,
     boot: u64,
     number: u16,
@@ -23,17 +23,12 @@ pub struct Shard {
     synced: Arc<Synced>,
 }
 
-impl Shard {
+impl ShardFile {
     /// Opens the first segment of this boot: `BOOT-SHARD-SEGMENT.jsonl`, never an existing file.
     pub fn create(folder: &Path, boot: u64, number: u16, segment_bytes_max: u64, synced: Arc<Synced>) -> io::Result<Self> {
         let file = Arc::new(open(folder, boot, number, 0)?);
         synced.opened(file.clone());
         Ok(Self { folder: folder.to_owned(), boot, number, segment: 0, segment_bytes_max, length: 0, torn: false, file, synced })
-    }
-
-    /// The start of this process in Unix milliseconds, which names its records.
-    pub fn boot(&self) -> u64 {
-        self.boot
     }
 
     /// The core that writes this shard.

@@ -1,8 +1,8 @@
 //! Forces written batches to the disk, off the workers. In: files with unsynced bytes. Out: the number of the last batch the disk holds.
 //! Never here: retries; a failed `fdatasync` may have dropped the very pages it names, so its shard is closed for good.
 
-use crate::journal::JournalFailure;
 use portcullis_core::config::settings::Durability;
+use portcullis_core::refusal::JournalFailure;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};

@@ -1,17 +1,20 @@
 //! One connection to an upstream and one reply on it. In: request bytes. Out: a strict head, then body bytes. Never here: what they mean.
 
 use crate::counters::Count;
+use crate::downstream::UNBOUNDED;
 use crate::http1::chunked::Decoder;
 use crate::http1::response::{self, Framing, ResponseHead};
 use crate::tls;
 use crate::transport::{Transport, connect_tls};
-use crate::upstream::UpstreamFailure;
 use crate::worker::Core;
 use portcullis_core::config::snapshot::Snapshot;
-use portcullis_core::policy::catalogue::ServerIndex;
+use portcullis_core::policy::surface::ServerIndex;
+use portcullis_core::refusal::UpstreamFailure;
 use portcullis_core::time::UnixMillis;
-use portcullis_ring::{Deadline, Socket};
-use std::net::SocketAddr;
+use portcullis_ring::{Deadline, Quiet, Socket};
+use portcullis_core::config::settings::UpstreamTls;
+use portcullis_core::token::credential::{Channel, Destination};
+use std::net::{IpAddr, SocketAddr};
 
 /// Room for a reply's head and the beginning of its body; small tool results fit whole.
 const INPUT_BYTES: usize = 16 * 1024;
@@ -25,6 +28,10 @@ pub struct UpstreamConnection {
     input: Vec<u8>,
     deadline: Deadline,
     generation: u64,
+    /// What it was opened for and where it really leads: a credential is lent only where both agree.
+    authority: Box<str>,
+    channel: Channel,
+    peer: IpAddr,
 }
 
 impl UpstreamConnection {
@@ -46,16 +53,26 @@ impl UpstreamConnection {
         let deadline = core.wheel.cut_at(&socket, snapshot.settings.timeouts.connect);
         socket.connect(address).await.map_err(|_| UpstreamFailure::Unreachable)?;
         core.counters.add(Count::UpstreamConnects);
+        let route = snapshot.server(server).ok_or(UpstreamFailure::NoAddress)?;
         let config = core.shared.upstream_tls.load().get(usize::from(server.0)).cloned().flatten();
-        let transport = match config {
-            None => Transport::Plain(socket),
+        let (transport, channel) = match config {
+            None if route.settings.url.tls == UpstreamTls::Plain => (Transport::Plain(socket), Channel::Plain),
+            None => return Err(UpstreamFailure::Untrusted),
             Some(config) => {
-                let route = snapshot.server(server).ok_or(UpstreamFailure::NoAddress)?;
                 let name = tls::server_name(&route.settings.url.host).ok_or(UpstreamFailure::Untrusted)?;
-                Transport::Tls(Box::new(connect_tls(socket, config, name).await.map_err(|_| UpstreamFailure::Untrusted)?))
+                let tls = connect_tls(socket, config, name).await.map_err(|_| UpstreamFailure::Untrusted)?;
+                (Transport::Tls(Box::new(tls)), Channel::Tls)
             }
         };
-        Ok(Self { transport, input: core.buffers.take(INPUT_BYTES), deadline, generation: snapshot.generation() })
+        let authority = route.settings.url.authority.clone();
+        let input = core.buffers.take(INPUT_BYTES);
+        let generation = snapshot.upstream_generation();
+        Ok(Self { transport, input, deadline, generation, authority, channel, peer: address.ip() })
+    }
+
+    /// Where it leads, for the lender to compare.
+    pub fn destination(&self) -> Destination<'_> {
+        Destination { authority: &self.authority, channel: self.channel, peer: self.peer }
     }
 
     /// The configuration it was opened under.
@@ -65,14 +82,14 @@ impl UpstreamConnection {
 
     /// Nothing has arrived since its last reply: no early close, no smuggled second answer.
     pub fn is_quiet(&self) -> bool {
-        self.input.is_empty() && !self.transport.has_buffered() && !self.deadline.expired() && self.transport.socket().is_quiet()
+        self.input.is_empty() && !self.transport.has_buffered() && !self.deadline.expired() && self.transport.socket().is_quiet() == Quiet::Yes
     }
 
     /// Sends the whole request; the buffer comes back for reuse.
     pub async fn send(&mut self, core: &Core, snapshot: &Snapshot, request: Vec<u8>) -> Result<(), UpstreamFailure> {
         self.deadline.extend(snapshot.settings.timeouts.write);
         let (sent, buffer) = self.transport.send_all(request).await;
-        core.buffers.give_back(buffer);
+        core.buffers.give(buffer);
         sent.map_err(|_| self.failure())
     }
 
@@ -157,7 +174,7 @@ impl Reply {
 
     /// No deadline but the caller's own: for streams, which end by events.
     pub fn lift_deadline(&self) {
-        self.connection.deadline.lift();
+        self.connection.deadline.extend(UNBOUNDED);
     }
 
     /// Moves the deadline to `after` from now.
@@ -251,7 +268,7 @@ impl Reply {
     pub fn finish(self, core: &Core) {
         let clean = matches!(self.body, Body::Done) && self.connection.input.is_empty() && self.head.keep_alive();
         if clean && !self.connection.deadline.expired() && !self.connection.transport.socket().is_poisoned() {
-            self.connection.deadline.lift();
+            self.connection.deadline.extend(UNBOUNDED);
             core.pools.give_back(self.server, self.connection, self.born, core.now());
         }
     }

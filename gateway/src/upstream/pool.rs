@@ -5,7 +5,7 @@
 
 use crate::upstream::connection::UpstreamConnection;
 use portcullis_core::config::settings::Timeouts;
-use portcullis_core::policy::catalogue::ServerIndex;
+use portcullis_core::policy::surface::ServerIndex;
 use portcullis_core::time::UnixMillis;
 use std::cell::RefCell;
 

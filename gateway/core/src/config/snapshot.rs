@@ -197,6 +197,11 @@ impl Snapshot {
         json::Limits { bytes_max: self.settings.limits.body_bytes_max, depth_max: self.settings.limits.json_depth_max }
     }
 
+    /// Bounds on results of upstreams.
+    pub fn result_limits(&self) -> json::Limits {
+        json::Limits { bytes_max: self.settings.limits.result_bytes_max, depth_max: self.settings.limits.json_depth_max }
+    }
+
     /// Whether this `Host` is ours. A page that rebinds its own name to our address sends its own name (MCP, DNS rebinding).
     pub fn host_allowed(&self, host: &str) -> bool {
         self.hosts.iter().any(|own| own.eq_ignore_ascii_case(host))

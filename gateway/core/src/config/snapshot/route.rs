@@ -53,13 +53,13 @@ impl Route {
         }
     }
 
-    /// What is kept of a call of this tool.
-    pub fn capture_of(&self, tool: ToolIndex) -> &Capture {
-        self.capture.get(tool.0 as usize).unwrap_or(&self.default_capture)
+    /// What is kept of a call of this tool, or of what is no tool's.
+    pub fn capture(&self, tool: Option<ToolIndex>) -> &Capture {
+        tool.and_then(|tool| self.capture.get(tool.0 as usize)).unwrap_or(&self.default_capture)
     }
 
     /// The headers that repeat this tool's arguments.
-    pub fn param_headers_of(&self, tool: ToolIndex) -> Option<&ParamHeaders> {
+    pub fn param_headers(&self, tool: ToolIndex) -> Option<&ParamHeaders> {
         self.param_headers.get(tool.0 as usize)?.as_ref()
     }
 }

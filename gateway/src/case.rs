@@ -1,0 +1,83 @@
+//! Remembers what is known of the request under way. In: each stage's findings. Out: what its records say. Never here: permission; nothing
+//! is allowed because it stands here.
+
+use crate::downstream::Downstream;
+use crate::session::Session;
+use crate::worker::Core;
+use portcullis_core::identity::principal::Principal;
+use portcullis_core::policy::catalogue::ToolIndex;
+use portcullis_core::policy::surface::ServerIndex;
+use portcullis_core::protocol::revision::Revision;
+use portcullis_core::time::UnixMillis;
+use std::net::IpAddr;
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The findings so far. Ranges point into the request's body.
+pub struct Case {
+    /// When the head had been read.
+    pub began: Instant,
+    /// The same on the core's clock.
+    pub at: UnixMillis,
+    /// The agent's address.
+    pub source: IpAddr,
+    /// The route.
+    pub server: Option<ServerIndex>,
+    /// Who sent it.
+    pub principal: Option<Rc<Principal>>,
+    /// The JSON-RPC method, once it is known to be one we know or that the configuration names.
+    pub method: Option<&'static str>,
+    /// The raw JSON-RPC id; empty for none.
+    pub id: Range<usize>,
+    /// The raw name or URI that is asked for, with its quotes; empty for none.
+    pub subject: Range<usize>,
+    /// The raw arguments; empty for none.
+    pub arguments: Range<usize>,
+    /// The tool, where it is a known one.
+    pub tool: Option<ToolIndex>,
+    /// The revision spoken.
+    pub revision: Option<Revision>,
+    /// The legacy session.
+    pub session: Option<Arc<Session>>,
+    /// The sequence number of the decision's record, once made.
+    pub decision: Option<u64>,
+}
+
+impl Case {
+    /// A request of which nothing is known yet.
+    pub fn begin(core: &Core, source: IpAddr) -> Self {
+        Self {
+            began: Instant::now(),
+            at: core.now(),
+            source,
+            server: None,
+            principal: None,
+            method: None,
+            id: 0..0,
+            subject: 0..0,
+            arguments: 0..0,
+            tool: None,
+            revision: None,
+            session: None,
+            decision: None,
+        }
+    }
+
+    /// The route is known.
+    pub fn enter(&mut self, server: ServerIndex) -> &mut Self {
+        self.server = Some(server);
+        self
+    }
+
+    /// The raw id as it stands in the body, for the exact echo.
+    pub fn raw_id<'a>(&self, agent: &'a Downstream) -> Option<&'a [u8]> {
+        agent.body().get(self.id.clone()).filter(|id| !id.is_empty())
+    }
+
+    /// Microseconds since the head had been read.
+    pub fn microseconds(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,37 @@
+//! Checks what a request says of its form. In: a request head. Out: nothing, or why the body is not worth reading. Never here: judgement of
+//! versions and names, which is `core::protocol::era`'s.
+
+use crate::downstream::Downstream;
+use crate::http1::request::Field;
+use portcullis_core::refusal::RouteRefusal;
+
+/// What a POST must say of itself: JSON in, JSON and events out, no encoding.
+pub fn check(agent: &Downstream) -> Result<(), RouteRefusal> {
+    if agent.has(Field::ContentEncoding) && agent.text(Field::ContentEncoding) != Some("identity") {
+        return Err(RouteRefusal::EncodingNotAllowed);
+    }
+    let media = agent.text(Field::ContentType).ok_or(RouteRefusal::MediaTypeNotAllowed)?;
+    if !essence(media).eq_ignore_ascii_case("application/json") {
+        return Err(RouteRefusal::MediaTypeNotAllowed);
+    }
+    let accept = agent.text(Field::Accept).ok_or(RouteRefusal::NotAcceptable)?;
+    if lists(accept, "application/json") && lists(accept, "text/event-stream") { Ok(()) } else { Err(RouteRefusal::NotAcceptable) }
+}
+
+/// What a GET stream must say: events out.
+pub fn check_stream(agent: &Downstream) -> Result<(), RouteRefusal> {
+    let accept = agent.text(Field::Accept).ok_or(RouteRefusal::NotAcceptable)?;
+    if lists(accept, "text/event-stream") { Ok(()) } else { Err(RouteRefusal::NotAcceptable) }
+}
+
+fn essence(media: &str) -> &str {
+    media.split_once(';').map_or(media, |(essence, _)| essence).trim()
+}
+
+/// Whether an `Accept` value lists this media type, itself or by a wildcard (RFC 9110 §12.5.1); weights do not matter to us.
+fn lists(accept: &str, media: &str) -> bool {
+    let family = media.split_once('/').map_or(media, |(family, _)| family);
+    accept.split(',').map(essence).any(|range| {
+        range == "*/*" || range.eq_ignore_ascii_case(media) || range.strip_suffix("/*").is_some_and(|range| range.eq_ignore_ascii_case(family))
+    })
+}

@@ -1,0 +1,358 @@
+//! Reads a message and puts it before policy. In: the whole body, the principal. Out: a plan for the rest of the way and the decision on its
+//! way into the log, or a refusal. Never here: awaiting; from the first byte read to the record entered, one snapshot and one thread.
+
+use crate::case::Case;
+use crate::downstream::{BodyFailure, Downstream};
+use crate::headers;
+use crate::http1::request::Field;
+use crate::journal::{Decision, Pending};
+use crate::ownership;
+use crate::records;
+use crate::session::Session;
+use crate::worker::Core;
+use portcullis_core::config::settings::Mode;
+use portcullis_core::config::snapshot::{Route, Snapshot};
+use portcullis_core::identity::principal::Principal;
+use portcullis_core::policy::catalogue::ToolIndex;
+use portcullis_core::policy::engine::Action;
+use portcullis_core::policy::facts::Facts;
+use portcullis_core::policy::surface::ServerIndex;
+use portcullis_core::policy::verdict::Permit;
+use portcullis_core::policy::who::Who;
+use portcullis_core::protocol::era::{self, Era, EraError, MethodEra, Offered};
+use portcullis_core::protocol::header::McpHeaders;
+use portcullis_core::protocol::json::{self, Value};
+use portcullis_core::protocol::message::{self, Message, MessageKind};
+use portcullis_core::protocol::method::{ClientNotification, Method};
+use portcullis_core::protocol::revision::Revision;
+use portcullis_core::protocol::span;
+use portcullis_core::protocol::subject::{self, Subject};
+use portcullis_core::refusal::{LimitRefusal, OwnershipRefusal, Refusal, RouteRefusal, SessionRefusal};
+use std::sync::Arc;
+
+/// What the reply will be, so that it is read as that and as nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// 202 and no body: a notification or an answer was sent.
+    Accepted,
+    /// A result that passes as it is.
+    Result,
+    /// The result of `initialize`, which opens a session.
+    Initialize,
+    /// The result of `server/discover`.
+    Discover,
+    /// A list that is filtered, under this member of the result.
+    List(&'static str),
+    /// A stream that stays open.
+    Listen,
+}
+
+/// What the rest of the way needs to know.
+pub struct Plan {
+    /// Modern or legacy.
+    pub era: Era,
+    /// What the reply will be.
+    pub expect: Expect,
+    /// The method, where the message is a request of a known one.
+    pub method: Option<Method>,
+}
+
+/// A message that policy permits and whose decision is entered in the log.
+pub struct Judged<'j> {
+    /// What the rest of the way needs to know.
+    pub plan: Plan,
+    /// The decision on its way into the log.
+    pub entered: Pending<'j, Decision>,
+}
+
+/// Reads the whole body, after the fields that decide whether it is worth reading.
+pub async fn read(snapshot: &Snapshot, agent: &mut Downstream) -> Result<(), Refusal> {
+    headers::check(agent).map_err(Refusal::Route)?;
+    let settings = &snapshot.settings;
+    agent.read_body(settings.limits.body_bytes_max, &settings.timeouts).await.map_err(|failure| {
+        Refusal::Limit(match failure {
+            BodyFailure::TooLarge => LimitRefusal::BodyTooLarge,
+            BodyFailure::Malformed(_) => LimitRefusal::BodyMalformed,
+            BodyFailure::TooSlow | BodyFailure::Gone => LimitRefusal::BodyTooSlow,
+        })
+    })
+}
+
+/// Reads and judges the body that `agent` holds.
+pub fn message<'j>(
+    core: &'j Core,
+    snapshot: &Snapshot,
+    principal: &Principal,
+    agent: &Downstream,
+    case: &mut Case,
+) -> Result<Judged<'j>, Refusal> {
+    let (server, route) = route(snapshot, case)?;
+    let mut scratch = core.scratch.borrow_mut();
+    let body = agent.body();
+    let document = json::read(&mut scratch, body, &snapshot.json_limits()).map_err(Refusal::Body)?;
+    case.id = span::member(body, &["id"]).unwrap_or(0..0);
+    let message = message::message(document.root()).map_err(Refusal::Message)?;
+    let era = era::classify(&McpHeaders::read(agent.fields()), &message, &route.settings.revisions).map_err(Refusal::Era)?;
+    enter_session(core, route, principal, agent, case, era, &message)?;
+    let bench = Bench { core, snapshot, server, route, principal, agent, era };
+    match message.kind {
+        MessageKind::Request => bench.request(&message, case),
+        MessageKind::Notification => bench.notification(&message, case),
+        MessageKind::Result | MessageKind::Error => bench.answer(case),
+    }
+}
+
+/// The route of this request.
+pub fn route<'s>(snapshot: &'s Snapshot, case: &Case) -> Result<(ServerIndex, &'s Route), Refusal> {
+    let server = case.server.ok_or(Refusal::Route(RouteRefusal::UnknownPath))?;
+    let route = snapshot.server(server).ok_or(Refusal::Route(RouteRefusal::UnknownPath))?;
+    Ok((server, route))
+}
+
+/// Legacy: a session id must be this principal's on this server, and the revision header the one that was settled.
+fn enter_session(
+    core: &Core,
+    route: &Route,
+    principal: &Principal,
+    agent: &Downstream,
+    case: &mut Case,
+    era: Era,
+    message: &Message<'_>,
+) -> Result<(), Refusal> {
+    let header_revision = match era {
+        Era::Modern { revision } => {
+            case.revision = Some(revision);
+            return Ok(());
+        }
+        Era::Legacy { header_revision } => header_revision,
+    };
+    case.revision = header_revision;
+    if message.method == Some(Method::Initialize.as_str()) {
+        return Ok(());
+    }
+    let Some(id) = agent.field(Field::McpSessionId) else { return Ok(()) };
+    let session = find_session(core, route, principal, id, case)?;
+    if header_revision.is_some_and(|named| named != session.revision) {
+        return Err(Refusal::Session(SessionRefusal::OtherRevision));
+    }
+    case.revision = Some(session.revision);
+    case.session = Some(session);
+    Ok(())
+}
+
+/// The session under this id, if it is this principal's on this route.
+pub fn find_session(core: &Core, route: &Route, principal: &Principal, id: &[u8], case: &Case) -> Result<Arc<Session>, Refusal> {
+    let id = std::str::from_utf8(id).ok();
+    let session = id.and_then(|id| core.shared.sessions.find(id, principal, &route.settings.name, case.at));
+    session.ok_or(Refusal::Session(SessionRefusal::Unknown))
+}
+
+/// What judging one message needs at hand.
+struct Bench<'a, 'j> {
+    core: &'j Core,
+    snapshot: &'a Snapshot,
+    server: ServerIndex,
+    route: &'a Route,
+    principal: &'a Principal,
+    agent: &'a Downstream,
+    era: Era,
+}
+
+impl<'j> Bench<'_, 'j> {
+    /// The revision that counts; a legacy client that names none speaks 2025-03-26 (MCP 2025-06-18, Streamable HTTP).
+    fn revision(&self, case: &Case) -> Revision {
+        case.revision.unwrap_or(Revision::V2025_03_26)
+    }
+
+    fn request(self, message: &Message<'_>, case: &mut Case) -> Result<Judged<'j>, Refusal> {
+        let offered = era::offered_method(message, self.revision(case), &self.route.settings.extension_methods).map_err(Refusal::Era)?;
+        let method = match offered {
+            Offered::Known(method) => method,
+            Offered::Extension(method) => return self.extension(method, case),
+        };
+        case.method = Some(method.as_str());
+        let subject = subject::subject(method, message).map_err(Refusal::Message)?;
+        self.locate(method, case);
+        let permit = self.decide_subject(&subject, case)?;
+        if let Subject::Tool { arguments, .. } = subject {
+            self.check_mirrored(arguments, case)?;
+        }
+        if let Some(state) = message.request_state() {
+            let call = Call { method, subject: &subject }.text();
+            ownership::check_request_state(self.core, self.route, self.principal, state, &call, case.at).map_err(Refusal::Ownership)?;
+        }
+        Ok(self.enter(permit, expect(method), Some(method), case))
+    }
+
+    /// Where the subject and the arguments stand in the body, for the record.
+    fn locate(&self, method: Method, case: &mut Case) {
+        let body = self.agent.body();
+        let path: &[&str] = match method {
+            Method::Complete => &["params", "ref"],
+            Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => &["params", "uri"],
+            Method::SubscriptionsListen => &["params", "notifications"],
+            Method::TasksResult => &["params", "taskId"],
+            other => match other.named_by() {
+                Some("name") => &["params", "name"],
+                Some("uri") => &["params", "uri"],
+                Some(_) => &["params", "taskId"],
+                None => &[],
+            },
+        };
+        case.subject = if path.is_empty() { 0..0 } else { span::member(body, path).unwrap_or(0..0) };
+        case.arguments = span::member(body, &["params", "arguments"]).unwrap_or(0..0);
+    }
+
+    fn decide_subject(&self, subject: &Subject<'_>, case: &mut Case) -> Result<Permit, Refusal> {
+        match subject {
+            Subject::None => self.decide(Action::Connect, None, case),
+            Subject::Tool { name, arguments } => {
+                let tool = self.snapshot.engine.tool(self.server, name).map_err(Refusal::Policy)?;
+                case.tool = Some(tool);
+                self.decide(Action::Tool(tool), *arguments, case)
+            }
+            Subject::Prompt { name, .. } => self.decide(Action::PromptGet { name }, None, case),
+            Subject::Resource { uri } => self.decide(Action::ResourceRead { uri }, None, case),
+            Subject::CompletePrompt { name } => self.decide(Action::CompletePrompt { name }, None, case),
+            Subject::CompleteResource { uri } => self.decide(Action::CompleteResource { uri }, None, case),
+            Subject::Task { id } => {
+                let tool = self.task_tool(id, case)?;
+                case.tool = tool;
+                self.decide(Action::Task { tool }, None, case)
+            }
+            Subject::Listen(filter) => {
+                for uri in filter.resource_subscriptions() {
+                    self.decide(Action::ResourceRead { uri }, None, case)?;
+                }
+                for task in filter.task_ids() {
+                    self.task_tool(task, case)?;
+                }
+                self.decide(Action::Connect, None, case)
+            }
+        }
+    }
+
+    fn task_tool(&self, id: &str, case: &Case) -> Result<Option<ToolIndex>, Refusal> {
+        ownership::task_tool(self.core, self.snapshot, self.server, self.principal, id, case.at).map_err(Refusal::Ownership)
+    }
+
+    /// A method beyond the specification, which this server's configuration names and policy permits.
+    fn extension(self, method: &str, case: &mut Case) -> Result<Judged<'j>, Refusal> {
+        let permit = self.decide(Action::Extension { method }, None, case)?;
+        Ok(self.enter(permit, Expect::Result, None, case))
+    }
+
+    fn notification(self, message: &Message<'_>, case: &mut Case) -> Result<Judged<'j>, Refusal> {
+        let revision = self.revision(case);
+        let notification = message.method.and_then(ClientNotification::parse).filter(|known| known.offered_in(revision));
+        let Some(notification) = notification else {
+            // Nobody waits for an answer, so the status alone can say it.
+            return Err(Refusal::Era(EraError::MethodNotFound(MethodEra::Modern)));
+        };
+        case.method = Some(notification.as_str());
+        // A cancellation names a request by an id that only its session makes unambiguous.
+        if notification == ClientNotification::Cancelled && case.session.is_none() && !self.era_is_modern() {
+            return Err(Refusal::Session(SessionRefusal::Missing));
+        }
+        let permit = self.decide(Action::Connect, None, case)?;
+        Ok(self.enter(permit, Expect::Accepted, None, case))
+    }
+
+    /// An answer to what the upstream asked: only in a session, only once, only what was asked.
+    fn answer(self, case: &mut Case) -> Result<Judged<'j>, Refusal> {
+        case.method = Some("response");
+        let session = case.session.as_ref().ok_or(Refusal::Session(SessionRefusal::Missing))?;
+        let raw_id = self.agent.body().get(case.id.clone()).unwrap_or_default();
+        if !session.answers(raw_id) {
+            return Err(Refusal::Ownership(OwnershipRefusal::UnaskedAnswer));
+        }
+        let permit = self.decide(Action::Connect, None, case)?;
+        Ok(self.enter(permit, Expect::Accepted, None, case))
+    }
+
+    /// Policy's word; on a route in observe mode a denial is recorded as one and passes.
+    fn decide(&self, action: Action<'_>, arguments: Option<Value<'_>>, case: &Case) -> Result<Permit, Refusal> {
+        let facts = Facts { arguments, source: self.agent.source, now: case.at, calendars: &[] };
+        match self.snapshot.engine.decide(&Who::of(self.principal), self.server, action, &facts) {
+            Ok(permit) => Ok(permit),
+            Err(denial) => match self.route.settings.mode {
+                Mode::Enforce => Err(Refusal::Policy(denial)),
+                Mode::Observe => denial.observe().map_err(Refusal::Policy),
+            },
+        }
+    }
+
+    fn era_is_modern(&self) -> bool {
+        matches!(self.era, Era::Modern { .. })
+    }
+
+    /// `Mcp-Param-*` against the arguments (MCP 2026-07-28: who reads the body must check them).
+    fn check_mirrored(&self, arguments: Option<Value<'_>>, case: &Case) -> Result<(), Refusal> {
+        let table = case.tool.filter(|_| self.era_is_modern()).and_then(|tool| self.route.param_headers(tool));
+        match table {
+            Some(table) => table.check(arguments, self.agent.fields()).map_err(Refusal::Era),
+            None => Ok(()),
+        }
+    }
+
+    fn enter(self, permit: Permit, expect: Expect, method: Option<Method>, case: &Case) -> Judged<'j> {
+        self.core.counters.add(records::count(&permit));
+        let entered = records::decision(self.core, self.snapshot, self.agent, case, permit);
+        Judged { plan: Plan { era: self.era, expect, method }, entered }
+    }
+}
+
+/// What a method is answered with.
+fn expect(method: Method) -> Expect {
+    match method {
+        Method::Initialize => Expect::Initialize,
+        Method::Discover => Expect::Discover,
+        Method::ToolsList => Expect::List("tools"),
+        Method::ResourcesList => Expect::List("resources"),
+        Method::ResourceTemplatesList => Expect::List("resourceTemplates"),
+        Method::PromptsList => Expect::List("prompts"),
+        Method::TasksList => Expect::List("tasks"),
+        Method::SubscriptionsListen => Expect::Listen,
+        Method::Ping
+        | Method::ToolsCall
+        | Method::ResourcesRead
+        | Method::ResourcesSubscribe
+        | Method::ResourcesUnsubscribe
+        | Method::PromptsGet
+        | Method::Complete
+        | Method::SetLevel
+        | Method::TasksGet
+        | Method::TasksResult
+        | Method::TasksCancel
+        | Method::TasksUpdate => Expect::Result,
+    }
+}
+
+/// What a call is, in words that bind a `requestState` to it: the method and its subject.
+pub struct Call<'a, 'd> {
+    /// The method.
+    pub method: Method,
+    /// What it acts on.
+    pub subject: &'a Subject<'d>,
+}
+
+impl Call<'_, '_> {
+    /// `tools/call read_table`; only made where a `requestState` is at hand.
+    pub fn text(&self) -> String {
+        Self::words(self.method, self.name())
+    }
+
+    /// The same from its parts.
+    pub fn words(method: Method, name: &str) -> String {
+        format!("{} {name}", method.as_str())
+    }
+
+    fn name(&self) -> &str {
+        match self.subject {
+            Subject::Tool { name, .. } | Subject::Prompt { name, .. } | Subject::CompletePrompt { name } => name,
+            Subject::Resource { uri } | Subject::CompleteResource { uri } => uri,
+            Subject::Task { id } => id,
+            Subject::None | Subject::Listen(_) => "",
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Puts findings into records. In: the case, the principal, the snapshot, what was decided or came back. Out: records entered in this core's
+//! journal. Never here: decisions; this file only spells them.
+
+use crate::case::Case;
+use crate::counters::Count;
+use crate::downstream::Downstream;
+use crate::journal::{Decision, Pending, Refused, ResultSeen};
+use crate::relay::Way;
+use crate::worker::Core;
+use portcullis_core::audit::capture::{Content, Part};
+use portcullis_core::audit::record::{
+    Answer, Begun, Caller, Decision as DecisionRecord, Drift, Judged, Outcome, Record, Refusal as RefusalRecord, ServerRequest, Subject, Verdict,
+};
+use portcullis_core::config::settings::CaptureRule;
+use portcullis_core::config::snapshot::Snapshot;
+use portcullis_core::identity::principal::Principal;
+use portcullis_core::policy::verdict::{Denial, Determining, Permit};
+use portcullis_core::protocol::method::{Method, ServerMethod};
+use portcullis_core::refusal::{Refusal, UpstreamFailure};
+use smallvec::SmallVec;
+use std::cell::OnceCell;
+
+/// What a refusal or a result without content keeps.
+const NOTHING: Part<'static> = Part { content: Content::Absent, rule: CaptureRule::None, redact: &[] };
+
+/// The counter a permit belongs to.
+pub fn count(permit: &Permit) -> Count {
+    if permit.observed().is_some() { Count::ObservedDenied } else { Count::Allowed }
+}
+
+/// Enters a permit.
+pub fn decision<'j>(core: &'j Core, snapshot: &Snapshot, agent: &Downstream, case: &Case, permit: Permit) -> Pending<'j, Decision> {
+    let rules = ids(snapshot, permit.determining());
+    let (verdict, cause) = match permit.observed() {
+        Some(cause) => (Verdict::ObservedDeny, Some(cause.name())),
+        None => (Verdict::Allow, None),
+    };
+    let judged = judged(snapshot, verdict, cause, &rules);
+    with_decision(snapshot, agent, case, judged, |record| core.journal.decision(permit, case.at, record))
+}
+
+/// Enters a refusal: policy's denials as decisions, failures after a decision as its result, everything else as what it is.
+pub fn refusal<'j>(core: &'j Core, snapshot: &Snapshot, agent: &Downstream, case: &Case, refusal: &Refusal) -> Pending<'j, Refused> {
+    let outward = refusal.outward();
+    let server = server_name(snapshot, case);
+    let agent_id = case.principal.as_ref().map(|principal| principal.agent());
+    if let Some(decision_seq) = case.decision {
+        let record = Record::Result(Answer {
+            decision_seq,
+            agent: agent_id.unwrap_or_default(),
+            server: server.unwrap_or_default(),
+            status: outward.status,
+            outcome: failure(refusal),
+            cause: Some(refusal.reason()),
+            result: NOTHING,
+            duration_us: case.microseconds(),
+        });
+        return core.journal.refusal(core.now(), &record);
+    }
+    if let (Some(denial), Some(_)) = (refusal.denial(), &case.principal) {
+        let rules = ids(snapshot, denial.determining());
+        let judged = judged(snapshot, Verdict::Deny, Some(denial.cause().name()), &rules);
+        return with_decision(snapshot, agent, case, judged, |record| core.journal.refusal(case.at, record));
+    }
+    let record = Record::Refusal(RefusalRecord {
+        cause: refusal.reason(),
+        status: outward.status,
+        source: Some(agent.source),
+        agent: agent_id,
+        server,
+        method: case.method,
+    });
+    core.journal.refusal(core.now(), &record)
+}
+
+/// Enters a head that was no request.
+pub fn malformed<'j>(core: &'j Core, agent: &Downstream, cause: &str, status: u16) -> Pending<'j, Refused> {
+    let record = RefusalRecord { cause, status, source: Some(agent.source), agent: None, server: None, method: None };
+    core.journal.refusal(core.now(), &Record::Refusal(record))
+}
+
+/// Enters what came back, whole.
+pub fn result<'j>(way: &Way<'j>, status: u16, outcome: Outcome, content: &[u8]) -> Pending<'j, ResultSeen> {
+    let content = if content.is_empty() { Content::Absent } else { Content::Whole(content) };
+    way.core.journal.result(way.core.now(), &Record::Result(answer(way, status, outcome, content)))
+}
+
+/// Enters that a stream is about to begin.
+pub fn result_begun<'j>(way: &Way<'j>) -> Pending<'j, ResultSeen> {
+    let begun = Begun { decision_seq: way.case.decision.unwrap_or(0), agent: agent_id(way.case), server: server_name(way.snapshot, way.case).unwrap_or_default(), status: 200 };
+    way.core.journal.result(way.core.now(), &Record::ResultBegun(begun))
+}
+
+/// Enters that a stream is about to end.
+pub fn result_ended<'j>(way: &Way<'j>, outcome: Outcome, bytes: u64, digest: &blake3::Hasher) -> Pending<'j, ResultSeen> {
+    let content = Content::Passed { bytes, digest: *digest.finalize().as_bytes() };
+    way.core.journal.result(way.core.now(), &Record::ResultEnded(answer(way, 200, outcome, content)))
+}
+
+/// Enters what an upstream asked of the agent, and what policy said to it.
+pub fn server_request(way: &Way<'_>, method: ServerMethod, decided: &Result<Permit, Denial>) {
+    let (verdict, cause, rules) = match decided {
+        Ok(permit) => (Verdict::Allow, None, ids(way.snapshot, permit.determining())),
+        Err(denial) => (Verdict::Deny, Some(denial.cause().name()), ids(way.snapshot, denial.determining())),
+    };
+    let record = ServerRequest {
+        agent: agent_id(way.case),
+        server: server_name(way.snapshot, way.case).unwrap_or_default(),
+        method: method.as_str(),
+        decision_seq: way.case.decision,
+        judged: judged(way.snapshot, verdict, cause, &rules),
+        request_id: None,
+    };
+    way.core.journal.note(way.core.now(), &Record::ServerRequest(record));
+}
+
+/// Enters that a tool is not what was approved.
+pub fn drifted(way: &Way<'_>, tool: &str, pinned: &str, seen: &str) {
+    let server = server_name(way.snapshot, way.case).unwrap_or_default();
+    tracing::warn!(server, tool, "the tool's definition is not the approved one; it is hidden until approved with `portcullis tools approve`");
+    way.core.journal.note(way.core.now(), &Record::ToolDrifted(Drift { server, tool, pinned, seen }));
+}
+
+/// Appends one header line.
+pub fn field(fields: &mut Vec<u8>, name: &str, value: &str) {
+    for part in [name, ": ", value, "\r\n"] {
+        fields.extend_from_slice(part.as_bytes());
+    }
+}
+
+fn answer<'r>(way: &'r Way<'_>, status: u16, outcome: Outcome, content: Content<'r>) -> Answer<'r> {
+    let route = way.snapshot.server(way.server);
+    let capture = route.map(|route| route.capture(way.case.tool));
+    let rule = capture.map_or(CaptureRule::Digest, |capture| capture.result);
+    Answer {
+        decision_seq: way.case.decision.unwrap_or(0),
+        agent: agent_id(way.case),
+        server: server_name(way.snapshot, way.case).unwrap_or_default(),
+        status,
+        outcome,
+        cause: None,
+        result: Part { content, rule, redact: capture.map(|capture| &*capture.redact).unwrap_or_default() },
+        duration_us: way.case.microseconds(),
+    }
+}
+
+/// Spells the decision's record and hands it to `enter`; the record borrows from what lives only here.
+fn with_decision<T>(snapshot: &Snapshot, agent: &Downstream, case: &Case, judged: Judged<'_>, enter: impl FnOnce(&Record<'_>) -> T) -> T {
+    let route = case.server.and_then(|server| snapshot.server(server));
+    let capture = route.map(|route| route.capture(case.tool));
+    let body = agent.body();
+    let raw = |range: &std::ops::Range<usize>| body.get(range.clone()).filter(|raw| !raw.is_empty());
+    let arguments = match raw(&case.arguments) {
+        Some(raw) => Content::Whole(raw),
+        None => Content::Absent,
+    };
+    let unescaped = OnceCell::new();
+    let certificate = case.principal.as_ref().and_then(|principal| principal.certificate());
+    let record = DecisionRecord {
+        caller: caller(case.principal.as_deref(), certificate.as_ref().map(|thumbprint| thumbprint.as_bytes().as_slice())),
+        source: Some(agent.source),
+        server: route.map(|route| &*route.settings.name).unwrap_or_default(),
+        session: case.session.as_ref().map(|session| &*session.id),
+        revision: case.revision,
+        method: case.method.unwrap_or("extension"),
+        subject: subject(case, raw(&case.subject), &unescaped),
+        arguments: Part {
+            content: arguments,
+            rule: capture.map_or(CaptureRule::Digest, |capture| capture.arguments),
+            redact: capture.map(|capture| &*capture.redact).unwrap_or_default(),
+        },
+        judged,
+        request_id: raw(&case.id),
+    };
+    enter(&Record::Decision(record))
+}
+
+fn subject<'r>(case: &Case, raw: Option<&'r [u8]>, unescaped: &'r OnceCell<String>) -> Subject<'r> {
+    let Some(raw) = raw else { return Subject::None };
+    let plain = raw.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).filter(|text| !text.contains(&b'\\'));
+    let text = match plain.and_then(|text| std::str::from_utf8(text).ok()) {
+        Some(text) => text,
+        None => unescaped.get_or_init(|| serde_json::from_slice(raw).unwrap_or_else(|_| String::from_utf8_lossy(raw).into_owned())),
+    };
+    match case.method.and_then(Method::parse) {
+        Some(Method::ToolsCall) => Subject::Tool(text),
+        Some(Method::PromptsGet) => Subject::Prompt(text),
+        Some(_) | None => Subject::Uri(text),
+    }
+}
+
+fn caller<'r>(principal: Option<&'r Principal>, certificate: Option<&'r [u8]>) -> Caller<'r> {
+    Caller {
+        agent: principal.map(Principal::agent).unwrap_or_default(),
+        user: principal.and_then(Principal::user),
+        account: principal.and_then(Principal::account),
+        issuer: principal.and_then(Principal::issuer),
+        token_id: principal.and_then(Principal::token_id),
+        certificate,
+    }
+}
+
+fn judged<'r>(snapshot: &'r Snapshot, verdict: Verdict, cause: Option<&'r str>, rules: &'r [&'r str]) -> Judged<'r> {
+    Judged { verdict, cause, rules, snapshot: snapshot.version, snapshot_hash: &snapshot.hash }
+}
+
+fn ids<'s>(snapshot: &'s Snapshot, determining: &Determining) -> SmallVec<[&'s str; 4]> {
+    determining.rules().iter().filter_map(|rule| snapshot.engine.policy_id(*rule)).collect()
+}
+
+fn agent_id(case: &Case) -> &str {
+    case.principal.as_ref().map(|principal| principal.agent()).unwrap_or_default()
+}
+
+fn server_name<'s>(snapshot: &'s Snapshot, case: &Case) -> Option<&'s str> {
+    Some(&snapshot.server(case.server?)?.settings.name)
+}
+
+/// How a call ended whose reply was refused.
+fn failure(refusal: &Refusal) -> Outcome {
+    match refusal {
+        Refusal::Upstream(UpstreamFailure::TimedOut) => Outcome::TimedOut,
+        Refusal::Upstream(UpstreamFailure::Cancelled) => Outcome::Cancelled,
+        Refusal::Upstream(UpstreamFailure::LeakedSecret | UpstreamFailure::AskedTooMuch) => Outcome::Refused,
+        Refusal::Upstream(
+            UpstreamFailure::NoAddress
+            | UpstreamFailure::Unreachable
+            | UpstreamFailure::Untrusted
+            | UpstreamFailure::Broken
+            | UpstreamFailure::Malformed
+            | UpstreamFailure::TooLarge
+            | UpstreamFailure::NotAnAnswer
+            | UpstreamFailure::Refused(_),
+        )
+        | Refusal::Session(_) => Outcome::UpstreamFailed,
+        Refusal::Route(_)
+        | Refusal::Identity(_)
+        | Refusal::Limit(_)
+        | Refusal::Body(_)
+        | Refusal::Message(_)
+        | Refusal::Era(_)
+        | Refusal::Ownership(_)
+        | Refusal::Policy(_)
+        | Refusal::Journal(_) => Outcome::Refused,
+    }
+}

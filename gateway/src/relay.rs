@@ -1,0 +1,129 @@
+//! Brings the reply back. In: a reply to a recorded call. Out: bytes released to the agent, recorded before they were. Never here: what a
+//! result means, which is `screen`'s.
+
+use crate::case::Case;
+use crate::downstream::{Answer, Downstream};
+use crate::http1::response::Media;
+use crate::journal::{Decision, Recorded};
+use crate::judge::{Expect, Plan};
+use crate::records;
+use portcullis_core::audit::record::Outcome;
+use crate::screen::{self, Change};
+use crate::session::Session;
+use crate::stream;
+use crate::upstream::connection::Reply;
+use crate::worker::Core;
+use portcullis_core::config::snapshot::Snapshot;
+use portcullis_core::policy::surface::ServerIndex;
+use portcullis_core::protocol::era::Era;
+use portcullis_core::refusal::{Refusal, SessionRefusal, UpstreamFailure};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// What the way back needs at hand, beside the reply.
+pub struct Way<'a> {
+    /// This core.
+    pub core: &'a Rc<Core>,
+    /// The snapshot the call was judged by.
+    pub snapshot: &'a Snapshot,
+    /// The route.
+    pub server: ServerIndex,
+    /// What is known of the call.
+    pub case: &'a Case,
+    /// What the reply is to be.
+    pub plan: &'a Plan,
+}
+
+impl Way<'_> {
+    /// Whether the agent listens rather than waits for an answer: such a stream is bounded by its token, not by a call's time.
+    pub fn is_listening(&self) -> bool {
+        self.plan.expect == Expect::Listen
+    }
+
+    /// Whether leaving cancels.
+    pub fn is_modern(&self) -> bool {
+        matches!(self.plan.era, Era::Modern { .. })
+    }
+}
+
+/// Brings `reply` back to `agent`. `decision` is spent: one decision, one reply.
+pub async fn reply(way: Way<'_>, agent: &mut Downstream, decision: Recorded<Decision>, reply: Reply) -> Result<(), Refusal> {
+    let _spent = decision;
+    let status = reply.head.status();
+    match (status, reply.head.media()) {
+        (200, Media::EventStream) => stream::relay(way, agent, reply).await,
+        (202 | 204, _) | (200, Media::None) if way.plan.expect == Expect::Accepted => accepted(way, agent, reply).await,
+        (404, _) if way.case.session.is_some() => Err(lost_session(&way)),
+        (401 | 403, _) => Err(Refusal::Upstream(UpstreamFailure::Refused(status))),
+        (200 | 400..=499, Media::Json) => whole(way, agent, reply).await,
+        (_, Media::Json | Media::EventStream | Media::Other | Media::None) => Err(Refusal::Upstream(UpstreamFailure::Refused(status))),
+    }
+}
+
+/// The upstream took a notification or an answer.
+async fn accepted(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Result<(), Refusal> {
+    let mut nothing = Vec::new();
+    reply.whole(&mut nothing, 0).await.map_err(Refusal::Upstream)?;
+    reply.finish(way.core);
+    let recorded = records::result(&way, 202, Outcome::Accepted, b"").recorded().await.map_err(Refusal::Journal)?;
+    let fields = agent.cors();
+    let answer = Answer { status: 202, content_type: None, fields: &fields, body: b"" };
+    agent.release(way.core, recorded, &answer, &way.snapshot.settings.timeouts).await;
+    Ok(())
+}
+
+/// The upstream has forgotten the session; the agent must hear 404, so that it initializes anew.
+fn lost_session(way: &Way<'_>) -> Refusal {
+    if let Some(session) = &way.case.session {
+        way.core.shared.sessions.close(&session.id);
+    }
+    Refusal::Session(SessionRefusal::Unknown)
+}
+
+/// A JSON answer: read whole, screened, recorded, released.
+async fn whole(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Result<(), Refusal> {
+    let status = reply.head.status();
+    let session = opened_session(&reply);
+    reply.leave_head();
+    let mut body = way.core.buffers.take(4096);
+    let limits = &way.snapshot.settings.limits;
+    reply.whole(&mut body, limits.result_bytes_max).await.map_err(Refusal::Upstream)?;
+    reply.finish(way.core);
+    let mut changed = way.core.buffers.take(0);
+    let screened = screen::whole(&way, agent, &body, &mut changed).map_err(Refusal::Upstream)?;
+    let bytes = match screened.change {
+        Change::AsItIs => &body,
+        Change::Changed => &changed,
+    };
+    let session = open_session(&way, session, screened.revision)?;
+    let outcome = if screened.is_error { Outcome::Error } else { Outcome::Complete };
+    let recorded = records::result(&way, status, outcome, bytes).recorded().await.map_err(Refusal::Journal)?;
+    let mut fields = agent.cors();
+    if let Some(session) = &session {
+        records::field(&mut fields, "Mcp-Session-Id", &session.id);
+    }
+    let answer = Answer { status, content_type: Some("application/json"), fields: &fields, body: bytes };
+    agent.release(way.core, recorded, &answer, &way.snapshot.settings.timeouts).await;
+    way.core.buffers.give(body);
+    way.core.buffers.give(changed);
+    Ok(())
+}
+
+/// The session id an upstream sent with its reply.
+pub fn opened_session(reply: &Reply) -> Option<Box<str>> {
+    let value = reply.head_bytes(reply.head.session_id()?);
+    std::str::from_utf8(value).ok().filter(|id| !id.is_empty()).map(Into::into)
+}
+
+/// Binds a freshly opened session to its principal, under an id of our own.
+pub fn open_session(
+    way: &Way<'_>,
+    upstream_id: Option<Box<str>>,
+    revision: Option<portcullis_core::protocol::revision::Revision>,
+) -> Result<Option<Arc<Session>>, Refusal> {
+    let (Some(upstream_id), Some(revision), Expect::Initialize) = (upstream_id, revision, way.plan.expect) else { return Ok(None) };
+    let route = way.snapshot.server(way.server).ok_or(Refusal::Session(SessionRefusal::Unknown))?;
+    let principal = way.case.principal.as_ref().ok_or(Refusal::Session(SessionRefusal::Unknown))?;
+    let opened = way.core.shared.sessions.open(principal, &route.settings.name, &upstream_id, revision, way.case.at);
+    opened.map(Some).map_err(|_| Refusal::Session(SessionRefusal::TooMany))
+}

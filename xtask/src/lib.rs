@@ -1,0 +1,14 @@
+//! What the project's verbs are made of. The verbs stand last; what they share stands first.
+
+pub mod told;
+pub mod place;
+pub mod progress;
+pub mod process;
+pub mod needs;
+pub mod keys;
+
+pub mod tidy;
+pub mod ebpf;
+pub mod test;
+pub mod bench;
+pub mod ci;

@@ -1,0 +1,175 @@
+//! Proves everything. In: a fresh machine with cargo. Out: each proof's own output, a summary, and `N passed, N failed`.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::needs::Need;
+use crate::told::Told;
+use crate::{ebpf, needs, place, process, tidy};
+
+/// What building and testing calls, beyond cargo: a C compiler for the crypto library, Python and npm for the real clients.
+const NEEDS: [Need; 4] = [
+    Need { program: "cc", package: "build-essential" },
+    Need { program: "cmake", package: "cmake" },
+    Need { program: "python3", package: "python3-venv" },
+    Need { program: "npm", package: "npm" },
+];
+
+/// The proofs, in the order they run: cheap ones first.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Tidy,
+    Format,
+    Clippy,
+    Tests,
+    Ebpf,
+}
+
+const STEPS: [Step; 5] = [Step::Tidy, Step::Format, Step::Clippy, Step::Tests, Step::Ebpf];
+
+/// What cargo's tests said, added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Tests that passed.
+    pub passed: u64,
+    /// Tests that failed, and steps that failed without naming a test.
+    pub failed: u64,
+}
+
+struct Outcome {
+    step: Step,
+    count: Count,
+    took: Duration,
+}
+
+/// Installs what is missing, runs every step whatever the others said, and prints the summary; the last line is the count.
+///
+/// # Errors
+/// When anything failed.
+pub fn run() -> Result<()> {
+    needs::ensure(&NEEDS)?;
+    needs::ensure_rust_components()?;
+    let mut outcomes = Vec::new();
+    for step in STEPS {
+        println!("\n== {}", step.name());
+        let start = Instant::now();
+        let count = step.run().unwrap_or_else(|cause| {
+            println!("error: {cause:#}");
+            Count { passed: 0, failed: 1 }
+        });
+        outcomes.push(Outcome { step, count, took: start.elapsed() });
+    }
+    let total = summary(&outcomes);
+    println!("{} passed, {} failed", total.passed, total.failed);
+    if total.failed > 0 { Err(Told.into()) } else { Ok(()) }
+}
+
+impl Step {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Tidy => "house rules",
+            Self::Format => "cargo fmt",
+            Self::Clippy => "cargo clippy",
+            Self::Tests => "cargo test",
+            Self::Ebpf => "ebpf check",
+        }
+    }
+
+    fn run(self) -> Result<Count> {
+        match self {
+            Self::Tidy => tidy::run(&tidy::Args::default()).map(|()| Count::default()),
+            Self::Format => whole(self, &["fmt", "--all", "--check"]),
+            Self::Clippy => whole(self, &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),
+            Self::Tests => tests(self, cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])?),
+            Self::Ebpf => tests(self, ebpf::check_command()?),
+        }
+    }
+}
+
+/// A step that passes or fails as a whole; it adds nothing to the tests that passed.
+fn whole(step: Step, args: &[&str]) -> Result<Count> {
+    process::run(step.name(), &mut cargo(args)?).map(|()| Count::default())
+}
+
+/// A step of cargo tests. One that fails without naming a failed test (it did not build, say) counts as one failure.
+fn tests(step: Step, mut command: Command) -> Result<Count> {
+    let mut count = Count::default();
+    let status = process::run_seen(step.name(), &mut command, |line| count.add(line))?;
+    if !status.success() && count.failed == 0 {
+        bail!("`{}` failed: {status}", step.name());
+    }
+    if status.success() && count.passed == 0 {
+        bail!("`{}` ran no test at all", step.name());
+    }
+    Ok(count)
+}
+
+impl Count {
+    /// Adds one line of cargo's output; lines that are no result add nothing.
+    pub fn add(&mut self, line: &str) {
+        let Some(result) = line.trim().strip_prefix("test result: ") else { return };
+        for part in result.split(['.', ';']) {
+            let mut words = part.split_whitespace();
+            let (number, word) = (words.next().and_then(|word| word.parse::<u64>().ok()), words.next());
+            match (number, word) {
+                (Some(number), Some("passed")) => self.passed += number,
+                (Some(number), Some("failed")) => self.failed += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+fn cargo(args: &[&str]) -> Result<Command> {
+    let mut cargo = Command::new(place::cargo());
+    cargo.args(args).current_dir(place::root()?);
+    Ok(cargo)
+}
+
+fn summary(outcomes: &[Outcome]) -> Count {
+    println!("\n== summary");
+    let mut total = Count::default();
+    for Outcome { step, count, took } in outcomes {
+        let verdict = if count.failed == 0 { "ok" } else { "FAILED" };
+        println!(
+            "{:<14} {verdict:<7} {:>6} passed {:>4} failed {:>6} s",
+            step.name(),
+            count.passed,
+            count.failed,
+            took.as_secs()
+        );
+        total.passed += count.passed;
+        total.failed += count.failed;
+    }
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(lines: &[&str], passed: u64, failed: u64) {
+        let mut count = Count::default();
+        lines.iter().for_each(|line| count.add(line));
+        assert_eq!(count, Count { passed, failed }, "lines: {lines:?}");
+    }
+
+    #[test]
+    fn results_of_several_binaries_add_up_and_other_lines_add_nothing() {
+        check(&["test result: FAILED. 3 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s"], 3, 2);
+        check(
+            &[
+                "running 2 tests",
+                "test a ... ok",
+                "test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+                "   Doc-tests x",
+                "test result: ok. 5 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.00s",
+            ],
+            7,
+            0,
+        );
+        check(&["5 passed", "error: test failed, to rerun pass `-p x`"], 0, 0);
+    }
+}
