@@ -105,3 +105,24 @@ fn the_cache_is_bounded_and_what_is_stale_makes_room_first() {
     assert_eq!(bench.cache.len(), 1);
     assert!(!bench.cache.is_empty());
 }
+
+#[test]
+fn evidence_that_collides_is_still_told_apart_by_its_bytes() {
+    let mut bench = Bench::new(8);
+    let (token, other) = (fixture::token(&[]), fixture::token(&[("jti", "\"2\"")]));
+    let (a, b) = (certificate_of("spiffe://acme.example/recon"), certificate_of("spiffe://acme.example/recon"));
+    let kept = shown(Some(&token), Some(&a));
+    bench.keep(&kept);
+    let entry = &bench.cache.sets[0][0];
+    for asked in [
+        shown(Some(&other), Some(&a)),
+        shown(None, Some(&a)),
+        shown(Some(&token), Some(&b)),
+        shown(Some(&token), None),
+        Shown { resource: "https://gw.example/mcp/erp", ..kept },
+    ] {
+        assert!(!entry.is_of(&asked, entry.hash), "{:?} {}", asked.evidence.token, asked.resource);
+    }
+    assert!(!entry.is_of(&kept, entry.hash ^ 1));
+    assert!(entry.is_of(&kept, entry.hash));
+}
