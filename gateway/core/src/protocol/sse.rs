@@ -293,6 +293,12 @@ mod tests {
     }
 
     #[test]
+    fn an_event_that_ends_in_cr_is_not_held_back_for_its_lf() {
+        let split = pieces(b"data: 1\r\n\r\ndata: 2\r\n\r\n", &[10], 1 << 10).unwrap();
+        assert_eq!(split, [&b"data: 1\r\n\r"[..], b"\ndata: 2\r\n\r\n"]);
+    }
+
+    #[test]
     fn an_event_says_what_its_fields_say() {
         let check = |bytes: &[u8], event: Option<&str>, id: Option<&str>, retry: Option<u64>, data: Option<&str>| {
             let got = Event::parse(bytes);

@@ -45,6 +45,11 @@ fn each_fault_is_refused_under_its_own_name() {
     check(b"[-9223372036854775809]", BodyError::NumberOutOfRange);
     check(br#"{"a":1e400}"#, BodyError::NumberOutOfRange);
     check(b"[-1.5E+999]", BodyError::NumberOutOfRange);
+    // A fault is found behind everything that is well written.
+    check(
+        br#"{"\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00":[true,false,null,-0,1.5e-3,{},[]],"b":1e400}"#,
+        BodyError::NumberOutOfRange,
+    );
     for text in [
         "{",
         "[1,]",
