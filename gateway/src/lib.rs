@@ -4,8 +4,6 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice, clippy::panic)
 )]
 
-pub mod transport;
-pub mod tls;
 pub mod http1;
 pub mod transport;
 pub mod tls;
