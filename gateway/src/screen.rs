@@ -10,8 +10,10 @@ use crate::judge::{Call, Expect};
 use crate::relay::Way;
 use crate::session::Handed;
 use crate::{ownership, records};
+use portcullis_core::config::settings::Mode;
 use portcullis_core::config::snapshot::{Route, Snapshot};
 use portcullis_core::filter::cache;
+use portcullis_core::filter::capabilities::{self, Capability, Carrier};
 use portcullis_core::filter::list;
 use portcullis_core::filter::splice::Keep;
 use portcullis_core::identity::principal::Principal;
@@ -21,6 +23,7 @@ use portcullis_core::policy::engine::Action;
 use portcullis_core::policy::facts::Facts;
 use portcullis_core::policy::verdict::Visibility;
 use portcullis_core::policy::who::Who;
+use portcullis_core::protocol::era::TASKS_EXTENSION;
 use portcullis_core::protocol::json::{self, Value};
 use portcullis_core::protocol::message::{self, Message, MessageKind};
 use portcullis_core::protocol::method::{Method, ServerMethod, ServerNotification};
@@ -31,6 +34,9 @@ use std::ops::Range;
 
 /// A client may keep a list this long; a grant that was revoked is gone from its view after it. Calls are judged anew at any time.
 const LIST_TTL_MS_MAX: u32 = 10_000;
+
+/// Extensions whose methods and results are judged here; apps only add metadata to tools and resources.
+const JUDGED_EXTENSIONS: &[&str] = &[TASKS_EXTENSION, "io.modelcontextprotocol/ui"];
 
 /// What became of a whole answer.
 pub struct Whole {
@@ -169,10 +175,12 @@ fn answer(
     let mut whole = Whole { change: Change::AsItIs, revision: None, is_error: false };
     match way.plan.expect {
         Expect::Accepted => return Err(UpstreamFailure::NotAnAnswer),
-        Expect::Listen | Expect::Discover => {}
+        Expect::Listen => {}
+        Expect::Discover => whole.change = narrow(way, body, root, out)?,
         Expect::Initialize => {
             let version = result.get("protocolVersion").and_then(Value::as_str).and_then(Revision::parse);
             whole.revision = Some(version.ok_or(UpstreamFailure::NotAnAnswer)?);
+            whole.change = narrow(way, body, root, out)?;
         }
         Expect::List(key) => whole.change = filter(way, body, root, key, out)?,
         Expect::Result => {
@@ -183,16 +191,42 @@ fn answer(
     Ok(whole)
 }
 
+/// Takes out of what a server says of itself what does not pass here: revisions that the route does not speak, extensions nobody judges.
+fn narrow(way: &Way<'_>, body: &[u8], root: Value<'_>, out: &mut Vec<u8>) -> Result<Change, UpstreamFailure> {
+    let (_, route) = parties(way)?;
+    let mut versions = way.core.buffers.take(body.len());
+    let mut spoken = |version: Value<'_>, _: &[u8]| {
+        let revision = version.as_str().and_then(Revision::parse);
+        if revision.is_some_and(|revision| route.settings.revisions.contains(&revision)) { Keep::Keep } else { Keep::Drop }
+    };
+    if way.plan.expect == Expect::Discover {
+        list::filter_list(body, root, "supportedVersions", &mut spoken, &mut versions).map_err(|_| UpstreamFailure::NotAnAnswer)?;
+    } else {
+        versions.extend_from_slice(body);
+    }
+    let mut judged = |capability: Capability<'_>| match capability {
+        Capability::Extension(id) if !JUDGED_EXTENSIONS.contains(&id) && route.settings.extension_methods.is_empty() => Keep::Drop,
+        Capability::Extension(_) | Capability::Core(_) | Capability::Experimental(_) => Keep::Keep,
+    };
+    let reduced = capabilities::reduce(&versions, root, Carrier::ServerResult, &mut judged, out);
+    reduced.map_err(|_| UpstreamFailure::NotAnAnswer)?;
+    way.core.buffers.give(versions);
+    Ok(Change::Changed)
+}
+
 /// Takes out of a list what this principal may not see.
 fn filter(way: &Way<'_>, body: &[u8], root: Value<'_>, key: &str, out: &mut Vec<u8>) -> Result<Change, UpstreamFailure> {
     let (principal, route) = parties(way)?;
-    let who = Who::of(principal);
+    let mode = route.settings.mode;
+    let who = Who::from(principal);
     let facts = Facts { arguments: None, source: way.case.source, now: way.case.at, calendars: &[] };
     let mut keep = |element: Value<'_>, raw: &[u8]| {
         let text = |member: &str| element.get(member).and_then(Value::as_str);
         let engine = &way.snapshot.engine;
         let visible = match key {
-            "tools" => text("name").is_some_and(|name| keep_tool(way, &who, name, raw)),
+            "tools" => text("name").is_some_and(|name| keep_tool(way, &who, name, raw, mode)),
+            // What would be refused is not refused here, so it must not be missing either.
+            "resources" | "resourceTemplates" | "prompts" if mode == Mode::Observe => true,
             "resources" => text("uri").is_some_and(|uri| engine.lists_resource(&who, way.server, uri, &facts) == Visibility::Listed),
             "resourceTemplates" => {
                 text("uriTemplate").is_some_and(|uri| engine.lists_resource(&who, way.server, uri, &facts) == Visibility::Listed)
@@ -214,15 +248,16 @@ fn filter(way: &Way<'_>, body: &[u8], root: Value<'_>, key: &str, out: &mut Vec<
 }
 
 /// A tool is listed if some call of it could be permitted and its definition is the approved one.
-fn keep_tool(way: &Way<'_>, who: &Who<'_>, name: &str, raw: &[u8]) -> bool {
+fn keep_tool(way: &Way<'_>, who: &Who<'_>, name: &str, raw: &[u8], mode: Mode) -> bool {
+    let observes = mode == Mode::Observe;
     let engine = &way.snapshot.engine;
     let Ok(tool) = engine.tool(way.server, name) else { return false };
     if engine.pin_matches(way.server, tool, raw) == Live::Drifted {
         way.core.counters.add(Count::ToolsDrifted);
-        records::drifted(way, name);
+        records::drifted(way, tool, name, raw);
         return false;
     }
-    engine.lists(who, way.server, tool) == Visibility::Listed
+    observes || engine.lists(who, way.server, tool) == Visibility::Listed
 }
 
 /// What a result asks of the agent, and the names it hands out.
@@ -274,9 +309,9 @@ fn may_ask(way: &Way<'_>, agent: &Downstream, method: ServerMethod) -> bool {
         // Tasks of agents, which upstreams would follow, are not offered.
         ServerMethod::TasksGet | ServerMethod::TasksResult | ServerMethod::TasksCancel | ServerMethod::TasksList => return false,
     };
-    let Some(principal) = &way.case.principal else { return false };
+    let Some(principal) = way.case.principal.as_deref() else { return false };
     let facts = Facts { arguments: None, source: agent.source, now: way.core.now(), calendars: &[] };
-    let decided = way.snapshot.engine.decide(&Who::of(principal), way.server, action, &facts);
+    let decided = way.snapshot.engine.decide(&Who::from(principal), way.server, action, &facts);
     records::server_request(way, method, &decided);
     decided.is_ok()
 }
@@ -298,13 +333,13 @@ fn server_request(way: &Way<'_>, agent: &Downstream, data: &[u8], message: &Mess
 fn server_notification(way: &Way<'_>, agent: &Downstream, message: &Message<'_>) -> bool {
     let revision = way.case.revision.unwrap_or(Revision::V2025_03_26);
     let known = message.method.and_then(ServerNotification::parse).filter(|known| known.offered_in(revision));
-    let Some(principal) = &way.case.principal else { return false };
+    let Some(principal) = way.case.principal.as_deref() else { return false };
     match known {
         None => false,
         Some(ServerNotification::ResourcesUpdated) => {
             let facts = Facts { arguments: None, source: agent.source, now: way.core.now(), calendars: &[] };
             let uri = message.param("uri").and_then(Value::as_str);
-            uri.is_some_and(|uri| way.snapshot.engine.decide(&Who::of(principal), way.server, Action::ResourceRead { uri }, &facts).is_ok())
+            uri.is_some_and(|uri| way.snapshot.engine.decide(&Who::from(principal), way.server, Action::ResourceRead { uri }, &facts).is_ok())
         }
         Some(ServerNotification::TasksStatus | ServerNotification::Tasks) => {
             let id = message.param("taskId").and_then(Value::as_str);
@@ -322,7 +357,7 @@ pub fn still_granted(way: &Way<'_>, live: &Snapshot) -> bool {
         return false;
     }
     let Some(server) = live.engine.server(&route.settings.name) else { return false };
-    let who = Who { agent: index, ..Who::of(principal) };
+    let who = Who { agent: index, ..Who::from(principal) };
     let facts = Facts { arguments: None, source: way.case.source, now: way.core.now(), calendars: &[] };
     match way.case.tool.and_then(|tool| way.snapshot.engine.tool_name(way.server, tool)) {
         Some(name) => live.engine.tool(server, name).is_ok_and(|tool| live.engine.lists(&who, server, tool) == Visibility::Listed),

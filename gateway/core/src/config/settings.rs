@@ -361,6 +361,8 @@ pub struct Limits {
     pub result_buffer_bytes_max: usize,
     /// One event of a stream; the stream ends beyond.
     pub event_bytes_max: usize,
+    /// A whole result.
+    pub result_bytes_max: usize,
     /// Legacy sessions.
     pub sessions_max: usize,
     /// Remembered owners of tasks, of server requests and of request states.

@@ -58,3 +58,6 @@ mod tests {
         }
     }
 }
+
+/// Convention of the TypeScript SDK: the session is not known.
+pub const SESSION_NOT_FOUND: i64 = -32001;

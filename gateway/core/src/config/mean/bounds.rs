@@ -103,6 +103,7 @@ pub(super) fn limits(typed: Option<&typed::Limits>, scene: &mut Scene<'_, '_>) -
         .unwrap_or(u32::MAX),
         // Held once for each call in flight.
         result_buffer_bytes_max: size(scene, &typed.result_buffer, "limits.result_buffer", (4 * KIB, 64 * KIB, MIB)),
+        result_bytes_max: 32 * MIB as usize,
         event_bytes_max: size(scene, &typed.event, "limits.event", (4 * KIB, 4 * MIB, 64 * MIB)),
         // About 256 bytes each.
         sessions_max: count(scene, &typed.sessions, "limits.sessions", (65_536, 1 << 22)),

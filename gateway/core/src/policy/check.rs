@@ -1,0 +1,197 @@
+//! Checks that a rule means something. In: one parsed rule, the columns, the registry's names. Out: findings with place, cause and cure. Never here: evaluation.
+
+use ahash::AHashSet;
+
+use super::scope::{self, Columns, PrincipalScope};
+use super::source::Parsed;
+use super::surface::{Column, Subject, Surface};
+use super::types::{Field, Record, Type};
+use crate::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
+
+/// The names a rule can use for whom it is about.
+#[derive(Clone, Debug, Default)]
+pub struct KnownNames<'a> {
+    /// Every agent of the registry.
+    pub agents: AHashSet<&'a str>,
+    /// Every group of the registry.
+    pub groups: AHashSet<&'a str>,
+}
+
+/// What the checks look at.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    /// The columns of all servers.
+    pub surface: &'a Surface,
+    /// The registry's names.
+    pub names: &'a KnownNames<'a>,
+    /// The text of the file that the rule stands in.
+    pub text: &'a str,
+}
+
+/// All that is wrong with the names and arguments of a rule; an empty list where nothing is.
+pub fn rule(rule: &Parsed, covered: &Columns, place: Place<'_>) -> Diagnostics {
+    let findings = names(rule, place);
+    if findings.is_empty() { arguments(rule, covered, place) } else { findings }
+}
+
+/// A rule that covers nothing is refused. Asked last: a misspelt type has a better finding of its own.
+pub fn covers_nothing(rule: &Parsed, covered: &Columns) -> Option<Diagnostic> {
+    let nobody = scope::principal(&rule.policy) == PrincipalScope::Nobody;
+    (nobody || covered.matching.is_empty()).then(|| {
+        let message = "this rule can never match: no action in its scope exists for its principal and resource";
+        Diagnostic::error(&*rule.file, Some(rule.line), message)
+            .help("name a tool of that server, or leave out the resource")
+    })
+}
+
+/// Every entity that the rule names must exist.
+fn names(rule: &Parsed, place: Place<'_>) -> Diagnostics {
+    let mut findings = Diagnostics::new();
+    let mut seen = AHashSet::new();
+    for uid in rule.policy.entity_literals() {
+        if !seen.insert(uid.clone()) {
+            continue;
+        }
+        let (ty, id) = scope::named(&uid);
+        let problem = match ty {
+            "Agent" if !place.names.agents.contains(id) => {
+                Some((format!("unknown agent `{id}`"), did_you_mean(id, place.names.agents.iter().copied())))
+            }
+            "Group" if !place.names.groups.contains(id) => {
+                Some((format!("unknown group `{id}`"), did_you_mean(id, place.names.groups.iter().copied())))
+            }
+            "Server" if place.surface.server(id).is_none() => {
+                let known = place.surface.faces.iter().map(|face| &*face.name);
+                Some((format!("unknown server `{id}`"), did_you_mean(id, known)))
+            }
+            "Action" if place.surface.of_action(id).is_none() => Some(unknown_action(id, place.surface)),
+            "Claims" => Some((
+                "a rule cannot name a set of claims".to_owned(),
+                Some("read them with `context.claims.hasTag` and `getTag`".to_owned()),
+            )),
+            // What is none of ours is left to the validator, which knows every type.
+            _ => None,
+        };
+        if let Some((message, cure)) = problem {
+            let line = rule.line_of(&format!("\"{id}\""), place.text);
+            let finding = Diagnostic::error(&*rule.file, Some(line), message);
+            findings.push(match cure {
+                Some(cure) => finding.help(cure),
+                None => finding,
+            });
+        }
+    }
+    findings
+}
+
+fn unknown_action(id: &str, surface: &Surface) -> (String, Option<String>) {
+    let owner = surface.faces.iter().filter_map(|face| Some((face, id.strip_prefix(&*face.name)?.strip_prefix('.')?)));
+    // The longest server name wins, as in `crm.eu` beside `crm`.
+    if let Some((face, tool)) = owner.max_by_key(|(face, _)| face.name.len()) {
+        let prefix = format!("{}.", face.name);
+        let known = surface.action_ids().filter_map(|action| action.strip_prefix(&*prefix));
+        let cure = did_you_mean(tool, known)
+            .or_else(|| Some(format!("`portcullis tools diff {}` shows what it offers", face.name)));
+        return (format!("unknown tool `{tool}` on server `{}`", face.name), cure);
+    }
+    let cure = did_you_mean(id, surface.action_ids().chain(surface.group_ids()));
+    (format!("unknown action `{id}`"), cure)
+}
+
+/// Where a path of member names leads in a tool's arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolved<'r> {
+    /// To a typed value, or below one that has no members.
+    Typed,
+    /// To a member that has no single type; the members up to it.
+    Untyped(usize),
+    /// To a member that this record does not declare; the members before it.
+    Undeclared(&'r Record, usize),
+}
+
+/// Follows `path` through the arguments of a tool.
+pub fn resolve<'r>(input: &'r Record, path: &[Box<str>]) -> Resolved<'r> {
+    let mut at = input;
+    for (depth, step) in path.iter().enumerate() {
+        match at.field(step) {
+            None => return Resolved::Undeclared(at, depth),
+            Some(Field { ty: None, name: _, presence: _ }) => return Resolved::Untyped(depth + 1),
+            Some(Field { ty: Some(Type::Record(inner)), name: _, presence: _ }) => at = inner,
+            Some(Field {
+                ty: Some(Type::String | Type::Long | Type::Bool | Type::Decimal | Type::Set(_)),
+                name: _,
+                presence: _,
+            }) => return Resolved::Typed,
+        }
+    }
+    Resolved::Typed
+}
+
+/// The JSON pointer (RFC 6901) of a path.
+pub fn pointer<'p>(path: impl IntoIterator<Item = &'p Box<str>>) -> String {
+    path.into_iter().map(|step| format!("/{}", step.replace('~', "~0").replace('/', "~1"))).collect()
+}
+
+/// Every argument that the rule reads, even by `has`, must be declared somewhere and typed everywhere.
+fn arguments(rule: &Parsed, covered: &Columns, place: Place<'_>) -> Diagnostics {
+    let mut findings = Diagnostics::new();
+    let columns = covered.matching.iter().filter_map(|column| place.surface.columns.get(*column as usize));
+    let tools: Vec<&Column> = columns.filter(|column| matches!(column.subject, Subject::Tool(_))).collect();
+    let mut reported: AHashSet<&[Box<str>]> = AHashSet::new();
+    for read in &rule.reads.arguments {
+        let mut nearest: Option<(&Column, &Record, usize)> = None;
+        let mut declared = tools.is_empty();
+        for column in &tools {
+            match resolve(&column.input, &read.path) {
+                Resolved::Typed => declared = true,
+                Resolved::Untyped(depth) => {
+                    declared = true;
+                    let upto = read.path.get(..depth).unwrap_or_default();
+                    if reported.insert(upto) {
+                        findings.push(untyped(rule, column, upto, place.text));
+                    }
+                }
+                Resolved::Undeclared(record, depth) => {
+                    if nearest.is_none_or(|(_, _, deepest)| depth > deepest) {
+                        nearest = Some((column, record, depth));
+                    }
+                }
+            }
+        }
+        if let (false, Some((column, record, depth))) = (declared, nearest) {
+            let upto = read.path.get(..=depth).unwrap_or_default();
+            if reported.insert(upto) {
+                findings.push(undeclared(rule, (column, tools.len()), record, upto, place.text));
+            }
+        }
+    }
+    findings
+}
+
+fn untyped(rule: &Parsed, column: &Column, path: &[Box<str>], text: &str) -> Diagnostic {
+    let pointer = pointer(path);
+    let line = rule.line_of_member(path.last().map_or("", |name| name), text);
+    let message = format!("argument `{pointer}` of tool `{}` has no single type in its schema", column.action);
+    Diagnostic::error(&*rule.file, Some(line), message)
+        .help(format!("say which with `types = {{ \"{pointer}\" = \"string\" }}` under `[tool.\"{}\"]`", column.action))
+}
+
+fn undeclared(
+    rule: &Parsed,
+    (column, tools): (&Column, usize),
+    record: &Record,
+    path: &[Box<str>],
+    text: &str,
+) -> Diagnostic {
+    let name = path.last().map_or("", |name| &**name);
+    let line = rule.line_of_member(name, text);
+    let message = match tools {
+        1 => format!("unknown argument `{}` of tool `{}`", pointer(path), column.action),
+        many => format!("none of the {many} tools that this rule covers has an argument `{}`", pointer(path)),
+    };
+    let finding = Diagnostic::error(&*rule.file, Some(line), message);
+    match did_you_mean(name, record.fields.iter().map(|field| &*field.name)) {
+        Some(cure) => finding.help(cure),
+        None => finding.help("a rule can read only what the tool's schema declares"),
+    }
+}

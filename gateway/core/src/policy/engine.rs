@@ -1,0 +1,366 @@
+//! Decides. In: who, which server, what is asked, the facts of the call. Out: a permit or a denial. Never here: IO, clocks, logs.
+
+use std::sync::Arc;
+
+use cedar_policy::EntityUid;
+
+use super::call::Call;
+use super::catalogue::{Catalogue, ToolIndex};
+use super::check::KnownNames;
+use super::drift::{self, Drift, Live};
+use super::facts::{self, Facts, Standing};
+use super::index::{self, AgentSource, Cell, Index, Row};
+use super::load;
+use super::pin::{Pin, sha256};
+use super::source::Source;
+use super::surface::{Column, ServerIndex, ServerSource, Subject, Surface};
+use super::verdict::{Denial, DenialCause, Permit, Visibility};
+use super::who::Who;
+use crate::diagnostic::{Diagnostic, Diagnostics};
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action<'a> {
+    /// The handshake, `ping`, the lists.
+    Connect,
+    /// Calling a tool.
+    Tool(ToolIndex),
+    /// Reading or subscribing to a resource.
+    ResourceRead {
+        /// Its URI as the request spells it.
+        uri: &'a str,
+    },
+    /// Getting a prompt.
+    PromptGet {
+        /// Its name.
+        name: &'a str,
+    },
+    /// Completing an argument of a prompt.
+    CompletePrompt {
+        /// Its name.
+        name: &'a str,
+    },
+    /// Completing a variable of a resource template.
+    CompleteResource {
+        /// The template.
+        uri: &'a str,
+    },
+    /// Asking for, feeding or cancelling a task.
+    Task {
+        /// The tool whose call made it; none where several are meant, as in `tasks/list`.
+        tool: Option<ToolIndex>,
+    },
+    /// The upstream asks the agent's model.
+    Sample,
+    /// The upstream asks the agent's user.
+    Elicit,
+    /// The upstream asks for the agent's folders.
+    Roots,
+    /// A method beyond MCP.
+    Extension {
+        /// The method.
+        method: &'a str,
+    },
+}
+
+impl Action<'_> {
+    /// What a permit for it holds for; an extension's number is not known here and does not matter to a permit.
+    fn subject(self) -> Subject {
+        match self {
+            Self::Connect => Subject::Connect,
+            Self::Tool(tool) => Subject::Tool(tool),
+            Self::ResourceRead { .. } => Subject::ResourceRead,
+            Self::PromptGet { .. } => Subject::PromptGet,
+            Self::CompletePrompt { .. } | Self::CompleteResource { .. } => Subject::Complete,
+            Self::Task { .. } => Subject::Task,
+            Self::Sample => Subject::Sample,
+            Self::Elicit => Subject::Elicit,
+            Self::Roots => Subject::Roots,
+            Self::Extension { .. } => Subject::Extension(u16::MAX),
+        }
+    }
+}
+
+/// All that an engine is made of.
+#[derive(Clone, Copy)]
+pub struct Inputs<'a> {
+    /// The policy files.
+    pub sources: &'a [Source<'a>],
+    /// The servers, by [`ServerIndex`], each with the marks of its drifted tools.
+    pub servers: &'a [(ServerSource<'a>, Arc<Drift>)],
+    /// The registry's agents, by position.
+    pub agents: &'a [AgentSource<'a>],
+    /// The configuration file, for findings about servers and tools.
+    pub settings_file: &'a str,
+}
+
+/// Where a rule stands, for audit records and explanations.
+#[derive(Clone, Debug)]
+struct Origin {
+    id: Box<str>,
+    file: Arc<str>,
+    line: u32,
+    annotations: Vec<(Box<str>, Box<str>)>,
+}
+
+/// A column made ready for requests.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) action: EntityUid,
+    pub(super) groups: Box<[EntityUid]>,
+    pub(super) resource: EntityUid,
+}
+
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) drift: Arc<Drift>,
+    catalogue: Catalogue,
+}
+
+/// The rules of one snapshot, ready to decide. Reading it takes no lock.
+#[derive(Debug)]
+pub struct Engine {
+    pub(super) surface: Surface,
+    pub(super) columns: Vec<Prepared>,
+    pub(super) servers: Vec<Server>,
+    agents: Vec<Standing>,
+    index: Index,
+    origins: Vec<Origin>,
+    warnings: Diagnostics,
+    hash: [u8; 32],
+}
+
+impl Engine {
+    /// Loads, checks and indexes; a load that fails gives every finding and no engine.
+    pub fn build(inputs: Inputs<'_>) -> Result<Self, Diagnostics> {
+        let sources: Vec<ServerSource<'_>> = inputs.servers.iter().map(|(server, _)| *server).collect();
+        let surface = Surface::build(&sources, inputs.settings_file)?;
+        let mut names = KnownNames::default();
+        for agent in inputs.agents {
+            names.agents.insert(agent.id);
+            names.groups.extend(&agent.groups);
+        }
+        let loaded = load::load(inputs.sources, &surface, &names)?;
+        let index = index::build(&loaded.rules, inputs.agents, &surface).map_err(|finding| vec![finding])?;
+        let columns: Option<Vec<Prepared>> = surface.columns.iter().map(|column| prepared(column, &surface)).collect();
+        let agents: Option<Vec<Standing>> = inputs.agents.iter().map(standing).collect();
+        let (Some(columns), Some(agents)) = (columns, agents) else {
+            return Err(vec![Diagnostic::error(
+                inputs.settings_file,
+                None,
+                "the names of agents, servers and tools cannot be told to Cedar",
+            )]);
+        };
+        let origins = loaded.rules.into_iter().map(|rule| Origin {
+            id: rule.parsed.id,
+            file: rule.parsed.file,
+            line: rule.parsed.line,
+            annotations: rule.parsed.annotations,
+        });
+        let servers = inputs
+            .servers
+            .iter()
+            .map(|(server, drift)| Server { drift: Arc::clone(drift), catalogue: server.catalogue.clone() });
+        Ok(Self {
+            hash: hash(&inputs, &surface),
+            columns,
+            agents,
+            index,
+            origins: origins.collect(),
+            warnings: loaded.warnings,
+            servers: servers.collect(),
+            surface,
+        })
+    }
+
+    /// May `who` do this on `server`? The only maker of a [`Permit`].
+    pub fn decide(
+        &self,
+        who: &Who<'_>,
+        server: ServerIndex,
+        action: Action<'_>,
+        facts: &Facts<'_>,
+    ) -> Result<Permit, Denial> {
+        let call = Call { engine: self, standing: self.standing(who)?, row: self.row(who)?, who, server, facts };
+        match action {
+            Action::Connect => call.connect(),
+            Action::Tool(tool) => call.tool(tool),
+            Action::ResourceRead { uri } => call.plain(Subject::ResourceRead, Some(uri), None),
+            Action::PromptGet { name } => call.plain(Subject::PromptGet, None, Some(name)),
+            Action::CompletePrompt { name } => call.complete(Subject::PromptGet, None, Some(name)),
+            Action::CompleteResource { uri } => call.complete(Subject::ResourceRead, Some(uri), None),
+            Action::Task { tool } => call.task(tool),
+            Action::Sample => call.plain(Subject::Sample, None, None),
+            Action::Elicit => call.plain(Subject::Elicit, None, None),
+            Action::Roots => call.plain(Subject::Roots, None, None),
+            Action::Extension { method } => call.extension(method),
+        }
+    }
+
+    /// On a route that only observes, what policy denies passes and is recorded as denied. What is not reviewed, not known or not whom it
+    /// claims to be stays refused.
+    pub fn observe(&self, denial: Denial, server: ServerIndex, action: Action<'_>) -> Result<Permit, Denial> {
+        match denial.cause() {
+            DenialCause::NoRule
+            | DenialCause::Forbidden
+            | DenialCause::RuleError
+            | DenialCause::ArgumentUnreadable
+            | DenialCause::ArgumentUndeclared
+            | DenialCause::ClaimUnreadable => Ok(Permit::in_spite(server, action.subject(), denial)),
+            DenialCause::UnknownTool
+            | DenialCause::Drifted
+            | DenialCause::UnknownMethod
+            | DenialCause::UnknownAgent
+            | DenialCause::UnknownServer => Err(denial),
+        }
+    }
+
+    /// The name of a reviewed tool.
+    pub fn tool_name(&self, server: ServerIndex, tool: ToolIndex) -> Option<&str> {
+        Some(&self.servers.get(usize::from(server.0))?.catalogue.tool(tool)?.name)
+    }
+
+    /// Could some call of this tool by `who` be permitted? A look-up, decided at load; a drifted tool is hidden.
+    pub fn lists(&self, who: &Who<'_>, server: ServerIndex, tool: ToolIndex) -> Visibility {
+        let seen = || {
+            let row = self.standing(who).and_then(|_| self.row(who)).ok()?;
+            let reviewed = self.servers.get(usize::from(server.0))?.drift.of(tool) == Live::AsReviewed;
+            reviewed.then(|| self.cell(row, self.surface.column(server, Subject::Tool(tool))?)).flatten()
+        };
+        seen().map_or(Visibility::Hidden, |cell| cell.visibility)
+    }
+
+    /// Is this resource listed to `who`? It is where reading it is permitted now; its URI, the caller and the time are all known.
+    pub fn lists_resource(&self, who: &Who<'_>, server: ServerIndex, uri: &str, facts: &Facts<'_>) -> Visibility {
+        visible(self.decide(who, server, Action::ResourceRead { uri }, facts))
+    }
+
+    /// Is this prompt listed to `who`? It is where getting it is permitted now.
+    pub fn lists_prompt(&self, who: &Who<'_>, server: ServerIndex, name: &str, facts: &Facts<'_>) -> Visibility {
+        visible(self.decide(who, server, Action::PromptGet { name }, facts))
+    }
+
+    /// The tool of exactly this name; a name that nobody reviewed is a denial.
+    pub fn tool(&self, server: ServerIndex, name: &str) -> Result<ToolIndex, Denial> {
+        let server = self.servers.get(usize::from(server.0)).ok_or_else(|| Denial::new(DenialCause::UnknownServer))?;
+        server.catalogue.find(name).ok_or_else(|| Denial::new(DenialCause::UnknownTool))
+    }
+
+    /// The server of this name.
+    pub fn server(&self, name: &str) -> Option<ServerIndex> {
+        self.surface.server(name)
+    }
+
+    /// The action id of a permit or of a call, such as `crm.read_table`.
+    pub fn label(&self, server: ServerIndex, subject: Subject) -> Option<&str> {
+        let column = self.surface.columns.get(self.surface.column(server, subject)? as usize)?;
+        Some(&column.action)
+    }
+
+    /// Compares the raw bytes of a live `tools[]` element with the reviewed pin, and remembers the answer.
+    pub fn pin_matches(&self, server: ServerIndex, tool: ToolIndex, element: &[u8]) -> Live {
+        let Some(server) = self.servers.get(usize::from(server.0)) else { return Live::Drifted };
+        let Some(reviewed) = server.catalogue.tool(tool) else { return Live::Drifted };
+        let live = drift::compare(reviewed.pin, element);
+        server.drift.observe(tool, live);
+        live
+    }
+
+    /// The reviewed pin of a tool.
+    pub fn pin(&self, server: ServerIndex, tool: ToolIndex) -> Option<Pin> {
+        Some(self.servers.get(usize::from(server.0))?.catalogue.tool(tool)?.pin)
+    }
+
+    /// The ids of all rules, by number.
+    pub fn policy_ids(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.origins.iter().map(|origin| &*origin.id)
+    }
+
+    /// The id of a rule: its `@id`, or `file:line`.
+    pub fn policy_id(&self, rule: u32) -> Option<&str> {
+        self.origins.get(rule as usize).map(|origin| &*origin.id)
+    }
+
+    /// File and line of a rule.
+    pub fn place(&self, rule: u32) -> Option<(&str, u32)> {
+        self.origins.get(rule as usize).map(|origin| (&*origin.file, origin.line))
+    }
+
+    /// A rule's annotation, such as the `10/m` of `@rate("10/m")`.
+    pub fn annotation(&self, rule: u32, key: &str) -> Option<&str> {
+        let annotations = &self.origins.get(rule as usize)?.annotations;
+        annotations.iter().find(|(own, _)| &**own == key).map(|(_, value)| &**value)
+    }
+
+    /// What the load found worth a look.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
+    }
+
+    /// SHA-256 over all inputs: rules, columns, pins, agents. Equal inputs decide equally.
+    pub fn hash(&self) -> &[u8; 32] {
+        &self.hash
+    }
+
+    /// How many classes, distinct rows and distinct cells the load came to.
+    pub fn sizes(&self) -> (usize, usize, usize) {
+        (self.index.rows_of.len(), self.index.rows.len(), self.index.cells.len())
+    }
+
+    fn standing(&self, who: &Who<'_>) -> Result<&Standing, Denial> {
+        let standing = self.agents.get(who.agent.0 as usize).filter(|standing| standing.uid.id().unescaped() == who.id);
+        standing.ok_or_else(|| Denial::new(DenialCause::UnknownAgent))
+    }
+
+    fn row(&self, who: &Who<'_>) -> Result<&Row, Denial> {
+        let class = self.index.classes.get(who.agent.0 as usize);
+        let row = class.and_then(|class| self.index.rows_of.get(*class as usize));
+        row.and_then(|row| self.index.rows.get(*row as usize)).ok_or_else(|| Denial::new(DenialCause::UnknownAgent))
+    }
+
+    pub(super) fn cell(&self, row: &Row, column: u32) -> Option<&Cell> {
+        self.index.cells.get(*row.cells.get(column as usize)? as usize)
+    }
+}
+
+fn visible(decision: Result<Permit, Denial>) -> Visibility {
+    match decision {
+        Ok(_) => Visibility::Listed,
+        Err(_) => Visibility::Hidden,
+    }
+}
+
+fn prepared(column: &Column, surface: &Surface) -> Option<Prepared> {
+    let groups: Option<Vec<EntityUid>> = column.groups.iter().map(|group| facts::entity("Action", group)).collect();
+    Some(Prepared {
+        action: facts::entity("Action", &column.action)?,
+        groups: groups?.into(),
+        resource: facts::entity("Server", &surface.faces.get(usize::from(column.server.0))?.name)?,
+    })
+}
+
+fn standing(agent: &AgentSource<'_>) -> Option<Standing> {
+    let groups: Option<Vec<EntityUid>> = agent.groups.iter().map(|group| facts::entity("Group", group)).collect();
+    Some(Standing {
+        uid: facts::entity("Agent", agent.id)?,
+        groups: groups?.into(),
+        accounts: agent.accounts.iter().map(|account| Box::from(*account)).collect(),
+    })
+}
+
+fn hash(inputs: &Inputs<'_>, surface: &Surface) -> [u8; 32] {
+    let sources: Vec<_> = inputs.sources.iter().map(|source| (source.file, source.text)).collect();
+    let pins: Vec<_> = inputs
+        .servers
+        .iter()
+        .map(|(server, _)| {
+            (server.name, server.catalogue.tools().iter().map(|tool| tool.pin.to_string()).collect::<Vec<_>>())
+        })
+        .collect();
+    let agents: Vec<_> = inputs.agents.iter().map(|agent| (agent.id, &agent.groups, &agent.accounts)).collect();
+    sha256(
+        serde_json::json!({"sources": sources, "pins": pins, "agents": agents, "surface": surface.canonical()})
+            .to_string()
+            .as_bytes(),
+    )
+}

@@ -1,0 +1,163 @@
+//! Loads rules or says why not. In: policy files, columns, the registry's names. Out: checked rules with their scopes, or findings with place, cause and cure. Never here: agents' classes, calls.
+
+use std::collections::BTreeMap;
+
+use ahash::{AHashMap, AHashSet};
+use cedar_policy::ffi::DetailedError;
+use cedar_policy::{PolicySet, ValidationMode, ValidationWarning, Validator};
+
+use super::check::{self, KnownNames, Place};
+use super::schema;
+use super::scope::{self, Columns, PrincipalScope};
+use super::source::{self, Parsed, Source};
+use super::surface::Surface;
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity, line_of};
+
+/// A rule that is enforced.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// As parsed.
+    pub parsed: Parsed,
+    /// Whom it is about.
+    pub principal: PrincipalScope,
+    /// The columns it covers, sorted.
+    pub columns: Vec<u32>,
+}
+
+/// Rules that passed every check, and what an operator should look at nevertheless.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// In the order of the files; a rule's position is its number in every decision.
+    pub rules: Vec<Rule>,
+    /// Findings that only warn.
+    pub warnings: Diagnostics,
+}
+
+/// Parses, resolves, checks and validates; every finding of every file comes at once.
+pub fn load(sources: &[Source<'_>], surface: &Surface, names: &KnownNames<'_>) -> Result<Loaded, Diagnostics> {
+    let parsed = source::parse(sources)?;
+    let texts: AHashMap<&str, &str> = sources.iter().map(|source| (source.file, source.text)).collect();
+    let mut findings = Diagnostics::new();
+    let mut sound: Vec<(Parsed, Columns)> = Vec::new();
+    for rule in parsed {
+        let covered = scope::columns(&rule.policy, surface);
+        let text = texts.get(&*rule.file).copied().unwrap_or_default();
+        let wrong = check::rule(&rule, &covered, Place { surface, names, text });
+        if wrong.is_empty() {
+            sound.push((rule, covered));
+        }
+        findings.extend(wrong);
+    }
+    let validated = validate(&sound, surface, &texts)?;
+    for (rule, covered) in &sound {
+        if !validated.refused.contains(&rule.policy.id().to_string()) {
+            findings.extend(check::covers_nothing(rule, covered));
+        }
+    }
+    findings.extend(validated.errors);
+    if !findings.is_empty() {
+        findings.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+        return Err(findings);
+    }
+    let rules = sound.into_iter().map(|(parsed, covered)| Rule {
+        principal: scope::principal(&parsed.policy),
+        columns: covered.matching,
+        parsed,
+    });
+    Ok(Loaded { rules: rules.collect(), warnings: validated.warnings })
+}
+
+/// What the validator found.
+#[derive(Default)]
+struct Validated {
+    errors: Diagnostics,
+    warnings: Diagnostics,
+    /// The numbers of the rules with errors.
+    refused: AHashSet<String>,
+}
+
+/// Cedar's strict validation. A rule is validated against the actions that its scope names and no others: the validator's cost is rules × actions.
+fn validate(
+    sound: &[(Parsed, Columns)],
+    surface: &Surface,
+    texts: &AHashMap<&str, &str>,
+) -> Result<Validated, Diagnostics> {
+    let mut groups: BTreeMap<Option<&[u32]>, Vec<&Parsed>> = BTreeMap::new();
+    for (rule, covered) in sound {
+        let scope = if rule.reads.names_actions { None } else { covered.by_action.as_deref() };
+        groups.entry(scope).or_default().push(rule);
+    }
+    let mut validated = Validated::default();
+    for (scope, rules) in groups {
+        let schema = schema::build(surface, scope, "catalogues").map_err(|finding| vec![finding])?;
+        let mut set = PolicySet::new();
+        for rule in &rules {
+            if set.add(rule.policy.clone()).is_err() {
+                return Err(vec![Diagnostic::error(&*rule.file, Some(rule.line), "this rule's number is taken")]);
+            }
+        }
+        let by_number: AHashMap<String, &Parsed> =
+            rules.iter().map(|rule| (rule.policy.id().to_string(), *rule)).collect();
+        let result = Validator::new(schema).validate(&set, ValidationMode::Strict);
+        for error in result.validation_errors() {
+            if let Some(rule) = by_number.get(&error.policy_id().to_string()) {
+                let text = texts.get(&*rule.file).copied().unwrap_or_default();
+                validated.add(mistake(&DetailedError::from(error), rule, text), rule);
+            }
+        }
+        for warning in result.validation_warnings() {
+            if let Some(rule) = by_number.get(&warning.policy_id().to_string()) {
+                let text = texts.get(&*rule.file).copied().unwrap_or_default();
+                validated.add(warned(warning, rule, text), rule);
+            }
+        }
+    }
+    Ok(validated)
+}
+
+impl Validated {
+    /// The validator repeats a finding for every action a rule covers; the first tells.
+    fn add(&mut self, finding: Diagnostic, rule: &Parsed) {
+        let findings = match finding.severity {
+            Severity::Error => {
+                self.refused.insert(rule.policy.id().to_string());
+                &mut self.errors
+            }
+            Severity::Warning => &mut self.warnings,
+        };
+        if findings.last().is_none_or(|last| (&last.file, last.line) != (&finding.file, finding.line)) {
+            findings.push(finding);
+        }
+    }
+}
+
+fn mistake(error: &DetailedError, rule: &Parsed, text: &str) -> Diagnostic {
+    let line = error.source_locations.first().map_or(rule.line, |label| line_of(text, label.loc.start));
+    let prefix = format!("for policy `{}`", rule.policy.id());
+    let said = error.message.strip_prefix(&prefix).unwrap_or(&error.message).trim_start_matches([',', ':', ' ']);
+    let finding = Diagnostic::error(&*rule.file, Some(line), said);
+    match &error.help {
+        Some(help) => finding.help(help.strip_prefix(&prefix).unwrap_or(help).trim_start_matches([',', ' '])),
+        None => finding,
+    }
+}
+
+fn warned(warning: &ValidationWarning, rule: &Parsed, text: &str) -> Diagnostic {
+    let never =
+        |why: &str| Diagnostic::error(&*rule.file, Some(rule.line), format!("this rule can never match: {why}"));
+    match warning {
+        ValidationWarning::ImpossiblePolicy(_) => {
+            never("its conditions are always false").help("mend them or delete the rule")
+        }
+        ValidationWarning::InvalidActionApplication(_) => {
+            never("no action in its scope exists for its principal and resource")
+                .help("the principal is an `Agent` or a `Group`, the resource a `Server`")
+        }
+        // Confusable and bidirectional characters; whatever else Cedar will warn of is shown as well.
+        other => {
+            let mut finding = mistake(&DetailedError::from(other), rule, text);
+            finding.severity = Severity::Warning;
+            finding
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Decides what an agent may do. In: rules, reviewed tools, the registry, one call. Out: a permit or a denial, with the rules that determined it. Never here: IO, clocks, logs.
+//!
+//! Rules are Cedar. They are loaded once: parsed, checked and strictly validated against a schema made from the tools' own schemas; indexed by
+//! whom they are about and what they cover; and folded as far as the class of agents and the action decide them. What is left of them is
+//! evaluated by Cedar over the few rules of one cell. An error inside a forbid denies, which Cedar itself would skip.
+
+pub mod names;
+pub mod pin;
+pub mod catalogue;
+pub mod types;
+pub mod surface;
+pub mod schema;
+pub mod reads;
+pub mod fold;
+pub mod source;
+pub mod scope;
+pub mod check;
+pub mod load;
+pub mod who;
+pub mod verdict;
+pub mod drift;
+pub mod plan;
+pub mod convert;
+pub mod facts;
+pub mod index;
+pub mod engine;
+mod call;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,297 @@
+//! Lists all that can be asked of every server. In: reviewed catalogues and what the configuration says of tools. Out: one column per action. Never here: rules.
+
+use std::collections::BTreeMap;
+
+use ahash::{AHashMap, AHashSet};
+use serde_json::Value;
+
+use super::catalogue::{Catalogue, ToolIndex};
+use super::types::{AssignError, Record};
+use crate::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
+
+/// A server's position in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServerIndex(pub u16);
+
+/// What the configuration says of one tool.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ToolRules {
+    /// Action groups the tool belongs to, such as `customerTools`.
+    pub groups: Vec<Box<str>>,
+    /// Types of arguments by JSON pointer, where the schema gives none: `/amount` = `decimal`.
+    pub types: BTreeMap<Box<str>, Box<str>>,
+    /// The pointer of the argument that names the customer account; without it the account comes from the token.
+    pub account: Option<Box<str>>,
+}
+
+/// One server as the policy sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerSource<'a> {
+    /// Its name, the `crm` of `Server::"crm"`.
+    pub name: &'a str,
+    /// Its reviewed tools.
+    pub catalogue: &'a Catalogue,
+    /// What the configuration says of its tools, by tool name.
+    pub tools: &'a BTreeMap<Box<str>, ToolRules>,
+    /// Methods beyond MCP that the configuration lets through to the rules.
+    pub extension_methods: &'a [Box<str>],
+}
+
+/// What one column is about. The fixed ones are the same for every server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// The handshake, `ping` and the lists.
+    Connect,
+    /// Reading or subscribing to a resource by its URI.
+    ResourceRead,
+    /// Getting a prompt by its name.
+    PromptGet,
+    /// Completing an argument of a prompt or of a resource template.
+    Complete,
+    /// Asking for, feeding or cancelling a task that an earlier call made.
+    Task,
+    /// The upstream asks the agent's model (`sampling/createMessage`).
+    Sample,
+    /// The upstream asks the agent's user (`elicitation/create`).
+    Elicit,
+    /// The upstream asks for the agent's folders (`roots/list`).
+    Roots,
+    /// A method beyond MCP, by its position in the server's configuration.
+    Extension(u16),
+    /// Calling a tool.
+    Tool(ToolIndex),
+}
+
+/// The fixed subjects in the order of their columns, with their action ids.
+pub const FIXED: [(Subject, &str); 8] = [
+    (Subject::Connect, "connect"),
+    (Subject::ResourceRead, "resource.read"),
+    (Subject::PromptGet, "prompt.get"),
+    (Subject::Complete, "complete"),
+    (Subject::Task, "task"),
+    (Subject::Sample, "upstream.sample"),
+    (Subject::Elicit, "upstream.elicit"),
+    (Subject::Roots, "upstream.roots"),
+];
+
+/// The group that every tool belongs to.
+pub const CALL: &str = "call";
+
+/// One action on one server.
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// The server.
+    pub server: ServerIndex,
+    /// What is asked of it.
+    pub subject: Subject,
+    /// The action id, the `crm.read_table` of `Action::"crm.read_table"`.
+    pub action: Box<str>,
+    /// Action groups it is a member of.
+    pub groups: Box<[Box<str>]>,
+    /// A tool's arguments; empty and open for everything else.
+    pub input: Record,
+    /// The pointer of the argument that names the account.
+    pub account: Option<Box<str>>,
+}
+
+/// The columns of one server.
+#[derive(Clone, Debug)]
+pub struct Face {
+    /// The server's name.
+    pub name: Box<str>,
+    /// Position of its first column.
+    pub base: u32,
+    /// Its extension methods.
+    pub extensions: Box<[Box<str>]>,
+    /// How many tools it has.
+    pub tools: u32,
+}
+
+/// All servers, all columns.
+#[derive(Clone, Debug, Default)]
+pub struct Surface {
+    /// By [`ServerIndex`].
+    pub faces: Vec<Face>,
+    /// Each server's in one run: fixed, extensions, tools.
+    pub columns: Vec<Column>,
+    by_action: AHashMap<Box<str>, Vec<u32>>,
+    groups: AHashMap<Box<str>, Vec<u32>>,
+}
+
+impl Surface {
+    /// Lays out the columns of `servers`; `file` is where the configuration of the tools stands.
+    pub fn build(servers: &[ServerSource<'_>], file: &str) -> Result<Self, Diagnostics> {
+        let mut surface = Self::default();
+        let mut findings = Diagnostics::new();
+        for (position, server) in servers.iter().enumerate() {
+            let Ok(index) = u16::try_from(position) else {
+                findings.push(Diagnostic::error(file, None, format!("more than {} servers", u16::MAX)));
+                break;
+            };
+            if surface.faces.iter().any(|face| &*face.name == server.name) {
+                findings.push(Diagnostic::error(file, None, format!("server `{}` is named twice", server.name)));
+            }
+            for unknown in server.tools.keys().filter(|name| server.catalogue.find(name).is_none()) {
+                let known = server.catalogue.tools().iter().map(|tool| &*tool.name);
+                let finding =
+                    Diagnostic::error(file, None, format!("unknown tool `{unknown}` on server `{}`", server.name));
+                findings.push(match did_you_mean(unknown, known) {
+                    Some(cure) => finding.help(cure),
+                    None => finding.help(format!("`portcullis tools learn {}` lists its tools", server.name)),
+                });
+            }
+            surface.add(ServerIndex(index), server, file, &mut findings);
+        }
+        surface.collisions(file, &mut findings);
+        if findings.is_empty() { Ok(surface) } else { Err(findings) }
+    }
+
+    fn add(&mut self, index: ServerIndex, server: &ServerSource<'_>, file: &str, findings: &mut Diagnostics) {
+        let plain = |subject, action: &str| Column {
+            server: index,
+            subject,
+            action: action.into(),
+            groups: Box::new([]),
+            input: Record::open(),
+            account: None,
+        };
+        self.faces.push(Face {
+            name: server.name.into(),
+            base: self.next(),
+            extensions: server.extension_methods.into(),
+            tools: u32::try_from(server.catalogue.tools().len()).unwrap_or(u32::MAX),
+        });
+        for (subject, action) in FIXED {
+            self.push(plain(subject, action));
+        }
+        for (position, method) in server.extension_methods.iter().enumerate() {
+            self.push(plain(Subject::Extension(u16::try_from(position).unwrap_or(u16::MAX)), method));
+        }
+        let standard = ToolRules::default();
+        for (position, tool) in server.catalogue.tools().iter().enumerate() {
+            let rules = server.tools.get(&tool.name).unwrap_or(&standard);
+            let mut input = Record::of_schema(tool.definition.get("inputSchema"));
+            for (pointer, ty) in &rules.types {
+                if let Err(error) = input.assign(pointer, ty) {
+                    findings.push(bad_type(file, &format!("{}.{}", server.name, tool.name), (pointer, ty), error));
+                }
+            }
+            self.push(Column {
+                server: index,
+                subject: Subject::Tool(ToolIndex(u32::try_from(position).unwrap_or(u32::MAX))),
+                action: format!("{}.{}", server.name, tool.name).into(),
+                groups: [Box::from(CALL)].into_iter().chain(rules.groups.iter().cloned()).collect(),
+                input,
+                account: rules.account.clone(),
+            });
+        }
+    }
+
+    fn next(&self) -> u32 {
+        u32::try_from(self.columns.len()).unwrap_or(u32::MAX)
+    }
+
+    fn push(&mut self, column: Column) {
+        let next = self.next();
+        self.by_action.entry(column.action.clone()).or_default().push(next);
+        for group in &column.groups {
+            self.groups.entry(group.clone()).or_default().push(next);
+        }
+        self.columns.push(column);
+    }
+
+    /// An action id must mean one thing: fixed actions and extension methods are shared by servers, tools and groups stand alone.
+    fn collisions(&self, file: &str, findings: &mut Diagnostics) {
+        let fixed: AHashSet<&str> = FIXED.iter().map(|(_, action)| *action).collect();
+        for column in &self.columns {
+            let others = self.by_action.get(&column.action).map_or(0, Vec::len);
+            let clash = match column.subject {
+                Subject::Tool(_) => others > 1 || fixed.contains(&*column.action),
+                Subject::Extension(_) => fixed.contains(&*column.action),
+                Subject::Connect | Subject::ResourceRead | Subject::PromptGet | Subject::Complete | Subject::Task => {
+                    false
+                }
+                Subject::Sample | Subject::Elicit | Subject::Roots => false,
+            };
+            if clash {
+                let message = format!("the action `{}` would mean two things", column.action);
+                findings.push(
+                    Diagnostic::error(file, None, message)
+                        .help("rename the server or leave the method out of its extension methods"),
+                );
+            }
+        }
+        for group in self.groups.keys().filter(|group| self.by_action.contains_key(*group)) {
+            let message = format!("the tool group `{group}` has the name of an action");
+            findings.push(Diagnostic::error(file, None, message).help("rename the group"));
+        }
+    }
+
+    /// The column of a subject on a server; none where the server or the tool does not exist.
+    pub fn column(&self, server: ServerIndex, subject: Subject) -> Option<u32> {
+        let face = self.faces.get(usize::from(server.0))?;
+        let fixed = |offset: u32| Some(face.base + offset);
+        let extensions = u32::try_from(face.extensions.len()).ok()?;
+        match subject {
+            Subject::Connect => fixed(0),
+            Subject::ResourceRead => fixed(1),
+            Subject::PromptGet => fixed(2),
+            Subject::Complete => fixed(3),
+            Subject::Task => fixed(4),
+            Subject::Sample => fixed(5),
+            Subject::Elicit => fixed(6),
+            Subject::Roots => fixed(7),
+            Subject::Extension(position) => {
+                (u32::from(position) < extensions).then(|| face.base + 8 + u32::from(position))
+            }
+            Subject::Tool(tool) => (tool.0 < face.tools).then(|| face.base + 8 + extensions + tool.0),
+        }
+    }
+
+    /// The columns whose action has this id, or is a member of this group; none where neither exists.
+    pub fn of_action(&self, id: &str) -> Option<(&[u32], &[u32])> {
+        let own = self.by_action.get(id);
+        let members = self.groups.get(id);
+        if own.is_none() && members.is_none() && id != CALL {
+            return None;
+        }
+        Some((own.map_or(&[], Vec::as_slice), members.map_or(&[], Vec::as_slice)))
+    }
+
+    /// The server of this name.
+    pub fn server(&self, name: &str) -> Option<ServerIndex> {
+        let position = self.faces.iter().position(|face| &*face.name == name)?;
+        u16::try_from(position).ok().map(ServerIndex)
+    }
+
+    /// Every action id and every group, for suggestions and for the schema.
+    pub fn action_ids(&self) -> impl Iterator<Item = &str> {
+        self.by_action.keys().map(|id| &**id)
+    }
+
+    /// Every action group; `call` exists even where no tool does.
+    pub fn group_ids(&self) -> impl Iterator<Item = &str> {
+        let call = (!self.groups.contains_key(CALL)).then_some(CALL);
+        self.groups.keys().map(|id| &**id).chain(call)
+    }
+
+    /// The inputs of the layout as one value, for the engine's hash.
+    pub(crate) fn canonical(&self) -> Value {
+        let columns = self.columns.iter().map(|column| format!("{column:?}"));
+        let faces = self.faces.iter().map(|face| format!("{face:?}"));
+        Value::Array(faces.chain(columns).map(Value::String).collect())
+    }
+}
+
+fn bad_type(file: &str, tool: &str, (pointer, ty): (&str, &str), error: AssignError) -> Diagnostic {
+    match error {
+        AssignError::NotAPointer => {
+            Diagnostic::error(file, None, format!("`{pointer}` is no argument pointer in the types of tool `{tool}`"))
+                .help("a pointer begins with `/`, as in `/amount`")
+        }
+        AssignError::UnknownType => {
+            Diagnostic::error(file, None, format!("unknown type `{ty}` for `{pointer}` of tool `{tool}`"))
+                .help("the types are `string`, `integer`, `decimal`, `boolean` and `set of` one of these")
+        }
+    }
+}

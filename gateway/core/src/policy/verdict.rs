@@ -1,0 +1,179 @@
+//! States a decision. In: nothing; only the engine makes one. Out: a permit that the next stage spends, or a denial that says why. Never here: outward words.
+
+use smallvec::SmallVec;
+
+use super::surface::{ServerIndex, Subject};
+use crate::limits::DETERMINING_MAX;
+
+/// The rules that determined a decision, by number, the first [`DETERMINING_MAX`] of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Determining {
+    first: SmallVec<[u32; 4]>,
+    total: u32,
+}
+
+impl Determining {
+    pub(super) fn of(rules: impl IntoIterator<Item = u32>) -> Self {
+        let mut determining = Self::default();
+        for rule in rules {
+            determining.total = determining.total.saturating_add(1);
+            if determining.first.len() < DETERMINING_MAX && !determining.first.contains(&rule) {
+                determining.first.push(rule);
+            }
+        }
+        determining.first.sort_unstable();
+        determining
+    }
+
+    /// Their numbers, ascending.
+    pub fn rules(&self) -> &[u32] {
+        &self.first
+    }
+
+    /// How many there were, if more than are named.
+    pub fn total(&self) -> u32 {
+        self.total
+    }
+}
+
+/// Leave for one deed. Only [`Engine::decide`](super::engine::Engine::decide) makes one; the deed spends it.
+#[derive(Debug)]
+pub struct Permit {
+    server: ServerIndex,
+    subject: Subject,
+    determining: Determining,
+    observed: Option<DenialCause>,
+}
+
+impl Permit {
+    pub(super) fn new(server: ServerIndex, subject: Subject, determining: Determining) -> Self {
+        Self { server, subject, determining, observed: None }
+    }
+
+    /// Leave in spite of a denial, where a route only observes.
+    pub(super) fn in_spite(server: ServerIndex, subject: Subject, denial: Denial) -> Self {
+        Self { server, subject, determining: denial.determining, observed: Some(denial.cause) }
+    }
+
+    /// Why it would have been refused, were the route not in observe mode.
+    pub fn observed(&self) -> Option<DenialCause> {
+        self.observed
+    }
+
+    /// The server it holds for.
+    pub fn server(&self) -> ServerIndex {
+        self.server
+    }
+
+    /// What it holds for.
+    pub fn subject(&self) -> Subject {
+        self.subject
+    }
+
+    /// The permits that gave it.
+    pub fn determining(&self) -> &Determining {
+        &self.determining
+    }
+}
+
+/// Whether the caller may know that something exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visibility {
+    /// It is left out of lists, and a call of it must look like a call of something unknown.
+    Hidden,
+    /// Some call of it could be permitted, so it is listed, and a denial may say that it is one.
+    Listed,
+}
+
+/// Why not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DenialCause {
+    /// No permit holds.
+    NoRule,
+    /// A forbid holds.
+    Forbidden,
+    /// A forbid could not be evaluated; Cedar would skip it, we deny.
+    RuleError,
+    /// An argument that a rule reads is of another type, or a number that Cedar cannot hold.
+    ArgumentUnreadable,
+    /// An argument that the tool's schema rules out, or that a rule asks for and the schema does not declare.
+    ArgumentUndeclared,
+    /// A claim that a rule reads has a shape that no rule can read.
+    ClaimUnreadable,
+    /// The tool is not in the reviewed catalogue.
+    UnknownTool,
+    /// The tool's live definition is not the reviewed one.
+    Drifted,
+    /// The method is neither MCP's nor among the server's extension methods.
+    UnknownMethod,
+    /// The agent is not in this snapshot's registry.
+    UnknownAgent,
+    /// The server is not in this snapshot's configuration.
+    UnknownServer,
+}
+
+impl DenialCause {
+    /// The stable name that audit records and metrics carry.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoRule => "no_rule",
+            Self::Forbidden => "forbidden",
+            Self::RuleError => "rule_error",
+            Self::ArgumentUnreadable => "argument_unreadable",
+            Self::ArgumentUndeclared => "argument_undeclared",
+            Self::ClaimUnreadable => "claim_unreadable",
+            Self::UnknownTool => "unknown_tool",
+            Self::Drifted => "drifted",
+            Self::UnknownMethod => "unknown_method",
+            Self::UnknownAgent => "unknown_agent",
+            Self::UnknownServer => "unknown_server",
+        }
+    }
+}
+
+/// A refusal. Only the engine makes one.
+#[derive(Debug)]
+pub struct Denial {
+    cause: DenialCause,
+    determining: Determining,
+    visibility: Visibility,
+    pointer: Option<Box<str>>,
+}
+
+impl Denial {
+    pub(super) fn new(cause: DenialCause) -> Self {
+        Self { cause, determining: Determining::default(), visibility: Visibility::Hidden, pointer: None }
+    }
+
+    pub(super) fn by(cause: DenialCause, determining: Determining) -> Self {
+        Self { determining, ..Self::new(cause) }
+    }
+
+    pub(super) fn at(cause: DenialCause, pointer: &str) -> Self {
+        Self { pointer: Some(pointer.into()), ..Self::new(cause) }
+    }
+
+    pub(super) fn seen(self, visibility: Visibility) -> Self {
+        Self { visibility, ..self }
+    }
+
+    /// Why.
+    pub fn cause(&self) -> DenialCause {
+        self.cause
+    }
+
+    /// The forbids that held or could not be evaluated.
+    pub fn determining(&self) -> &Determining {
+        &self.determining
+    }
+
+    /// Whether the caller may learn that what it asked for exists.
+    pub fn visibility(&self) -> Visibility {
+        self.visibility
+    }
+
+    /// The argument that could not be read, as an RFC 6901 pointer into `params.arguments`; it names no value.
+    pub fn pointer(&self) -> Option<&str> {
+        self.pointer.as_deref()
+    }
+}

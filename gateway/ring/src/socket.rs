@@ -1,0 +1,216 @@
+//! A connected stream socket of one core. In: buffers. Out: operations on it. Never here: deadlines, framing.
+
+use std::cell::Cell;
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::mem::MaybeUninit;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::rc::Rc;
+
+use socket2::{Domain, Protocol, SockRef, Type};
+
+use crate::engine;
+use crate::operation::{Connect, Recv, SendAll, cancel_all};
+use crate::readiness::{Interest, PollOperation, Readiness};
+
+/// A stream socket. Clones are handles of the same socket; it closes with the last of them, and an operation that is
+/// still in flight then is cancelled rather than waited for.
+pub struct Socket {
+    shared: Rc<Shared>,
+}
+
+/// What a look at an idle socket shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quiet {
+    /// Nothing came: the connection may be used.
+    Yes,
+    /// Bytes came that nobody asked for: using the connection would take them for the next answer.
+    Bytes,
+    /// The peer closed or reset it.
+    Gone,
+}
+
+impl Socket {
+    /// A TCP socket of the family of `address`, not yet connected, without Nagle's delay.
+    pub fn new_stream(address: &SocketAddr) -> io::Result<Self> {
+        let socket = socket2::Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_tcp_nodelay(true)?;
+        Ok(Self::from_fd(socket.into()))
+    }
+
+    /// Takes over a connected stream socket.
+    pub fn from_fd(fd: OwnedFd) -> Self {
+        let shared = Shared {
+            fd,
+            handles: Cell::new(1),
+            poisoned: Cell::new(false),
+            connecting: Cell::new(false),
+            readable: Cell::new(None),
+            peer_gone: Cell::new(None),
+        };
+        Self { shared: Rc::new(shared) }
+    }
+
+    /// Connects. To give up while it hangs: [`Socket::shutdown`], or a [`Deadline`](crate::Deadline), which ends it with
+    /// an error.
+    pub fn connect(&self, address: SocketAddr) -> Connect {
+        Connect::start(&self.shared, address)
+    }
+
+    /// Receives into the spare capacity of `buffer`, after what it holds; its capacity must exceed its length.
+    pub fn recv(&self, buffer: Vec<u8>) -> Recv {
+        Recv::start(&self.shared, buffer)
+    }
+
+    /// Sends the whole buffer. A short send is an error of kind `WriteZero`; a peer that is gone raises no signal.
+    pub fn send_all(&self, buffer: Vec<u8>) -> SendAll {
+        SendAll::start(&self.shared, buffer)
+    }
+
+    /// Waits until a receive would bring something: bytes, the end or an error. Parks no buffer.
+    pub fn readable(&self) -> Readiness {
+        Readiness::new(&self.shared, Interest::Readable)
+    }
+
+    /// Waits until the peer has closed, half-closed or reset the connection. Consumes nothing.
+    pub fn peer_gone(&self) -> Readiness {
+        Readiness::new(&self.shared, Interest::PeerGone)
+    }
+
+    /// Looks, without waiting and without consuming, whether an idle connection is still idle: one system call.
+    pub fn is_quiet(&self) -> Quiet {
+        let mut byte = [MaybeUninit::uninit()];
+        match SockRef::from(&self.shared.fd).recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT) {
+            Ok(0) => Quiet::Gone,
+            Ok(_) => Quiet::Bytes,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Quiet::Yes,
+            Err(_) => Quiet::Gone,
+        }
+    }
+
+    /// Cancels every operation in flight on this socket, in both directions; each then resolves, with an error of
+    /// `ECANCELED` unless it had finished before. A receive that was cancelled and awaited has consumed nothing.
+    pub async fn cancel(&self) {
+        // ENOENT means that nothing was in flight, which is what the caller wants.
+        let _nothing_in_flight = cancel_all(&self.shared).await;
+    }
+
+    /// Ends both directions: operations in flight finish, the peer sees the end, later ones fail.
+    pub fn shutdown(&self) {
+        self.shared.shutdown();
+    }
+
+    /// Ends our direction: the peer sees the end after what was sent, and may go on sending.
+    pub fn shutdown_write(&self) {
+        // An error means that the connection is gone already.
+        let _gone = SockRef::from(&self.shared.fd).shutdown(Shutdown::Write);
+    }
+
+    /// True once an operation was dropped in flight or a deadline cut the socket: the next bytes may be lost, so the
+    /// connection must not carry another request.
+    pub fn is_poisoned(&self) -> bool {
+        self.shared.poisoned.get()
+    }
+
+    /// The peer's address.
+    pub fn peer_address(&self) -> io::Result<SocketAddr> {
+        internet(SockRef::from(&self.shared.fd).peer_addr()?)
+    }
+
+    /// The address at our end.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        internet(SockRef::from(&self.shared.fd).local_addr()?)
+    }
+
+    pub(crate) fn shared(&self) -> &Rc<Shared> {
+        &self.shared
+    }
+}
+
+impl Clone for Socket {
+    fn clone(&self) -> Self {
+        self.shared.handles.set(self.shared.handles.get() + 1);
+        Self { shared: self.shared.clone() }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let handles = self.shared.handles.get() - 1;
+        self.shared.handles.set(handles);
+        if handles == 0 {
+            self.shared.abandon();
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.shared.fd.as_fd()
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Socket({})", self.shared.raw())
+    }
+}
+
+/// What the handles and the operations in flight of one socket share. The descriptor closes with the last of both.
+pub(crate) struct Shared {
+    fd: OwnedFd,
+    /// How many [`Socket`]s name it; operations are not counted.
+    handles: Cell<usize>,
+    poisoned: Cell<bool>,
+    pub(crate) connecting: Cell<bool>,
+    readable: Cell<Option<PollOperation>>,
+    peer_gone: Cell<Option<PollOperation>>,
+}
+
+impl Shared {
+    pub(crate) fn raw(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+
+    pub(crate) fn poison(&self) {
+        self.poisoned.set(true);
+    }
+
+    pub(crate) fn has_handles(&self) -> bool {
+        self.handles.get() > 0
+    }
+
+    /// Where a poll in flight waits for the next one to ask for the same.
+    pub(crate) fn parked(&self, interest: Interest) -> &Cell<Option<PollOperation>> {
+        match interest {
+            Interest::Readable => &self.readable,
+            Interest::PeerGone => &self.peer_gone,
+        }
+    }
+
+    pub(crate) fn shutdown(self: &Rc<Self>) {
+        // An error means that it was not connected, or no longer.
+        let _not_connected = SockRef::from(&self.fd).shutdown(Shutdown::Both);
+        // Older kernels answer the shutdown of a connecting socket by connecting anew, so that one is cancelled too.
+        if self.connecting.get() && engine::is_running() {
+            drop(cancel_all(self));
+        }
+    }
+
+    /// The last handle is gone: whatever is still in flight must end, or it would keep the descriptor open for as long
+    /// as the peer likes.
+    fn abandon(self: &Rc<Self>) {
+        drop((self.readable.take(), self.peer_gone.take()));
+        if Rc::strong_count(self) > 1 {
+            let _not_connected = SockRef::from(&self.fd).shutdown(Shutdown::Both);
+            if engine::is_running() {
+                drop(cancel_all(self));
+            }
+        }
+    }
+}
+
+fn internet(address: socket2::SockAddr) -> io::Result<SocketAddr> {
+    address.as_socket().ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "the peer is not an internet address"))
+}

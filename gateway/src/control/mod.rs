@@ -1,0 +1,67 @@
+//! Answers operators. In: HTTP/1.1 and JSON on a Unix socket. Out: what serves, and changes of it. Never here: agents' requests.
+//!
+//! `curl --unix-socket /run/portcullis/control.sock http://localhost/v1/status` works; the command line is the first client.
+
+pub mod agents;
+pub mod answers;
+pub mod face;
+pub mod ledger;
+pub mod peer;
+pub mod socket;
+pub mod status;
+
+use crate::counters;
+use crate::reload::Keeper;
+use crate::shared::Shared;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// What the control plane works with.
+pub struct Plane {
+    /// What cores share.
+    pub shared: Arc<Shared>,
+    /// What serves, and how to change it.
+    pub keeper: Arc<Keeper>,
+    /// What was found at start and does not change.
+    pub facts: Facts,
+    /// Cuts what still runs.
+    pub cut: Arc<Notify>,
+}
+
+/// What was found at start and does not change.
+pub struct Facts {
+    /// Worker threads.
+    pub workers: usize,
+    /// The processors they are pinned to.
+    pub cpus: Vec<usize>,
+    /// Open files the kernel grants; nothing where it sets no bound.
+    pub descriptors: Option<u64>,
+    /// What of the kernel layer is missing, with cause and cure.
+    pub missing: Vec<String>,
+}
+
+/// Metrics as Prometheus reads them (text exposition format 0.0.4): the counters of all cores, the build and the snapshot.
+pub fn metrics(shared: &Shared) -> String {
+    use std::fmt::Write;
+    let mut out = counters::prometheus(&shared.counters);
+    let snapshot = shared.snapshot.load();
+    let sessions = shared.sessions.count();
+    let version = env!("CARGO_PKG_VERSION");
+    let _ = write!(
+        out,
+        "# HELP portcullis_build_info The running build.\n# TYPE portcullis_build_info gauge\nportcullis_build_info{{version=\"{version}\"}} 1\n\
+         # HELP portcullis_snapshot_version The number of the snapshot that serves.\n# TYPE portcullis_snapshot_version gauge\n\
+         portcullis_snapshot_version {}\n\
+         # HELP portcullis_sessions_open Legacy MCP sessions.\n# TYPE portcullis_sessions_open gauge\nportcullis_sessions_open {sessions}\n\
+         # HELP portcullis_start_time_seconds When the process started, in Unix time.\n# TYPE portcullis_start_time_seconds gauge\n\
+         portcullis_start_time_seconds {}.{:03}\n",
+        snapshot.version,
+        shared.boot / 1000,
+        shared.boot % 1000,
+    );
+    out
+}
+
+/// One answer on the control socket, a build of 100,000 rules included.
+pub const ANSWER_MAX: Duration = Duration::from_secs(120);

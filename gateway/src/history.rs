@@ -1,0 +1,217 @@
+//! Keeps every rule set that ever served. In: a set and its number. Out: the same set, later. Never here: what a rule means.
+//!
+//! `history/NNNNNN.json`, one file a version. A number is written here before any record of the audit log names it, so that a number in
+//! the log always leads to its rules.
+
+use crate::disk::{self, Guard, ReadFailure};
+use portcullis_core::config::snapshot::Text;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// One rule set that served.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// Its number.
+    pub version: u64,
+    /// The hash over everything it was built from but the values of secrets.
+    pub hash: String,
+    /// When it was put in force, RFC 3339 in UTC.
+    pub applied_at: String,
+    /// Who did it.
+    pub by: By,
+    /// How it came to be.
+    pub how: How,
+    /// The rules.
+    pub sources: Vec<KeptText>,
+    /// The registry it served with.
+    pub agents: KeptText,
+}
+
+/// Who put a rule set in force.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub struct By {
+    /// The user at the other end of the control socket, or ours at start and on a signal.
+    pub uid: u32,
+}
+
+/// How a rule set came to be in force.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum How {
+    /// The gateway started with it.
+    Start,
+    /// The files were read again.
+    Apply,
+    /// An earlier set was taken back.
+    Rollback,
+    /// An agent was suspended or resumed; the rules stayed.
+    Agent,
+}
+
+impl How {
+    /// The word in files, records and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Apply => "apply",
+            Self::Rollback => "rollback",
+            Self::Agent => "agent",
+        }
+    }
+}
+
+/// A file as it was.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub struct KeptText {
+    /// As the operator names it.
+    pub file: String,
+    /// All of it.
+    pub text: String,
+}
+
+impl From<&Text> for KeptText {
+    fn from(text: &Text) -> Self {
+        Self { file: text.file.clone(), text: text.text.clone() }
+    }
+}
+
+impl From<KeptText> for Text {
+    fn from(kept: KeptText) -> Self {
+        Self { file: kept.file, text: kept.text }
+    }
+}
+
+/// The folder of rule sets.
+#[derive(Clone, Debug)]
+pub struct History {
+    folder: PathBuf,
+    keep: usize,
+}
+
+impl History {
+    /// Opens the folder, making it if it is missing; at most `keep` sets stay in it.
+    pub fn open(folder: &Path, keep: u16) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o750).create(folder)?;
+        Ok(Self { folder: folder.to_owned(), keep: usize::from(keep).max(1) })
+    }
+
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The numbers that are kept, ascending.
+    pub fn versions(&self) -> io::Result<Vec<u64>> {
+        let mut versions = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            versions.extend(entry?.file_name().to_str().and_then(version_of));
+        }
+        versions.sort_unstable();
+        Ok(versions)
+    }
+
+    /// The set of this number, if it is still kept and readable.
+    pub fn read(&self, version: u64) -> io::Result<Option<Kept>> {
+        let path = self.path(version);
+        let text = match disk::read(&path, Guard::Open) {
+            Ok(text) => text,
+            Err(ReadFailure::Missing) => return Ok(None),
+            Err(other) => return Err(io::Error::other(format!("{}: {}", path.display(), other.words(&path).0))),
+        };
+        let kept = serde_json::from_str(&text).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
+        Ok(Some(kept))
+    }
+
+    /// The set that served last, if the history is not empty. One that cannot be read is named in the log and passed over.
+    pub fn latest(&self) -> io::Result<Option<Kept>> {
+        for version in self.versions()?.into_iter().rev() {
+            match self.read(version) {
+                Ok(Some(kept)) => return Ok(Some(kept)),
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "a kept rule set cannot be read"),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The number for content of this hash: the last one's own if it is the same content, else the next. A number is never used twice
+    /// for different content, even where its file was removed or cannot be read.
+    pub fn number(&self, hash: &str) -> io::Result<u64> {
+        let last = self.versions()?.last().copied().unwrap_or(0);
+        match self.latest()? {
+            Some(kept) if kept.hash == hash && kept.version == last => Ok(last),
+            Some(_) | None => Ok(last + 1),
+        }
+    }
+
+    /// Keeps a set, and lets go of the oldest beyond the bound.
+    pub fn keep(&self, kept: &Kept) -> io::Result<()> {
+        let text = serde_json::to_string_pretty(kept).map_err(io::Error::other)?;
+        disk::replace(&self.path(kept.version), format!("{text}\n").as_bytes(), 0o640)?;
+        let versions = self.versions()?;
+        let surplus = versions.len().saturating_sub(self.keep);
+        for version in versions.into_iter().take(surplus) {
+            fs::remove_file(self.path(version))?;
+        }
+        Ok(())
+    }
+
+    fn path(&self, version: u64) -> PathBuf {
+        self.folder.join(format!("{version:06}.json"))
+    }
+}
+
+fn version_of(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(".json")?;
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(version: u64, hash: &str) -> Kept {
+        let text = |file: &str| KeptText { file: file.into(), text: format!("// {version}") };
+        Kept {
+            version,
+            hash: hash.into(),
+            applied_at: "2026-01-01T00:00:00.000Z".into(),
+            by: By { uid: 7 },
+            how: How::Apply,
+            sources: vec![text("policies/a.cedar")],
+            agents: text("agents.toml"),
+        }
+    }
+
+    #[test]
+    fn the_same_content_keeps_its_number_and_other_content_gets_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let history = History::open(&folder.path().join("history"), 8).unwrap();
+        assert_eq!(history.number("sha256:a").unwrap(), 1);
+        history.keep(&set(1, "sha256:a")).unwrap();
+        assert_eq!(history.number("sha256:a").unwrap(), 1);
+        assert_eq!(history.number("sha256:b").unwrap(), 2);
+        history.keep(&set(2, "sha256:b")).unwrap();
+        // Going back is a change too: a number names one span of time, so that a compare-and-swap cannot be fooled by A, B, A.
+        assert_eq!(history.number("sha256:a").unwrap(), 3);
+        assert_eq!(history.read(1).unwrap(), Some(set(1, "sha256:a")));
+        assert_eq!(history.latest().unwrap(), Some(set(2, "sha256:b")));
+    }
+
+    #[test]
+    fn the_oldest_sets_go_and_a_broken_one_never_gives_its_number_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let history = History::open(folder.path(), 3).unwrap();
+        (1..=5).for_each(|version| history.keep(&set(version, &format!("sha256:{version}"))).unwrap());
+        assert_eq!(history.versions().unwrap(), [3, 4, 5]);
+        assert_eq!(history.read(2).unwrap(), None);
+        fs::write(folder.path().join("000005.json"), "{").unwrap();
+        fs::write(folder.path().join("notes.json"), "{}").unwrap();
+        assert!(history.read(5).is_err());
+        assert_eq!(history.latest().unwrap().map(|kept| kept.version), Some(4));
+        assert_eq!(history.number("sha256:4").unwrap(), 6);
+    }
+}

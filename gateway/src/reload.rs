@@ -1,0 +1,281 @@
+//! Changes what the gateway serves. In: new files, an earlier rule set, an agent's new status. Out: the next snapshot, or every finding and the
+//! last good one still serving. Never here: the way of a request.
+//!
+//! A change is built off the path, numbered, kept, recorded, and only then swapped in. After the swap no request that starts later is judged
+//! by what was before.
+
+pub mod fixed;
+pub mod reaper;
+
+use self::reaper::Reaper;
+use crate::control::agents::{self, EditFailure};
+use crate::control::ledger::Ledger;
+use crate::disk::{self, Guard};
+use crate::history::{By, History, How, Kept, KeptText};
+use crate::journal::JournalFailure;
+use crate::secure::{self, Secured};
+use crate::shared::Shared;
+use crate::{records, resolve, sources};
+use arc_swap::ArcSwap;
+use portcullis_core::config::snapshot::{Snapshot, Text, Texts};
+use portcullis_core::diagnostic::Diagnostics;
+use portcullis_core::identity::registry::Status;
+use portcullis_core::secret::Secret;
+use portcullis_core::time::UnixMillis;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+/// What is to change.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// The files were edited.
+    Files,
+    /// The rules of this earlier version shall serve again; the registry and everything else stay as they are, so that no suspension is
+    /// undone by it. The files are not touched.
+    Rules(u64),
+    /// An agent gets another status, in the file and in the service. Whatever else waits in the files goes on waiting.
+    Agent {
+        /// The agent.
+        id: String,
+        /// Active or suspended.
+        status: Status,
+    },
+}
+
+/// Why nothing changed.
+#[derive(Debug)]
+pub enum ChangeFailure {
+    /// Another version serves than the caller believed.
+    Conflict {
+        /// What the caller believed.
+        expected: u64,
+        /// What serves.
+        current: u64,
+    },
+    /// The files do not load.
+    Findings(Diagnostics),
+    /// This version is not kept; these are.
+    UnknownVersion(u64, Vec<u64>),
+    /// The registry was not edited.
+    Agent(String, EditFailure),
+    /// A file could not be read or written: which, and why.
+    Disk(PathBuf, io::Error),
+    /// The change could not be written down.
+    Journal(JournalFailure),
+    /// The gateway is on its way out, or broken inside.
+    Stopped,
+}
+
+/// What changed.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    /// The version that serves now.
+    pub version: u64,
+    /// The one before; the same where the content was.
+    pub previous: u64,
+    /// Its hash.
+    pub hash: Box<str>,
+    /// What an operator should look at.
+    pub warnings: Diagnostics,
+}
+
+/// What serves, as it was read.
+pub struct InForce {
+    /// Everything but the secrets.
+    texts: Texts,
+    /// The secrets, so that an agent can be suspended although that file is being edited.
+    secrets: Option<(String, Secret<String>)>,
+    /// How it came to serve.
+    kept: Kept,
+}
+
+/// Keeps what serves, and changes it one change at a time.
+pub struct Keeper {
+    file: PathBuf,
+    shared: Arc<Shared>,
+    ledger: Arc<Ledger>,
+    history: History,
+    in_force: Mutex<InForce>,
+    /// What serves, for those who only look: they do not wait for a change that is being built.
+    kept: ArcSwap<Kept>,
+    reaper: Reaper,
+}
+
+impl InForce {
+    /// Takes the secrets out of `texts`, to hold them as secrets are held.
+    pub fn new(mut texts: Texts, kept: Kept) -> Self {
+        let secrets = texts.secrets.take().map(|text| (text.file, Secret::new(text.text)));
+        Self { texts, secrets, kept }
+    }
+
+    /// Everything, to build from; whoever builds wipes the secrets.
+    fn whole(&self) -> Texts {
+        let secrets = self.secrets.as_ref().map(|(file, text)| Text { file: file.clone(), text: text.expose().clone() });
+        Texts { secrets, ..self.texts.clone() }
+    }
+}
+
+impl Keeper {
+    /// Starts from what the gateway started with.
+    pub fn new(file: PathBuf, shared: Arc<Shared>, ledger: Arc<Ledger>, history: History, in_force: InForce) -> Self {
+        let kept = ArcSwap::from_pointee(in_force.kept.clone());
+        Self { file, shared, ledger, history, in_force: Mutex::new(in_force), kept, reaper: Reaper::default() }
+    }
+
+    /// Where the configuration stands.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// The kept rule sets.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// What no worker uses any more goes here, never on a worker.
+    pub fn reaper(&self) -> &Reaper {
+        &self.reaper
+    }
+
+    /// The rule set that serves.
+    pub fn kept(&self) -> Arc<Kept> {
+        self.kept.load_full()
+    }
+
+    /// Makes a change, if `expect` is still what serves.
+    pub async fn change(&self, change: Change, expect: Option<u64>, by: By) -> Result<Changed, ChangeFailure> {
+        let mut in_force = self.in_force.lock().await;
+        let current = in_force.kept.version;
+        if let Some(expected) = expect.filter(|expected| *expected != current) {
+            return Err(ChangeFailure::Conflict { expected, current });
+        }
+        let Proposal { texts, how, edited } = self.propose(&change, &in_force)?;
+        let mut next = InForce::new(texts, in_force.kept.clone());
+        let (texts, file) = (next.whole(), self.file.clone());
+        let (number, before) = (self.number(&in_force.kept, &texts)?, self.shared.snapshot.load_full());
+        let built = tokio::task::spawn_blocking(move || build(texts, number, &before, &file));
+        let (snapshot, secured) = built.await.map_err(|_| ChangeFailure::Stopped)?.map_err(ChangeFailure::Findings)?;
+        for unresolved in resolve::refresh(&self.shared, &snapshot).await {
+            tracing::warn!(host = %unresolved.host, error = %unresolved.error, "an upstream's name does not resolve; calls to it fail until it does");
+        }
+        next.kept = kept(&snapshot, &next.texts, how, by);
+        let changed = Changed { version: number, previous: current, hash: snapshot.hash.clone(), warnings: snapshot.warnings.clone() };
+        self.write_down(&change, &next.kept, &in_force.kept, edited).await?;
+        self.kept.store(Arc::new(next.kept.clone()));
+        *in_force = next;
+        self.reaper.retire(publish(&self.shared, snapshot, secured));
+        Ok(changed)
+    }
+
+    fn propose(&self, change: &Change, in_force: &InForce) -> Result<Proposal, ChangeFailure> {
+        let (texts, how, edited) = match change {
+            Change::Files => {
+                let texts = sources::read(&self.file).map_err(|findings| ChangeFailure::Findings(sources::named(findings, &self.file)))?;
+                let fixed = fixed::changed(&in_force.texts.settings, &texts.settings, &self.file);
+                if !fixed.is_empty() {
+                    return Err(ChangeFailure::Findings(fixed));
+                }
+                (texts, How::Apply, None)
+            }
+            Change::Rules(version) => {
+                let kept = self.history.read(*version).map_err(|error| self.disk(error))?;
+                let Some(kept) = kept else {
+                    let versions = self.history.versions().map_err(|error| self.disk(error))?;
+                    return Err(ChangeFailure::UnknownVersion(*version, versions));
+                };
+                let policies = kept.sources.into_iter().map(Text::from).collect();
+                (Texts { policies, ..in_force.whole() }, How::Rollback, None)
+            }
+            Change::Agent { id, status } => {
+                let path = in_force.texts.settings.agents_file.clone();
+                let on_disk = disk::read(&path, Guard::Open)
+                    .map_err(|failure| ChangeFailure::Findings(vec![sources::refused(&path, &failure)]))?;
+                let refused = |failure| ChangeFailure::Agent(id.clone(), failure);
+                let edited = agents::with_status(&on_disk, id, *status).map_err(refused)?;
+                let mut texts = in_force.whole();
+                texts.agents.text = agents::with_status(&texts.agents.text, id, *status).map_err(refused)?;
+                (texts, How::Agent, Some((path, edited)))
+            }
+        };
+        Ok(Proposal { texts, how, edited })
+    }
+
+    /// The same content keeps its number; a number is never used twice for different content.
+    fn number(&self, serving: &Kept, texts: &Texts) -> Result<u64, ChangeFailure> {
+        if *texts.hash() == *serving.hash {
+            return Ok(serving.version);
+        }
+        let last = self.history.versions().map_err(|error| self.disk(error))?.last().copied().unwrap_or(0);
+        Ok(last.max(serving.version) + 1)
+    }
+
+    /// The file, the history and the log, in this order: whatever the log names can be found.
+    async fn write_down(&self, change: &Change, kept: &Kept, before: &Kept, edited: Option<(PathBuf, String)>) -> Result<(), ChangeFailure> {
+        if let Some((path, text)) = edited {
+            disk::replace(&path, text.as_bytes(), 0o640).map_err(|error| ChangeFailure::Disk(path, error))?;
+        }
+        if kept.version != before.version {
+            self.history.keep(kept).map_err(|error| self.disk(error))?;
+        }
+        let recorded = self.ledger.record(|out, place| records::changed(out, place, change, kept, before)).await;
+        match (recorded, change) {
+            // Taking a right away must not wait for a disk to be mended.
+            (Err(failure), Change::Agent { id, status: Status::Suspended }) => {
+                tracing::error!(agent = %id, failure = failure.name(), "an agent is suspended although the audit log cannot say so");
+                Ok(())
+            }
+            (Err(failure), _) => Err(ChangeFailure::Journal(failure)),
+            (Ok(()), _) => Ok(()),
+        }
+    }
+
+    fn disk(&self, error: io::Error) -> ChangeFailure {
+        ChangeFailure::Disk(self.history.folder().to_owned(), error)
+    }
+}
+
+struct Proposal {
+    texts: Texts,
+    how: How,
+    /// The registry file and its new text.
+    edited: Option<(PathBuf, String)>,
+}
+
+fn build(texts: Texts, version: u64, before: &Snapshot, file: &Path) -> Result<(Snapshot, Secured), Diagnostics> {
+    let secured = secure::secure(&texts.settings);
+    let built = Snapshot::build_after(texts, version, Some(before));
+    match (built, secured) {
+        (Ok(snapshot), Ok(secured)) => Ok((snapshot, secured)),
+        (Ok(_), Err(findings)) => Err(findings),
+        (Err(findings), Ok(_)) => Err(sources::named(findings, file)),
+        (Err(findings), Err(more)) => Err(sources::named(findings, file).into_iter().chain(more).collect()),
+    }
+}
+
+/// Puts a snapshot in force; the one before is returned, to be dropped where nobody waits.
+fn publish(shared: &Shared, snapshot: Snapshot, secured: Secured) -> Arc<Snapshot> {
+    shared.tls.store(Arc::new(secured.listen));
+    shared.upstream_tls.store(Arc::new(secured.upstreams));
+    shared.snapshot.swap(Arc::new(snapshot))
+}
+
+/// The entry of the history for a snapshot.
+pub fn kept(snapshot: &Snapshot, texts: &Texts, how: How, by: By) -> Kept {
+    Kept {
+        version: snapshot.version,
+        hash: snapshot.hash.to_string(),
+        applied_at: now().rfc3339(),
+        by,
+        how,
+        sources: texts.policies.iter().map(KeptText::from).collect(),
+        agents: KeptText::from(&texts.agents),
+    }
+}
+
+/// The clock of the control plane.
+pub fn now() -> UnixMillis {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
