@@ -1,3 +1,9 @@
 //! What Portcullis promises, proven through its binary: one file a subject, one row a case.
 
 mod framing;
+mod replies;
+mod slow;
+mod routes;
+mod identity;
+mod messages;
+mod policy;

@@ -126,6 +126,17 @@ impl Client {
         if request.method == "HEAD" { Response { head: self.head(), body: Vec::new() } } else { self.response() }
     }
 
+    /// The status of the next response; 0 where it ended without one.
+    #[track_caller]
+    pub fn next_status(&mut self) -> u16 {
+        while wire::head_end(&self.input).is_none() {
+            if self.fill().is_err() {
+                return 0;
+            }
+        }
+        self.response().status()
+    }
+
     /// The next response with its body.
     #[track_caller]
     pub fn response(&mut self) -> Response {

@@ -1,7 +1,8 @@
 //! Runs the gateway. In: a setup. Out: a process that serves, and what it says of itself. Never here: what is sent to it.
 
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
@@ -16,7 +17,7 @@ use crate::client::{Client, Identity};
 use crate::mcp;
 use crate::secrets;
 use crate::setup::{self, METRICS_PORT, PORT, Setup, Tls};
-use crate::wire::{Framing, Request, Response};
+use crate::wire::{Framing, Head, Request, Response};
 
 /// A running gateway; it is killed, and its folder removed, when it is dropped.
 pub struct Gateway {
@@ -223,6 +224,19 @@ impl Gateway {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a process");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a resident set");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    }
+
+    /// What the control socket answers: status and JSON.
+    #[track_caller]
+    pub fn control(&self, method: &str, path: &str) -> (u16, Value) {
+        let mut socket = UnixStream::connect(self.folder().join("control.sock")).expect("the control socket");
+        socket.set_read_timeout(Some(CEILING)).expect("a timeout");
+        write!(socket, "{method} {path} HTTP/1.1\r\nHost: control\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").expect("it listens");
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).expect("it answers");
+        let end = crate::wire::head_end(&answer).expect("a head");
+        let status = Head::parse(answer.get(..end).unwrap_or_default()).status();
+        (status, serde_json::from_slice(answer.get(end..).unwrap_or_default()).unwrap_or_default())
     }
 
     /// Runs the program beside the running one, as an operator does.
