@@ -7,3 +7,7 @@ mod routes;
 mod identity;
 mod messages;
 mod policy;
+mod sessions;
+mod streams;
+mod audit;
+mod faults;

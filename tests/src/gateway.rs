@@ -252,10 +252,19 @@ impl Gateway {
         self.child.wait().expect("a child");
     }
 
+    /// The same while others still talk to it; its end is waited for by [`Gateway::restart`].
+    pub fn kill_now(&self) {
+        self.signal(Signal::KILL);
+    }
+
     /// Asks it to end.
     pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
-        kill_process(pid, Signal::TERM).expect("a child");
+        kill_process(pid, signal).expect("a child");
     }
 
     /// Waits for its end.
