@@ -2,8 +2,8 @@
 
 use crate::case::Case;
 use crate::downstream::{Answer, Downstream};
-use crate::http1::request::Field;
-use crate::http1::response::Media;
+use crate::http1::field::Field;
+use crate::http1::response::Content as Media;
 use crate::journal::{Decision, Pending};
 use crate::judge::{self, Expect, Plan};
 use crate::records;
@@ -41,7 +41,7 @@ pub async fn serve(
     case.decision = Some(decision.sequence());
     let way = Way { core, snapshot, server, case, plan: &plan };
     let reply = forward::forward(&way, agent, verb, &decision).await?;
-    match (verb, reply.head.status(), reply.head.media()) {
+    match (verb, reply.head.status, reply.head.content) {
         (Verb::Get, 200, Media::EventStream) => stream::relay(way, agent, reply).await,
         (Verb::Delete, 200..=299 | 404 | 405, _) => end_session(way, agent, reply).await,
         (Verb::Get, 405, _) => unoffered(way, agent).await,
@@ -76,7 +76,7 @@ fn judge<'j>(
     case.revision = Some(session.revision);
     case.session = Some(session);
     let facts = Facts { arguments: None, source: agent.source, now: case.at, calendars: &[] };
-    let permit = snapshot.engine.decide(&Who::of(principal), server, Action::Connect, &facts).map_err(Refusal::Policy)?;
+    let permit = snapshot.engine.decide(&Who::from(principal), server, Action::Connect, &facts).map_err(Refusal::Policy)?;
     core.counters.add(records::count(&permit));
     let entered = records::decision(core, snapshot, agent, case, permit);
     let expect = if verb == Verb::Get { Expect::Listen } else { Expect::Accepted };
@@ -92,7 +92,7 @@ fn forget(way: &Way<'_>) {
 /// Whatever the upstream says, the session is over here (MCP 2025-11-25: a server may answer 405 and keep it).
 async fn end_session(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Result<(), Refusal> {
     forget(&way);
-    let status = if reply.head.status() == 405 { 405 } else { 200 };
+    let status = if reply.head.status == 405 { 405 } else { 200 };
     let mut body = way.core.buffers.take(1024);
     // What a server says to a DELETE is for nobody; an overlong one costs it the connection.
     if reply.whole(&mut body, 64 * 1024).await.is_ok() {

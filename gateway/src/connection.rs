@@ -6,7 +6,8 @@
 use crate::counters::Count;
 use crate::downstream::{After, Downstream, Ended};
 use crate::refuse;
-use crate::transport::{Transport, accept_tls};
+use crate::tls::accept_tls;
+use crate::transport::Transport;
 use crate::worker::Core;
 use portcullis_core::identity::certificate::CertificateNames;
 use portcullis_ring::Socket;
@@ -69,20 +70,20 @@ pub async fn serve(core: &Rc<Core>, line: &Line, peer: SocketAddr) {
 
 /// The TLS handshake, where TLS is configured, within the head deadline.
 async fn secure(core: &Core, socket: Socket) -> Option<(Transport, Option<Rc<CertificateNames>>)> {
-    let Some(config) = core.shared.tls.load().as_ref().clone() else {
+    let Some(tls) = core.shared.tls.load().as_ref().clone() else {
         return Some((Transport::Plain(socket), None));
     };
     let deadline = core.wheel.cut_at(&socket, core.snapshot().settings.timeouts.head);
-    let accepted = accept_tls(socket, config).await;
+    let accepted = accept_tls(socket, &tls, core.buffers.clone()).await;
     drop(deadline);
-    let Ok((tls, certificate)) = accepted else {
+    let Ok((transport, certificate)) = accepted else {
         core.counters.add(Count::HandshakesFailed);
         return None;
     };
     let names = match certificate {
         None => None,
         // The chain is good; if its names are not, the agent is told at its first request.
-        Some(der) => Some(Rc::new(CertificateNames::from_der(&der).ok()?)),
+        Some(der) => Some(Rc::new(CertificateNames::from_der(der.as_ref()).ok()?)),
     };
-    Some((Transport::Tls(Box::new(tls)), names))
+    Some((Transport::Tls(Box::new(transport)), names))
 }

@@ -3,8 +3,11 @@
 //! This is the type at which HTTP versions meet: what reads a request and answers it never learns which version carried it.
 
 use crate::http1::chunked::{self, Decoder};
-use crate::http1::request::{self, BodyFraming, Field, FieldValue, RequestHead};
-use crate::http1::FramingError;
+use crate::http1::error::FramingError;
+use crate::http1::field::{Field, FieldValue};
+use crate::http1::head::{Framing, HeadLimits, Persistence, Version};
+use crate::http1::request::{Expectation, Method, RequestHead};
+use crate::http1::write::{CONTINUE, HeadWriter};
 use crate::journal::{Recorded, Refused, ResultSeen};
 use crate::transport::Transport;
 use crate::worker::Core;
@@ -36,6 +39,10 @@ Access-Control-Max-Age: 600\r\n";
 /// Longer than any call or connection lives: for what other bounds govern.
 pub const UNBOUNDED: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
+/// How long, and for how many bytes, a closed connection is still read from.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES_MAX: usize = 1024 * 1024;
+
 /// Why no further request came.
 #[derive(Debug)]
 pub enum Ended {
@@ -58,6 +65,12 @@ pub enum BodyFailure {
     TooSlow,
     /// The agent left in the middle.
     Gone,
+}
+
+impl BodyFailure {
+    fn of(error: FramingError) -> Self {
+        if error.status() == 413 { Self::TooLarge } else { Self::Malformed(error) }
+    }
 }
 
 /// How far the answer has got.
@@ -96,7 +109,7 @@ pub struct Downstream {
     deadline: Deadline,
     /// Bytes received and not yet given up: the request's head, its body, perhaps the next request.
     input: Vec<u8>,
-    head: RequestHead,
+    head: Option<RequestHead>,
     /// Where the decoded body lies in `input`, once read.
     body: Range<usize>,
     /// How much of `input` belongs to this request.
@@ -118,7 +131,7 @@ impl Downstream {
             transport,
             deadline,
             input: core.buffers.take(INPUT_BYTES),
-            head: RequestHead::default(),
+            head: None,
             body: 0..0,
             used: 0,
             body_read: false,
@@ -136,11 +149,11 @@ impl Downstream {
         let mut timed_head = false;
         loop {
             if !self.input.is_empty() {
-                match request::parse(&self.input, limits.head_bytes_max, limits.headers_max).map_err(Ended::Malformed)? {
+                match RequestHead::parse(&self.input, &head_limits(limits)).map_err(Ended::Malformed)? {
                     Some(head) => {
-                        self.used = head.len();
-                        self.close = !head.keep_alive();
-                        self.head = head;
+                        self.used = head.length;
+                        self.close = head.persistence == Persistence::Close;
+                        self.head = Some(head);
                         return Ok(());
                     }
                     None if !timed_head => {
@@ -200,9 +213,21 @@ impl Downstream {
         read
     }
 
-    /// The request's head.
-    pub fn head(&self) -> &RequestHead {
-        &self.head
+    /// The request's method.
+    pub fn method(&self) -> Method {
+        self.head.as_ref().map_or(Method::Other, |head| head.method)
+    }
+
+    fn framing(&self) -> Framing {
+        self.head.as_ref().map_or(Framing::None, |head| head.framing)
+    }
+
+    fn expects_continue(&self) -> bool {
+        self.head.as_ref().is_some_and(|head| head.expectation == Expectation::Continue)
+    }
+
+    fn is_http10(&self) -> bool {
+        self.head.as_ref().is_some_and(|head| head.version == Version::Http10)
     }
 
     /// Bytes of the head by range.
@@ -222,16 +247,17 @@ impl Downstream {
         }
         self.deadline.extend(timeouts.body);
         let start = self.used;
-        let declared = match self.head.framing() {
-            BodyFraming::None => Some(0),
-            BodyFraming::Length(length) => Some(usize::try_from(length).map_err(|_| BodyFailure::TooLarge)?),
-            BodyFraming::Chunked => None,
+        let declared = match self.framing() {
+            Framing::None => Some(0),
+            Framing::Length(length) => Some(usize::try_from(length).map_err(|_| BodyFailure::TooLarge)?),
+            // The parser gives a request no other.
+            Framing::Chunked | Framing::UntilClose => None,
         };
         if declared.is_some_and(|length| length > bytes_max) {
             return Err(BodyFailure::TooLarge);
         }
-        if self.head.expects_continue() && self.input.len() == start && declared != Some(0) {
-            self.send(b"HTTP/1.1 100 Continue\r\n\r\n".to_vec()).await.map_err(|_| BodyFailure::Gone)?;
+        if self.expects_continue() && self.input.len() == start && declared != Some(0) {
+            self.send(CONTINUE.to_vec()).await.map_err(|_| BodyFailure::Gone)?;
         }
         match declared {
             Some(length) => self.read_length(start, length).await?,
@@ -253,29 +279,13 @@ impl Downstream {
 
     /// Decodes in place: the body's bytes move together behind the head, framing falls away.
     async fn read_chunked(&mut self, start: usize, bytes_max: usize) -> Result<(), BodyFailure> {
-        let mut decoder = Decoder::new();
-        let (mut end, mut at) = (start, start);
-        loop {
-            let step = decoder.decode(self.input.get(at..).unwrap_or_default()).map_err(BodyFailure::Malformed)?;
-            let data = at + step.data.start..at + step.data.end;
-            let length = data.len();
-            if end + length - start > bytes_max {
-                return Err(BodyFailure::TooLarge);
-            }
-            self.input.copy_within(data, end);
-            end += length;
-            at += step.consumed;
-            if step.finished {
-                break;
-            }
-            if step.consumed == 0 {
-                self.input.drain(end..at);
-                at = end;
-                self.fill_body(INPUT_BYTES).await?;
-            }
+        let mut decoder = Decoder::new(bytes_max as u64);
+        let mut end = start;
+        while !decoder.decode_in_place(&mut self.input, &mut end).map_err(BodyFailure::of)? {
+            self.fill_body(INPUT_BYTES).await?;
         }
         self.body = start..end;
-        self.used = at;
+        self.used = end;
         Ok(())
     }
 
@@ -314,9 +324,8 @@ impl Downstream {
     async fn answer(&mut self, core: &Core, answer: &Answer<'_>, timeouts: &Timeouts) -> io::Result<()> {
         let mut output = core.buffers.take(answer.body.len() + INPUT_BYTES / 8);
         self.settle_unread_body();
-        let without_body = self.head.method().is_head();
-        crate::http1::write::answer_head(&mut output, answer, self.closing(), core.wheel.date());
-        if !without_body {
+        self.write_head(core, &mut output, answer);
+        if self.method() != Method::Head {
             output.extend_from_slice(answer.body);
         }
         self.stage = Stage::Answered;
@@ -328,41 +337,73 @@ impl Downstream {
         sent
     }
 
+    fn write_head(&self, core: &Core, output: &mut Vec<u8>, answer: &Answer<'_>) {
+        let mut head = HeadWriter::response(output, answer.status);
+        head.field(b"Date", &core.date());
+        if let Some(content_type) = answer.content_type {
+            head.field(b"Content-Type", content_type.as_bytes());
+        }
+        if answer.status != 204 {
+            head.number(b"Content-Length", answer.body.len() as u64);
+        }
+        self.finish_head(head, answer.fields);
+    }
+
+    /// Ends a head: persistence, then the fields that were made of checked parts.
+    fn finish_head(&self, mut head: HeadWriter<'_>, fields: &[u8]) {
+        match (self.closing(), self.is_http10()) {
+            (After::Close, _) => {
+                head.field(b"Connection", b"close");
+            }
+            (After::Next, true) => {
+                head.field(b"Connection", b"keep-alive");
+            }
+            (After::Next, false) => {}
+        }
+        head.lines(fields);
+        // Every name and value above is ours or was read by the strict parser.
+        let _sound = head.finish();
+    }
+
     /// An answer before the body was read: keep the connection only if what is left of the body is already here.
     fn settle_unread_body(&mut self) {
         if self.body_read {
             return;
         }
-        let left = match self.head.framing() {
-            BodyFraming::None => Some(0),
-            BodyFraming::Length(length) => usize::try_from(length).ok().filter(|length| *length <= DRAIN_BYTES_MAX),
-            BodyFraming::Chunked => None,
+        let left = match self.framing() {
+            Framing::None => Some(0),
+            Framing::Length(length) => usize::try_from(length).ok().filter(|length| *length <= DRAIN_BYTES_MAX),
+            Framing::Chunked | Framing::UntilClose => None,
         };
         match left {
-            Some(left) if self.input.len() >= self.used + left && !self.head.expects_continue() => self.used += left,
+            Some(left) if self.input.len() >= self.used + left && !self.expects_continue() => self.used += left,
             Some(_) | None => self.close = true,
         }
     }
 
     /// Begins an event stream, of which `recorded` is the record; everything further goes out as it comes.
-    pub async fn begin_stream(&mut self, core: &Core, recorded: Recorded<ResultSeen>, fields: &[u8], timeouts: &Timeouts) -> io::Result<()> {
+    pub async fn begin_stream(&mut self, core: &Core, recorded: Recorded<ResultSeen>, fields: &[u8], timeouts: &Timeouts) {
         let _spent = recorded;
         let mut output = core.buffers.take(INPUT_BYTES / 8);
-        if self.head.is_http10() {
-            self.close = true;
+        // Without chunks only the end of the connection can end a stream.
+        self.close |= self.is_http10();
+        let mut head = HeadWriter::response(&mut output, 200);
+        head.field(b"Date", &core.date()).field(b"Content-Type", b"text/event-stream");
+        if !self.is_http10() {
+            head.field(b"Transfer-Encoding", b"chunked");
         }
-        crate::http1::write::stream_head(&mut output, fields, self.closing(), self.head.is_http10(), core.wheel.date());
+        self.finish_head(head, fields);
         self.stage = Stage::Streaming;
         self.deadline.extend(timeouts.write);
-        let sent = self.send(output).await;
+        // An agent that has left makes the first events fail, where leaving is dealt with.
+        let _gone = self.send(output).await;
         self.deadline.extend(UNBOUNDED);
-        sent
     }
 
     /// Sends whole events, as one chunk.
     pub async fn send_events(&mut self, core: &Core, events: &[u8], timeouts: &Timeouts) -> io::Result<()> {
         let mut output = core.buffers.take(events.len() + 32);
-        if self.head.is_http10() {
+        if self.is_http10() {
             output.extend_from_slice(events);
         } else {
             chunked::write_chunk(&mut output, events);
@@ -376,11 +417,13 @@ impl Downstream {
     /// Ends the stream as its framing says.
     pub async fn end_stream(&mut self, timeouts: &Timeouts) -> io::Result<()> {
         self.stage = Stage::Answered;
-        if self.head.is_http10() {
+        if self.is_http10() {
             return Ok(());
         }
         self.deadline.extend(timeouts.write);
-        self.send(chunked::LAST_CHUNK.to_vec()).await
+        let mut last = Vec::with_capacity(8);
+        chunked::write_last_chunk(&mut last);
+        self.send(last).await
     }
 
     async fn send(&mut self, bytes: Vec<u8>) -> io::Result<()> {
@@ -394,10 +437,7 @@ impl Downstream {
 
     /// A field's value, where the head has it exactly once.
     pub fn field(&self, field: Field) -> Option<&[u8]> {
-        match self.head.field(field) {
-            FieldValue::Once(range) => Some(self.bytes(range)),
-            FieldValue::Absent | FieldValue::Repeated => None,
-        }
+        self.head.as_ref()?.fields.once(&self.input, field)
     }
 
     /// The same as text.
@@ -407,12 +447,24 @@ impl Downstream {
 
     /// Whether the head has the field at all.
     pub fn has(&self, field: Field) -> bool {
-        !matches!(self.head.field(field), FieldValue::Absent)
+        self.value(field) != FieldValue::Absent
+    }
+
+    /// Whether the field is absent, there once, or repeated.
+    pub fn value(&self, field: Field) -> FieldValue {
+        self.head.as_ref().map_or(FieldValue::Absent, |head| head.fields.field(field))
+    }
+
+    /// The authority the request is for.
+    pub fn host(&self) -> &str {
+        let host = self.head.as_ref().and_then(|head| head.host_text(&self.input));
+        host.and_then(|host| std::str::from_utf8(host).ok()).unwrap_or_default()
     }
 
     /// Every field: name and value.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> + Clone {
-        self.head.fields().map(|(name, value)| (std::str::from_utf8(self.bytes(name)).unwrap_or_default(), self.bytes(value)))
+        let lines = self.head.iter().flat_map(|head| head.fields.iter());
+        lines.map(|line| (std::str::from_utf8(self.bytes(line.name)).unwrap_or_default(), self.bytes(line.value)))
     }
 
     /// The `Mcp-Param-*` fields.
@@ -422,7 +474,8 @@ impl Downstream {
 
     /// The path of the target, without its query.
     pub fn path(&self) -> &str {
-        let target = std::str::from_utf8(self.bytes(self.head.path())).unwrap_or_default();
+        let target = self.head.as_ref().map_or(&b"/"[..], |head| head.target_text(&self.input));
+        let target = std::str::from_utf8(target).unwrap_or_default();
         target.split_once('?').map_or(target, |(path, _)| path)
     }
 
@@ -475,13 +528,31 @@ impl Downstream {
         }
     }
 
+    /// Takes in what the agent still sends, for a while: closing on unread bytes would reset the connection and with it our last answer.
+    async fn linger(&mut self, core: &Core) {
+        self.deadline.extend(LINGER);
+        let mut left = LINGER_BYTES_MAX;
+        while left > 0 {
+            self.input.clear();
+            match self.fill(INPUT_BYTES).await {
+                Ok(read) if read > 0 => left = left.saturating_sub(read),
+                Ok(_) | Err(_) => break,
+            }
+        }
+        core.buffers.give(std::mem::take(&mut self.input));
+    }
+
     /// Says goodbye and gives the buffer back.
     pub async fn close(mut self, core: &Core) {
-        core.buffers.give(std::mem::take(&mut self.input));
         if self.stage == Stage::Broken {
             self.transport.socket().shutdown();
-        } else {
-            self.transport.close().await;
+            return;
         }
+        self.transport.close().await;
+        self.linger(core).await;
     }
+}
+
+fn head_limits(limits: &Limits) -> HeadLimits {
+    HeadLimits { bytes_max: limits.head_bytes_max, fields_max: limits.headers_max, body_bytes_max: limits.body_bytes_max as u64 }
 }

@@ -2,7 +2,7 @@
 //! versions and names, which is `core::protocol::era`'s.
 
 use crate::downstream::Downstream;
-use crate::http1::request::Field;
+use crate::http1::field::Field;
 use portcullis_core::refusal::RouteRefusal;
 
 /// What a POST must say of itself: JSON in, JSON and events out, no encoding.

@@ -4,7 +4,7 @@
 use crate::case::Case;
 use crate::counters::Count;
 use crate::downstream::Downstream;
-use crate::http1::request::{Field, FieldValue};
+use crate::http1::field::{Field, FieldValue};
 use crate::shared::{self, InFlight};
 use crate::worker::Core;
 use portcullis_core::config::snapshot::Snapshot;
@@ -37,7 +37,7 @@ pub fn principal(core: &Core, snapshot: &Snapshot, server: ServerIndex, agent: &
 
 /// The token of `Authorization: Bearer …` (RFC 6750 §2.1): the field at most once, the scheme in any case, one space.
 fn bearer(agent: &Downstream) -> Result<Option<&str>, IdentityError> {
-    let value = match agent.head().field(Field::Authorization) {
+    let value = match agent.value(Field::Authorization) {
         FieldValue::Absent => return Ok(None),
         FieldValue::Repeated => return Err(TokenError::Malformed.into()),
         FieldValue::Once(range) => agent.bytes(range),
@@ -52,6 +52,6 @@ fn bearer(agent: &Downstream) -> Result<Option<&str>, IdentityError> {
 
 /// A place among the calls this agent may have in flight, across cores.
 pub fn place(core: &Core, snapshot: &Snapshot, principal: &Principal) -> Result<InFlight, Refusal> {
-    let counter = core.agent_counter(principal.agent());
+    let counter = core.shared.agent_counter(principal.agent());
     shared::enter(&counter, snapshot.settings.limits.agent_concurrency_max).ok_or(Refusal::Limit(LimitRefusal::AgentBusy))
 }

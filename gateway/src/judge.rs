@@ -4,7 +4,7 @@
 use crate::case::Case;
 use crate::downstream::{BodyFailure, Downstream};
 use crate::headers;
-use crate::http1::request::Field;
+use crate::http1::field::Field;
 use crate::journal::{Decision, Pending};
 use crate::ownership;
 use crate::records;
@@ -273,11 +273,11 @@ impl<'j> Bench<'_, 'j> {
     /// Policy's word; on a route in observe mode a denial is recorded as one and passes.
     fn decide(&self, action: Action<'_>, arguments: Option<Value<'_>>, case: &Case) -> Result<Permit, Refusal> {
         let facts = Facts { arguments, source: self.agent.source, now: case.at, calendars: &[] };
-        match self.snapshot.engine.decide(&Who::of(self.principal), self.server, action, &facts) {
+        match self.snapshot.engine.decide(&Who::from(self.principal), self.server, action, &facts) {
             Ok(permit) => Ok(permit),
             Err(denial) => match self.route.settings.mode {
                 Mode::Enforce => Err(Refusal::Policy(denial)),
-                Mode::Observe => denial.observe().map_err(Refusal::Policy),
+                Mode::Observe => self.snapshot.engine.observe(denial, self.server, action).map_err(Refusal::Policy),
             },
         }
     }

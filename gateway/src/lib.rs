@@ -1,5 +1,35 @@
 //! The shell of Portcullis. It may do IO; it must not decide.
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice, clippy::panic)
+)]
 
 pub mod transport;
 pub mod tls;
 pub mod http1;
+pub mod transport;
+pub mod tls;
+pub mod counters;
+pub mod journal;
+pub mod session;
+pub mod shared;
+pub mod worker;
+pub mod connection;
+pub mod downstream;
+pub mod case;
+pub mod transaction;
+pub mod own;
+pub mod identify;
+pub mod headers;
+pub mod judge;
+pub mod ownership;
+pub mod upstream;
+pub mod watch;
+pub mod relay;
+pub mod screen;
+pub mod stream;
+pub mod bodyless;
+pub mod refuse;
+pub mod records;
+#[cfg(feature = "bench-pass")]
+pub mod pass;

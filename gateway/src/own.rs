@@ -1,7 +1,8 @@
 //! Answers what is asked of the gateway itself. In: a request that is for no upstream. Out: health, metadata, preflight. Never here: secrets.
 
 use crate::downstream::{Answer, Downstream};
-use crate::http1::request::{Field, Method};
+use crate::http1::field::Field;
+use crate::http1::request::Method;
 use crate::worker::Core;
 use portcullis_core::config::snapshot::Snapshot;
 use portcullis_core::policy::surface::ServerIndex;
@@ -37,8 +38,7 @@ const METADATA: &str = "/.well-known/oauth-protected-resource";
 
 /// Finds out where the request leads; Host and Origin come first, against DNS rebinding.
 pub fn entrance(snapshot: &Snapshot, agent: &Downstream) -> Result<Entrance, RouteRefusal> {
-    let head = agent.head();
-    let host = agent.text(Field::Host).unwrap_or_default();
+    let host = agent.host();
     if !snapshot.host_allowed(host) {
         return Err(RouteRefusal::HostNotAllowed);
     }
@@ -47,7 +47,7 @@ pub fn entrance(snapshot: &Snapshot, agent: &Downstream) -> Result<Entrance, Rou
     }
     let path = agent.path();
     if let Some(server) = snapshot.route(host, path) {
-        return match head.method() {
+        return match agent.method() {
             Method::Post => Ok(Entrance::Message(server)),
             Method::Get => Ok(Entrance::Stream(server)),
             Method::Delete => Ok(Entrance::EndSession(server)),
@@ -60,7 +60,7 @@ pub fn entrance(snapshot: &Snapshot, agent: &Downstream) -> Result<Entrance, Rou
         "/readyz" => Page::Ready,
         _ => Page::Metadata(metadata_of(snapshot, host, path).ok_or(RouteRefusal::UnknownPath)?),
     };
-    match head.method() {
+    match agent.method() {
         Method::Get | Method::Head => Ok(Entrance::Own(page)),
         Method::Options => Ok(Entrance::Own(Page::Preflight)),
         Method::Post | Method::Delete | Method::Put | Method::Patch | Method::Trace | Method::Other => Err(RouteRefusal::MethodNotAllowed),

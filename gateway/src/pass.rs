@@ -35,7 +35,7 @@ async fn attempt(core: &Rc<Core>, agent: &mut Downstream) -> Option<()> {
     let plan = Plan { era: Era::Legacy { header_revision: None }, expect: Expect::Result, method: None };
     let way = Way { core, snapshot: &snapshot, server, case: &case, plan: &plan };
     let mut reply = forward::unchecked(&way, agent, Verb::Post).await.ok()?;
-    let status = reply.head.status();
+    let status = reply.head.status;
     reply.leave_head();
     let mut body = core.buffers.take(4096);
     reply.whole(&mut body, snapshot.settings.limits.result_bytes_max).await.ok()?;

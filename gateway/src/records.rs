@@ -14,6 +14,8 @@ use portcullis_core::audit::record::{
 use portcullis_core::config::settings::CaptureRule;
 use portcullis_core::config::snapshot::Snapshot;
 use portcullis_core::identity::principal::Principal;
+use portcullis_core::policy::catalogue::ToolIndex;
+use portcullis_core::policy::pin::Pin;
 use portcullis_core::policy::verdict::{Denial, Determining, Permit};
 use portcullis_core::protocol::method::{Method, ServerMethod};
 use portcullis_core::refusal::{Refusal, UpstreamFailure};
@@ -93,7 +95,8 @@ pub fn result_begun<'j>(way: &Way<'j>) -> Pending<'j, ResultSeen> {
 
 /// Enters that a stream is about to end.
 pub fn result_ended<'j>(way: &Way<'j>, outcome: Outcome, bytes: u64, digest: &blake3::Hasher) -> Pending<'j, ResultSeen> {
-    let content = Content::Passed { bytes, digest: *digest.finalize().as_bytes() };
+    let digest = digest.finalize();
+    let content = Content::Passed { bytes, digest: digest.as_bytes() };
     way.core.journal.result(way.core.now(), &Record::ResultEnded(answer(way, 200, outcome, content)))
 }
 
@@ -115,10 +118,12 @@ pub fn server_request(way: &Way<'_>, method: ServerMethod, decided: &Result<Perm
 }
 
 /// Enters that a tool is not what was approved.
-pub fn drifted(way: &Way<'_>, tool: &str, pinned: &str, seen: &str) {
+pub fn drifted(way: &Way<'_>, tool: ToolIndex, name: &str, live: &[u8]) {
     let server = server_name(way.snapshot, way.case).unwrap_or_default();
-    tracing::warn!(server, tool, "the tool's definition is not the approved one; it is hidden until approved with `portcullis tools approve`");
-    way.core.journal.note(way.core.now(), &Record::ToolDrifted(Drift { server, tool, pinned, seen }));
+    tracing::warn!(server, tool = name, "the tool's definition is not the approved one; it is hidden until approved with `portcullis tools approve`");
+    let pinned = way.snapshot.engine.pin(way.server, tool).map(|pin| pin.to_string()).unwrap_or_default();
+    let seen = Pin::of_bytes(live).map(|pin| pin.to_string()).unwrap_or_default();
+    way.core.journal.note(way.core.now(), &Record::ToolDrifted(Drift { server, tool: name, pinned: &pinned, seen: &seen }));
 }
 
 /// Appends one header line.

@@ -4,7 +4,7 @@
 use crate::case::Case;
 use crate::counters::Count;
 use crate::downstream::{Answer, Downstream};
-use crate::http1::FramingError;
+use crate::http1::error::FramingError;
 use crate::records;
 use crate::worker::Core;
 use portcullis_core::config::snapshot::Snapshot;
@@ -67,7 +67,7 @@ fn challenge(fields: &mut Vec<u8>, snapshot: &Snapshot, case: &Case, refusal: &R
         fields.push(b'"');
     }
     if let Some(error) = challenge.error {
-        for part in [", error=\"", error, "\", error_description=\"", challenge.description, "\""] {
+        for part in [", error=\"", error.as_str(), "\", error_description=\"", challenge.description, "\""] {
             fields.extend_from_slice(part.as_bytes());
         }
     }

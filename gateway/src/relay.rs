@@ -3,7 +3,8 @@
 
 use crate::case::Case;
 use crate::downstream::{Answer, Downstream};
-use crate::http1::response::Media;
+use crate::http1::field::Field;
+use crate::http1::response::Content as Media;
 use crate::journal::{Decision, Recorded};
 use crate::judge::{Expect, Plan};
 use crate::records;
@@ -49,14 +50,14 @@ impl Way<'_> {
 /// Brings `reply` back to `agent`. `decision` is spent: one decision, one reply.
 pub async fn reply(way: Way<'_>, agent: &mut Downstream, decision: Recorded<Decision>, reply: Reply) -> Result<(), Refusal> {
     let _spent = decision;
-    let status = reply.head.status();
-    match (status, reply.head.media()) {
+    let status = reply.head.status;
+    match (status, reply.head.content) {
         (200, Media::EventStream) => stream::relay(way, agent, reply).await,
-        (202 | 204, _) | (200, Media::None) if way.plan.expect == Expect::Accepted => accepted(way, agent, reply).await,
+        (202 | 204, _) | (200, Media::Untyped) if way.plan.expect == Expect::Accepted => accepted(way, agent, reply).await,
         (404, _) if way.case.session.is_some() => Err(lost_session(&way)),
         (401 | 403, _) => Err(Refusal::Upstream(UpstreamFailure::Refused(status))),
         (200 | 400..=499, Media::Json) => whole(way, agent, reply).await,
-        (_, Media::Json | Media::EventStream | Media::Other | Media::None) => Err(Refusal::Upstream(UpstreamFailure::Refused(status))),
+        (_, Media::Json | Media::EventStream | Media::Other | Media::Untyped) => Err(Refusal::Upstream(UpstreamFailure::Refused(status))),
     }
 }
 
@@ -82,7 +83,7 @@ fn lost_session(way: &Way<'_>) -> Refusal {
 
 /// A JSON answer: read whole, screened, recorded, released.
 async fn whole(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Result<(), Refusal> {
-    let status = reply.head.status();
+    let status = reply.head.status;
     let session = opened_session(&reply);
     reply.leave_head();
     let mut body = way.core.buffers.take(4096);
@@ -111,8 +112,7 @@ async fn whole(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Result
 
 /// The session id an upstream sent with its reply.
 pub fn opened_session(reply: &Reply) -> Option<Box<str>> {
-    let value = reply.head_bytes(reply.head.session_id()?);
-    std::str::from_utf8(value).ok().filter(|id| !id.is_empty()).map(Into::into)
+    std::str::from_utf8(reply.field(Field::McpSessionId)?).ok().filter(|id| !id.is_empty()).map(Into::into)
 }
 
 /// Binds a freshly opened session to its principal, under an id of our own.

@@ -10,6 +10,7 @@ use crate::judge::{Call, Expect};
 use crate::relay::Way;
 use crate::session::Handed;
 use crate::{ownership, records};
+use portcullis_core::config::settings::Mode;
 use portcullis_core::config::snapshot::{Route, Snapshot};
 use portcullis_core::filter::cache;
 use portcullis_core::filter::list;
@@ -186,13 +187,16 @@ fn answer(
 /// Takes out of a list what this principal may not see.
 fn filter(way: &Way<'_>, body: &[u8], root: Value<'_>, key: &str, out: &mut Vec<u8>) -> Result<Change, UpstreamFailure> {
     let (principal, route) = parties(way)?;
-    let who = Who::of(principal);
+    let mode = route.settings.mode;
+    let who = Who::from(principal);
     let facts = Facts { arguments: None, source: way.case.source, now: way.case.at, calendars: &[] };
     let mut keep = |element: Value<'_>, raw: &[u8]| {
         let text = |member: &str| element.get(member).and_then(Value::as_str);
         let engine = &way.snapshot.engine;
         let visible = match key {
-            "tools" => text("name").is_some_and(|name| keep_tool(way, &who, name, raw)),
+            "tools" => text("name").is_some_and(|name| keep_tool(way, &who, name, raw, mode)),
+            // What would be refused is not refused here, so it must not be missing either.
+            "resources" | "resourceTemplates" | "prompts" if mode == Mode::Observe => true,
             "resources" => text("uri").is_some_and(|uri| engine.lists_resource(&who, way.server, uri, &facts) == Visibility::Listed),
             "resourceTemplates" => {
                 text("uriTemplate").is_some_and(|uri| engine.lists_resource(&who, way.server, uri, &facts) == Visibility::Listed)
@@ -214,15 +218,16 @@ fn filter(way: &Way<'_>, body: &[u8], root: Value<'_>, key: &str, out: &mut Vec<
 }
 
 /// A tool is listed if some call of it could be permitted and its definition is the approved one.
-fn keep_tool(way: &Way<'_>, who: &Who<'_>, name: &str, raw: &[u8]) -> bool {
+fn keep_tool(way: &Way<'_>, who: &Who<'_>, name: &str, raw: &[u8], mode: Mode) -> bool {
+    let observes = mode == Mode::Observe;
     let engine = &way.snapshot.engine;
     let Ok(tool) = engine.tool(way.server, name) else { return false };
     if engine.pin_matches(way.server, tool, raw) == Live::Drifted {
         way.core.counters.add(Count::ToolsDrifted);
-        records::drifted(way, name);
+        records::drifted(way, tool, name, raw);
         return false;
     }
-    engine.lists(who, way.server, tool) == Visibility::Listed
+    observes || engine.lists(who, way.server, tool) == Visibility::Listed
 }
 
 /// What a result asks of the agent, and the names it hands out.
@@ -274,9 +279,9 @@ fn may_ask(way: &Way<'_>, agent: &Downstream, method: ServerMethod) -> bool {
         // Tasks of agents, which upstreams would follow, are not offered.
         ServerMethod::TasksGet | ServerMethod::TasksResult | ServerMethod::TasksCancel | ServerMethod::TasksList => return false,
     };
-    let Some(principal) = &way.case.principal else { return false };
+    let Some(principal) = way.case.principal.as_deref() else { return false };
     let facts = Facts { arguments: None, source: agent.source, now: way.core.now(), calendars: &[] };
-    let decided = way.snapshot.engine.decide(&Who::of(principal), way.server, action, &facts);
+    let decided = way.snapshot.engine.decide(&Who::from(principal), way.server, action, &facts);
     records::server_request(way, method, &decided);
     decided.is_ok()
 }
@@ -298,13 +303,13 @@ fn server_request(way: &Way<'_>, agent: &Downstream, data: &[u8], message: &Mess
 fn server_notification(way: &Way<'_>, agent: &Downstream, message: &Message<'_>) -> bool {
     let revision = way.case.revision.unwrap_or(Revision::V2025_03_26);
     let known = message.method.and_then(ServerNotification::parse).filter(|known| known.offered_in(revision));
-    let Some(principal) = &way.case.principal else { return false };
+    let Some(principal) = way.case.principal.as_deref() else { return false };
     match known {
         None => false,
         Some(ServerNotification::ResourcesUpdated) => {
             let facts = Facts { arguments: None, source: agent.source, now: way.core.now(), calendars: &[] };
             let uri = message.param("uri").and_then(Value::as_str);
-            uri.is_some_and(|uri| way.snapshot.engine.decide(&Who::of(principal), way.server, Action::ResourceRead { uri }, &facts).is_ok())
+            uri.is_some_and(|uri| way.snapshot.engine.decide(&Who::from(principal), way.server, Action::ResourceRead { uri }, &facts).is_ok())
         }
         Some(ServerNotification::TasksStatus | ServerNotification::Tasks) => {
             let id = message.param("taskId").and_then(Value::as_str);
@@ -322,7 +327,7 @@ pub fn still_granted(way: &Way<'_>, live: &Snapshot) -> bool {
         return false;
     }
     let Some(server) = live.engine.server(&route.settings.name) else { return false };
-    let who = Who { agent: index, ..Who::of(principal) };
+    let who = Who { agent: index, ..Who::from(principal) };
     let facts = Facts { arguments: None, source: way.case.source, now: way.core.now(), calendars: &[] };
     match way.case.tool.and_then(|tool| way.snapshot.engine.tool_name(way.server, tool)) {
         Some(name) => live.engine.tool(server, name).is_ok_and(|tool| live.engine.lists(&who, server, tool) == Visibility::Listed),

@@ -2,12 +2,14 @@
 
 use crate::counters::Counters;
 use crate::session::{Owners, Sessions};
+use crate::tls::ServerTls;
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use portcullis_core::config::snapshot::Snapshot;
+use portcullis_core::time::UnixMillis;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use tokio::sync::Notify;
 
 /// Everything that more than one core touches.
@@ -15,7 +17,7 @@ pub struct Shared {
     /// Policy, registry, keys, routes and filters as one value (law 4).
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// TLS toward agents; swapped with the snapshot, read at each accept.
-    pub tls: ArcSwap<Option<Arc<rustls::ServerConfig>>>,
+    pub tls: ArcSwap<Option<Arc<ServerTls>>>,
     /// TLS toward upstreams, one entry a server of the snapshot.
     pub upstream_tls: ArcSwap<Vec<Option<Arc<rustls::ClientConfig>>>>,
     /// Where upstream names point, refreshed by the control plane.
@@ -39,6 +41,8 @@ pub struct Shared {
 pub struct Life {
     ready: AtomicBool,
     draining: AtomicBool,
+    /// Until when open streams may go on, in Unix milliseconds.
+    grace_until: AtomicI64,
     /// Wakes every worker when draining begins.
     pub changed: Notify,
 }
@@ -50,7 +54,8 @@ impl Life {
     }
 
     /// No new work: listeners close, idle connections end, open calls finish.
-    pub fn drain(&self) {
+    pub fn drain(&self, grace_until: UnixMillis) {
+        self.grace_until.store(grace_until.0, Ordering::Release);
         self.draining.store(true, Ordering::Release);
         self.changed.notify_waiters();
     }
@@ -58,6 +63,11 @@ impl Life {
     /// Whether new work is taken.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+
+    /// Whether open streams must end now.
+    pub fn grace_is_over(&self, now: UnixMillis) -> bool {
+        self.is_draining() && now.0 >= self.grace_until.load(Ordering::Acquire)
     }
 
     /// Whether `/readyz` answers 200.

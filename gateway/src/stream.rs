@@ -275,7 +275,7 @@ enum Watched {
 /// Whether this stream may go on: the call's own time, the principal's proof, the live snapshot's word, the gateway's life.
 fn review(way: &Way<'_>) -> Option<Stop> {
     let now = way.core.now();
-    if way.core.shared.life.is_draining() && way.core.shared.life.grace_is_over(now) {
+    if way.core.shared.life.grace_is_over(now) {
         return Some(Stop::Draining);
     }
     if way.case.principal.as_ref().and_then(|principal| principal.expires()).is_some_and(|end| now >= end) {

@@ -3,10 +3,11 @@
 use crate::connection::{self, Line};
 use crate::counters::{Count, Counters, Gauge, Held};
 use crate::journal::Journal;
+use crate::http1::write;
 use crate::shared::Shared;
 use crate::upstream::pool::Pools;
 use portcullis_core::config::snapshot::Snapshot;
-use portcullis_core::identity::cache::TokenCache;
+use portcullis_core::identity::cache::{self, Cache};
 use portcullis_core::protocol::json::Scratch;
 use portcullis_core::time::UnixMillis;
 use portcullis_ring::spare::Buffers;
@@ -39,12 +40,14 @@ pub struct Core {
     /// Room for one body's tape.
     pub scratch: RefCell<Scratch>,
     /// Verified tokens.
-    pub tokens: RefCell<TokenCache>,
+    pub tokens: RefCell<Cache>,
     /// Spare buffers.
-    pub buffers: Buffers,
+    pub buffers: Rc<Buffers>,
     /// This core's page of counters.
     pub counters: Arc<Counters>,
     snapshot: RefCell<Reader>,
+    /// `Date`, written anew each second.
+    date: Cell<[u8; 29]>,
     /// Open connections by number, so that a drain can end the idle ones.
     lines: RefCell<HashMap<u64, Rc<Line>, ahash::RandomState>>,
     next_line: Cell<u64>,
@@ -61,10 +64,11 @@ impl Core {
             journal,
             pools: Pools::new(),
             scratch: RefCell::new(Scratch::new()),
-            tokens: RefCell::new(TokenCache::new()),
-            buffers: Buffers::new(),
+            tokens: RefCell::new(Cache::new(cache::ENTRIES_MAX_DEFAULT, ahash::RandomState::new())),
+            buffers: Rc::new(Buffers::new()),
             counters,
             snapshot,
+            date: Cell::new(write::date(UnixMillis(0))),
             lines: RefCell::default(),
             next_line: Cell::new(0),
             shared,
@@ -74,6 +78,11 @@ impl Core {
     /// The snapshot a request is judged by: read once, then held to its end (law 4).
     pub fn snapshot(&self) -> Rc<Arc<Snapshot>> {
         self.snapshot.borrow_mut().read()
+    }
+
+    /// The `Date` of an answer (RFC 9110 §6.6.1), at most a second old.
+    pub fn date(&self) -> [u8; 29] {
+        self.date.get()
     }
 
     /// The clock of this core, at most one tick old.
@@ -212,6 +221,7 @@ async fn settle_forever(core: &Core) {
 /// Once a second: pick up a new snapshot although idle (an old one must not be kept alive), drop idle upstream connections, sweep sessions.
 async fn tick_forever(core: &Core) {
     loop {
+        core.date.set(write::date(core.now()));
         core.wheel.wait(Duration::from_secs(1)).await;
         let snapshot = core.snapshot();
         core.pools.sweep(&snapshot.settings.timeouts, core.now());

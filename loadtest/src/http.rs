@@ -162,7 +162,9 @@ mod tests {
             ("GET /mcp HTTP/1.1\r\n\r\n", Ask::Other, ""),
         ];
         for (text, ask, body) in rows {
-            let Framed::Whole(whole) = request(text.as_bytes()) else { panic!("given {text:?}, expect a whole request") };
+            let Framed::Whole(whole) = request(text.as_bytes()) else {
+                panic!("given {text:?}, expect a whole request")
+            };
             assert_eq!((whole.ask, text.get(whole.body).unwrap()), (ask, body), "given {text:?}");
         }
     }

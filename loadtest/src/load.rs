@@ -91,7 +91,8 @@ impl Load {
 
     fn connect(&self, index: usize) -> Result<Connection> {
         let token = u64::try_from(index)?;
-        Connection::open(self.address, token, &self.poll).with_context(|| format!("`{}` cannot be connected to", self.address))
+        Connection::open(self.address, token, &self.poll)
+            .with_context(|| format!("`{}` cannot be connected to", self.address))
     }
 
     /// Runs one phase and waits for its last answers.
@@ -191,7 +192,14 @@ impl Load {
         late.into_iter().try_for_each(|index| self.renew(index, counts))
     }
 
-    fn report(&self, counts: &Counts, latencies: &Histogram<u64>, schedule: &Schedule, seconds: f64, own_cpu_us: u64) -> Report {
+    fn report(
+        &self,
+        counts: &Counts,
+        latencies: &Histogram<u64>,
+        schedule: &Schedule,
+        seconds: f64,
+        own_cpu_us: u64,
+    ) -> Report {
         let requests = counts.good + counts.non_200 + counts.rpc_errors;
         let unsent = schedule.unsent();
         let at = |quantile: f64| latencies.value_at_quantile(quantile) as f64 / 1000.0;
@@ -271,8 +279,15 @@ mod tests {
         let mut load = Load::open(address, post("tools/call"), 8).unwrap();
         let report = load.run(Pace::Closed, Duration::from_millis(50)).unwrap();
         assert!(report.requests > 8 && report.errors == 0, "got {report:?}");
-        assert!(report.p50_us > 0.0 && report.p50_us <= report.p99_us && report.p99_us <= report.max_us, "got {report:?}");
-        assert_eq!(stats(address), Stats { connections: 9, requests: report.requests }, "8 of the load and one that asks");
+        assert!(
+            report.p50_us > 0.0 && report.p50_us <= report.p99_us && report.p99_us <= report.max_us,
+            "got {report:?}"
+        );
+        assert_eq!(
+            stats(address),
+            Stats { connections: 9, requests: report.requests },
+            "8 of the load and one that asks"
+        );
     }
 
     #[test]

@@ -95,7 +95,8 @@ pub fn pin(cpu: usize) -> Result<()> {
 /// # Errors
 /// When the kernel keeps no scheduler statistics.
 pub fn cpu_ns() -> Result<u64> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").context("`/proc/thread-self/schedstat` cannot be read")?;
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat")
+        .context("`/proc/thread-self/schedstat` cannot be read")?;
     let first = text.split_whitespace().next().unwrap_or_default();
     first.parse().context("`/proc/thread-self/schedstat` does not begin with a number")
 }

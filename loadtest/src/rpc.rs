@@ -84,17 +84,14 @@ const TOOLS: &str = concat!(
     r#""ttlMs":60000,"cacheScope":"public"}}"#
 );
 
-const CALLED: &str =
-    r#","result":{"resultType":"complete","content":[{"type":"text","text":"quarterly figures: 1204 rows, 38 columns, no gaps, checked"}],"isError":false}}"#;
+const CALLED: &str = r#","result":{"resultType":"complete","content":[{"type":"text","text":"quarterly figures: 1204 rows, 38 columns, no gaps, checked"}],"isError":false}}"#;
 
 const DISCOVERED: &str = concat!(
     r#","result":{"resultType":"complete","supportedVersions":["2025-11-25","2026-07-28"],"capabilities":{"tools":{}},"#,
     r#""serverInfo":{"name":"stub","version":"1"},"ttlMs":60000,"cacheScope":"public"}}"#
 );
 
-const INITIALIZED: &str = concat!(
-    r#","result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"stub","version":"1"}}}"#
-);
+const INITIALIZED: &str = r#","result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"stub","version":"1"}}}"#;
 
 const UNKNOWN: &str = r#","error":{"code":-32601,"message":"method not found"}}"#;
 
@@ -163,12 +160,16 @@ mod tests {
 
     #[test]
     fn an_answer_echoes_the_id_and_counts_its_bytes() {
-        for (id, method, wanted) in [("7", "tools/call", "200 OK"), ("\"x\"", "tools/list", "200 OK"), ("0", "nope", "404 Not Found")] {
+        for (id, method, wanted) in
+            [("7", "tools/call", "200 OK"), ("\"x\"", "tools/list", "200 OK"), ("0", "nope", "404 Not Found")]
+        {
             let mut out = Vec::new();
             respond(format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}"}}"#).as_bytes(), &mut out);
             let text = String::from_utf8(out).unwrap();
             assert!(text.starts_with(&format!("HTTP/1.1 {wanted}\r\n")), "got {text}");
-            let crate::http::Framed::Whole(whole) = crate::http::response(text.as_bytes()) else { panic!("got {text}") };
+            let crate::http::Framed::Whole(whole) = crate::http::response(text.as_bytes()) else {
+                panic!("got {text}")
+            };
             assert_eq!(whole.body.end, text.len(), "the length counts the body exactly");
             let parsed: serde_json::Value = serde_json::from_str(text.get(whole.body).unwrap()).unwrap();
             assert_eq!(parsed["id"].to_string(), id);

@@ -138,7 +138,9 @@ impl Connection {
                             rpc::respond(rest.get(request.body).unwrap_or_default(), &mut self.output);
                         }
                         Ask::Stats => say(stats, &mut self.output)?,
-                        Ask::Other => self.output.extend_from_slice(b"HTTP/1.1 405 Method Not Allowed\r\nallow: POST\r\ncontent-length: 0\r\n\r\n"),
+                        Ask::Other => self.output.extend_from_slice(
+                            b"HTTP/1.1 405 Method Not Allowed\r\nallow: POST\r\ncontent-length: 0\r\n\r\n",
+                        ),
                     }
                 }
             }

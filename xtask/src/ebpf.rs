@@ -28,7 +28,9 @@ enum Deed {
 /// When there is nothing to build yet, or a check fails.
 pub fn run(args: &Args) -> Result<()> {
     match args.deed {
-        Deed::Build => bail!("`ebpf/programs` is not there yet, so there is no kernel object to build; `check` proves the shared types"),
+        Deed::Build => bail!(
+            "`ebpf/programs` is not there yet, so there is no kernel object to build; `check` proves the shared types"
+        ),
         Deed::Check => process::run("cargo test of ebpf/common", &mut check_command()?),
     }
 }

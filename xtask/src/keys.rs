@@ -6,8 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256, RsaKeySize, SanType,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256, RsaKeySize, SanType,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -90,7 +90,13 @@ impl TokenSigner {
     pub fn new_eddsa() -> Result<Self> {
         let pair = KeyPair::generate_for(&PKCS_ED25519)?;
         let public = json!({ "kty": "OKP", "crv": "Ed25519", "x": encode(pair.public_key_raw()) });
-        Ok(Self::new(Algorithm::EdDSA, "EdDSA", EncodingKey::from_ed_der(pair.serialized_der()), public, pair.public_key_raw()))
+        Ok(Self::new(
+            Algorithm::EdDSA,
+            "EdDSA",
+            EncodingKey::from_ed_der(pair.serialized_der()),
+            public,
+            pair.public_key_raw(),
+        ))
     }
 
     /// A new P-256 key (RFC 7518 §3.4).
@@ -262,7 +268,9 @@ mod tests {
             let text: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
             base64::engine::general_purpose::STANDARD.decode(text).unwrap()
         };
-        let holds = |certified: &Certified, name: &[u8]| der(&certified.certificate).windows(name.len()).any(|part| part == name);
+        let holds = |certified: &Certified, name: &[u8]| {
+            der(&certified.certificate).windows(name.len()).any(|part| part == name)
+        };
         assert!(holds(&ca.client("spiffe://example.org/agent/reader").unwrap(), b"spiffe://example.org/agent/reader"));
         assert!(holds(&ca.server(&["edge.example", "127.0.0.1"]).unwrap(), b"edge.example"));
         assert!(ca.pem().starts_with("-----BEGIN CERTIFICATE-----"));

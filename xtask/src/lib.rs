@@ -6,8 +6,10 @@ pub mod progress;
 pub mod process;
 pub mod needs;
 pub mod keys;
+pub mod tools;
 
 pub mod tidy;
+pub mod conformance;
 pub mod ebpf;
 pub mod test;
 pub mod bench;

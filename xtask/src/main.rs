@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use xtask::told::Told;
-use xtask::{bench, ci, ebpf, test, tidy};
+use xtask::{bench, ci, conformance, ebpf, test, tidy};
 
 /// The project's own verbs.
 #[derive(Parser)]
@@ -22,6 +22,8 @@ enum Verb {
     Ci,
     /// Check the house rules that a machine can check
     Tidy(tidy::Args),
+    /// Run the public MCP conformance suite through the gateway, both eras
+    Conformance(conformance::Args),
     /// Measure side by side with nginx and haproxy, in one run
     Bench(bench::Args),
     /// Build or check the kernel programs
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Verb::Test => test::run(),
         Verb::Ci => ci::run(),
         Verb::Tidy(args) => tidy::run(&args),
+        Verb::Conformance(args) => conformance::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Ebpf(args) => ebpf::run(&args),
     };

@@ -12,8 +12,17 @@ use crate::{place, process};
 pub struct Need {
     /// The program's name on the path.
     pub program: &'static str,
+    /// Arguments with which it succeeds only if all of the package is there; none where its presence says enough.
+    pub probe: &'static [&'static str],
     /// The package to install when it is missing.
     pub package: &'static str,
+}
+
+impl Need {
+    fn is_met(&self) -> bool {
+        let Some(program) = find(self.program) else { return false };
+        self.probe.is_empty() || Command::new(program).args(self.probe).output().is_ok_and(|out| out.status.success())
+    }
 }
 
 /// Servers live here and the path of an ordinary user does not name it.
@@ -33,7 +42,7 @@ pub fn find(program: &str) -> Option<PathBuf> {
 /// # Errors
 /// When something is missing and we are not root, there is no apt, or apt fails: the words say what to run.
 pub fn ensure(needs: &[Need]) -> Result<()> {
-    let missing: Vec<&Need> = needs.iter().filter(|need| find(need.program).is_none()).collect();
+    let missing: Vec<&Need> = needs.iter().filter(|need| !need.is_met()).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -51,7 +60,7 @@ pub fn ensure(needs: &[Need]) -> Result<()> {
     println!("installing {}", packages.join(", "));
     process::run("apt-get update", apt().args(["update", "-q"]))?;
     process::run(&cure, apt().args(["install", "-y", "-q", "--no-install-recommends"]).args(&packages))?;
-    match missing.iter().find(|need| find(need.program).is_none()) {
+    match missing.iter().find(|need| !need.is_met()) {
         Some(need) => bail!("`{}` is still missing after package `{}` was installed", need.program, need.package),
         None => Ok(()),
     }
@@ -63,7 +72,8 @@ pub fn ensure(needs: &[Need]) -> Result<()> {
 /// When one is missing and rustup cannot bring it.
 pub fn ensure_rust_components() -> Result<()> {
     for (verb, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
-        let there = Command::new(place::cargo()).args([verb, "--version"]).output().is_ok_and(|out| out.status.success());
+        let there =
+            Command::new(place::cargo()).args([verb, "--version"]).output().is_ok_and(|out| out.status.success());
         if there {
             continue;
         }

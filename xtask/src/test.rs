@@ -10,11 +10,10 @@ use crate::told::Told;
 use crate::{ebpf, needs, place, process, tidy};
 
 /// What building and testing calls, beyond cargo: a C compiler for the crypto library, Python and npm for the real clients.
-const NEEDS: [Need; 4] = [
-    Need { program: "cc", package: "build-essential" },
-    Need { program: "cmake", package: "cmake" },
-    Need { program: "python3", package: "python3-venv" },
-    Need { program: "npm", package: "npm" },
+const NEEDS: [Need; 3] = [
+    Need { program: "cc", probe: &[], package: "build-essential" },
+    Need { program: "python3", probe: &["-c", "import ensurepip"], package: "python3-venv" },
+    Need { program: "npm", probe: &[], package: "npm" },
 ];
 
 /// The proofs, in the order they run: cheap ones first.
@@ -80,8 +79,12 @@ impl Step {
     fn run(self) -> Result<Count> {
         match self {
             Self::Tidy => tidy::run(&tidy::Args::default()).map(|()| Count::default()),
-            Self::Format => whole(self, &["fmt", "--all", "--check"]),
-            Self::Clippy => whole(self, &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),
+            // The kernel programs are a workspace of their own.
+            Self::Format => whole(self, &["fmt", "--all", "--check"])
+                .and_then(|_| whole(self, &["fmt", "--all", "--check", "--manifest-path", "ebpf/Cargo.toml"])),
+            Self::Clippy => {
+                whole(self, &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
+            }
             Self::Tests => tests(self, cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])?),
             Self::Ebpf => tests(self, ebpf::check_command()?),
         }
@@ -158,7 +161,11 @@ mod tests {
 
     #[test]
     fn results_of_several_binaries_add_up_and_other_lines_add_nothing() {
-        check(&["test result: FAILED. 3 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s"], 3, 2);
+        check(
+            &["test result: FAILED. 3 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s"],
+            3,
+            2,
+        );
         check(
             &[
                 "running 2 tests",

@@ -38,7 +38,13 @@ pub struct FlowKey {
 
 impl FlowKey {
     /// A key whose filler is zero, as the kernel's comparison needs it.
-    pub const fn new(source: Address, source_port: u16, destination: Address, destination_port: u16, protocol: u8) -> Self {
+    pub const fn new(
+        source: Address,
+        source_port: u16,
+        destination: Address,
+        destination_port: u16,
+        protocol: u8,
+    ) -> Self {
         Self { source, destination, source_port, destination_port, protocol, zero: [0; 3] }
     }
 }

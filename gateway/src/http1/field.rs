@@ -216,7 +216,7 @@ impl Fields {
     }
 
     /// All lines in the order they were sent.
-    pub fn iter(&self) -> impl Iterator<Item = FieldLine> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = FieldLine> + Clone + '_ {
         let lines = self.lines.iter().take(self.count);
         lines.map(|line| FieldLine { field: line.field, name: line.name.range(), value: line.value.range() })
     }

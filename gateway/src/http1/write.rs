@@ -76,6 +76,12 @@ impl<'b> HeadWriter<'b> {
         self
     }
 
+    /// Whole lines that were made of checked parts, each with its line end.
+    pub fn lines(&mut self, lines: &[u8]) -> &mut Self {
+        self.out.extend_from_slice(lines);
+        self
+    }
+
     /// Ends the head, or takes it back.
     pub fn finish(self) -> Result<(), UnsafeField> {
         if !self.sound {

@@ -3,17 +3,21 @@
 use crate::counters::Count;
 use crate::downstream::UNBOUNDED;
 use crate::http1::chunked::Decoder;
-use crate::http1::response::{self, Framing, ResponseHead};
-use crate::tls;
-use crate::transport::{Transport, connect_tls};
+use crate::http1::field::Field;
+use crate::http1::head::{Framing, HeadLimits, Persistence};
+use crate::http1::response::{Asked, ResponseHead};
+use crate::tls::connect_tls;
+use crate::transport::Transport;
 use crate::worker::Core;
 use portcullis_core::config::snapshot::Snapshot;
+use portcullis_core::limits;
 use portcullis_core::policy::surface::ServerIndex;
 use portcullis_core::refusal::UpstreamFailure;
 use portcullis_core::time::UnixMillis;
 use portcullis_ring::{Deadline, Quiet, Socket};
 use portcullis_core::config::settings::UpstreamTls;
 use portcullis_core::token::credential::{Channel, Destination};
+use rustls_pki_types::ServerName;
 use std::net::{IpAddr, SocketAddr};
 
 /// Room for a reply's head and the beginning of its body; small tool results fit whole.
@@ -21,6 +25,10 @@ const INPUT_BYTES: usize = 16 * 1024;
 
 /// Interim answers (RFC 9110 §15.2) skipped before a final one; more is an upstream stalling for time.
 const INTERIM_MAX: usize = 8;
+
+/// An upstream's head is held to the same bounds as an agent's; its body is bounded where it is read.
+const HEAD_LIMITS: HeadLimits =
+    HeadLimits { bytes_max: limits::HEAD_BYTES_MAX, fields_max: limits::HEADERS_MAX, body_bytes_max: u64::MAX };
 
 /// An open connection with nothing in flight.
 pub struct UpstreamConnection {
@@ -59,8 +67,8 @@ impl UpstreamConnection {
             None if route.settings.url.tls == UpstreamTls::Plain => (Transport::Plain(socket), Channel::Plain),
             None => return Err(UpstreamFailure::Untrusted),
             Some(config) => {
-                let name = tls::server_name(&route.settings.url.host).ok_or(UpstreamFailure::Untrusted)?;
-                let tls = connect_tls(socket, config, name).await.map_err(|_| UpstreamFailure::Untrusted)?;
+                let name = ServerName::try_from(route.settings.url.host.to_string()).map_err(|_| UpstreamFailure::Untrusted)?;
+                let tls = connect_tls(socket, config, name, core.buffers.clone()).await.map_err(|_| UpstreamFailure::Untrusted)?;
                 (Transport::Tls(Box::new(tls)), Channel::Tls)
             }
         };
@@ -141,19 +149,20 @@ impl Reply {
         connection.deadline.extend(snapshot.settings.timeouts.first_byte);
         let mut interim = 0;
         loop {
-            match response::parse(&connection.input).map_err(|_| UpstreamFailure::Malformed)? {
-                Some(head) if head.is_interim() => {
+            let parsed = ResponseHead::parse(&connection.input, Asked::Other, &HEAD_LIMITS);
+            match parsed.map_err(|_| UpstreamFailure::Malformed)? {
+                Some(head) if head.status < 200 => {
                     interim += 1;
-                    connection.input.drain(..head.len());
-                    if interim > INTERIM_MAX {
+                    connection.input.drain(..head.length.min(connection.input.len()));
+                    if interim > INTERIM_MAX || head.status == 101 {
                         return Err(UpstreamFailure::Malformed);
                     }
                 }
                 Some(head) => {
-                    let body = match head.framing() {
+                    let body = match head.framing {
                         Framing::None => Body::Done,
                         Framing::Length(length) => Body::Length(length),
-                        Framing::Chunked => Body::Chunked(Decoder::new()),
+                        Framing::Chunked => Body::Chunked(Decoder::new(u64::MAX)),
                         Framing::UntilClose => Body::UntilClose,
                     };
                     return Ok(Self { head, connection, server, born, body });
@@ -167,9 +176,9 @@ impl Reply {
         }
     }
 
-    /// The bytes of a head field's value.
-    pub fn head_bytes(&self, range: std::ops::Range<usize>) -> &[u8] {
-        self.connection.input.get(range).unwrap_or_default()
+    /// The value of a head field that is there exactly once; only before the head is left.
+    pub fn field(&self, field: Field) -> Option<&[u8]> {
+        self.head.fields.once(&self.connection.input, field)
     }
 
     /// No deadline but the caller's own: for streams, which end by events.
@@ -184,7 +193,7 @@ impl Reply {
 
     /// Forgets the head's bytes: from here on the input holds the body alone. Head ranges are void afterwards.
     pub fn leave_head(&mut self) {
-        let length = self.head.len().min(self.connection.input.len());
+        let length = self.head.length.min(self.connection.input.len());
         self.connection.input.drain(..length);
     }
 
@@ -266,7 +275,7 @@ impl Reply {
 
     /// Keeps the connection if the reply ended exactly where its framing said and the upstream keeps it open; otherwise it is closed.
     pub fn finish(self, core: &Core) {
-        let clean = matches!(self.body, Body::Done) && self.connection.input.is_empty() && self.head.keep_alive();
+        let clean = matches!(self.body, Body::Done) && self.connection.input.is_empty() && self.head.persistence == Persistence::KeepAlive;
         if clean && !self.connection.deadline.expired() && !self.connection.transport.socket().is_poisoned() {
             self.connection.deadline.extend(UNBOUNDED);
             core.pools.give_back(self.server, self.connection, self.born, core.now());

@@ -4,6 +4,7 @@
 //! exactly where its framing said.
 
 pub mod connection;
+pub mod decline;
 pub mod forward;
 pub mod pool;
 pub mod request;

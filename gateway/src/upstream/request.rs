@@ -5,7 +5,7 @@
 //! a well-formed trace context. The body is the agent's, byte for byte (law 2).
 
 use crate::downstream::Downstream;
-use crate::http1::request::Field;
+use crate::http1::field::Field;
 use portcullis_core::config::settings::Server;
 use portcullis_core::token::credential::Credential;
 
@@ -53,20 +53,7 @@ const PASSED: &[(Field, &str)] = &[
 
 /// Writes head and body into `out`.
 pub fn write(out: &mut Vec<u8>, outgoing: Outgoing<'_>, agent: &Downstream) {
-    let url = &outgoing.server.url;
-    for part in [outgoing.verb.as_str(), &url.path, " HTTP/1.1\r\nHost: ", &url.authority, "\r\n"] {
-        out.extend_from_slice(part.as_bytes());
-    }
-    match outgoing.verb {
-        Verb::Post => {
-            out.extend_from_slice(b"Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\nContent-Length: ");
-            write_number(out, outgoing.body.len());
-            out.extend_from_slice(b"\r\n");
-        }
-        Verb::Get => out.extend_from_slice(b"Accept: text/event-stream\r\n"),
-        Verb::Delete => {}
-    }
-    out.extend_from_slice(b"Accept-Encoding: identity\r\n");
+    begin(out, outgoing.verb, outgoing.server, outgoing.body.len());
     for (field, name) in PASSED {
         pass(out, agent, *field, name);
     }
@@ -83,6 +70,35 @@ pub fn write(out: &mut Vec<u8>, outgoing: Outgoing<'_>, agent: &Downstream) {
     }
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(outgoing.body);
+}
+
+/// Writes a message of our own in a legacy session.
+pub fn write_own(out: &mut Vec<u8>, server: &Server, credential: Option<Credential<'_>>, (session, revision): (&str, &str), body: &[u8]) {
+    begin(out, Verb::Post, server, body.len());
+    line(out, "MCP-Protocol-Version: ", revision.as_bytes());
+    line(out, "Mcp-Session-Id: ", session.as_bytes());
+    if let Some(credential) = credential {
+        credential.write_header(out);
+    }
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(body);
+}
+
+fn begin(out: &mut Vec<u8>, verb: Verb, server: &Server, body_bytes: usize) {
+    let url = &server.url;
+    for part in [verb.as_str(), &url.path, " HTTP/1.1\r\nHost: ", &url.authority, "\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    match verb {
+        Verb::Post => {
+            out.extend_from_slice(b"Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\nContent-Length: ");
+            write_number(out, body_bytes);
+            out.extend_from_slice(b"\r\n");
+        }
+        Verb::Get => out.extend_from_slice(b"Accept: text/event-stream\r\n"),
+        Verb::Delete => {}
+    }
+    out.extend_from_slice(b"Accept-Encoding: identity\r\n");
 }
 
 fn pass(out: &mut Vec<u8>, agent: &Downstream, field: Field, name: &str) {

@@ -48,19 +48,34 @@ where
     M: SessionManager,
     F: Fn() -> H + Send + Sync + 'static,
 {
-    let config = StreamableHttpServerConfig::default()
-        .with_allowed_origins(["http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*"]);
+    let port = options.port;
+    let router = endpoint(options, sessions, handler)?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.context("cannot listen")?;
+    announce(&listener)?;
+    axum::serve(listener, router).await.context("cannot serve")
+}
+
+fn endpoint<H, M, F>(options: HttpOptions, sessions: Arc<M>, handler: F) -> anyhow::Result<Router>
+where
+    H: ServerHandler,
+    M: SessionManager,
+    F: Fn() -> H + Send + Sync + 'static,
+{
+    let config = StreamableHttpServerConfig::default().with_allowed_origins([
+        "http://localhost:*",
+        "http://127.0.0.1:*",
+        "http://[::1]:*",
+    ]);
     let service = StreamableHttpService::new(move || Ok(handler()), sessions, config);
     let mut router = Router::new().route_service("/mcp", service);
     if let Some(required) = options.require_header {
         router = router.layer(from_fn_with_state(Arc::new(required), demand));
     }
+    // Outermost, so that what is refused is recorded as well.
     if let Some(path) = options.record {
         router = router.layer(from_fn_with_state(Arc::new(Recorder::open(path)?), record));
     }
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await.context("cannot listen")?;
-    announce(&listener)?;
-    axum::serve(listener, router).await.context("cannot serve")
+    Ok(router)
 }
 
 fn announce(listener: &TcpListener) -> anyhow::Result<()> {
@@ -108,7 +123,8 @@ impl Recorder {
             .collect();
         let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
         let body = String::from_utf8_lossy(body);
-        let mut line = json!({"method": parts.method.as_str(), "path": path, "headers": headers, "body": body}).to_string();
+        let mut line =
+            json!({"method": parts.method.as_str(), "path": path, "headers": headers, "body": body}).to_string();
         line.push('\n');
         // One write, so that lines of parallel requests never mix.
         self.file.lock().map_err(|_| std::io::Error::other("the recorder broke"))?.write_all(line.as_bytes())
@@ -128,3 +144,6 @@ async fn record(State(recorder): State<Arc<Recorder>>, request: Request, next: N
 
 /// Four times the SDK's own limit of a request body, so that the SDK's refusal is the one seen.
 const RECORDED_BODY_BYTES_MAX: usize = 4 * 4 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests;

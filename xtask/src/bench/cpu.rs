@@ -50,7 +50,11 @@ impl Usage {
                 let read = |file: &str| fs::read_to_string(task.path().join(file));
                 // A thread may end between the listing and the reading.
                 let (Ok(name), Ok(times)) = (read("comm"), read("schedstat")) else { continue };
-                let ns = times.split_whitespace().next().and_then(|first| first.parse().ok()).context("`schedstat` is empty")?;
+                let ns = times
+                    .split_whitespace()
+                    .next()
+                    .and_then(|first| first.parse().ok())
+                    .context("`schedstat` is empty")?;
                 usage.threads.insert(Thread { pid, tid }, (name.trim().to_owned(), ns));
             }
             if let Ok(stat) = Stat::of(pid) {
@@ -92,7 +96,8 @@ pub fn resident_kib(root: u32) -> Result<u64> {
     for pid in family(root)? {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        sum += line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0);
+        sum +=
+            line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0);
     }
     Ok(sum)
 }
@@ -150,7 +155,10 @@ mod tests {
     #[test]
     fn only_time_since_the_earlier_reading_counts_and_new_threads_count_whole() {
         let usage = |rows: &[(u32, &str, u64)]| Usage {
-            threads: rows.iter().map(|(tid, name, ns)| (Thread { pid: 1, tid: *tid }, ((*name).to_owned(), *ns))).collect(),
+            threads: rows
+                .iter()
+                .map(|(tid, name, ns)| (Thread { pid: 1, tid: *tid }, ((*name).to_owned(), *ns)))
+                .collect(),
             ticks_ns: 0,
         };
         let before = usage(&[(1, "main", 100), (2, "worker-0", 1000)]);

@@ -118,7 +118,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let needs: Vec<Need> = wanted.iter().filter_map(|subject| subject.need()).collect();
     needs::ensure(&needs)?;
-    needs::ensure(&[Need { program: "taskset", package: "util-linux" }])?;
+    needs::ensure(&[Need { program: "taskset", probe: &[], package: "util-linux" }])?;
     let folder = place::target()?.join("bench");
     let scene = prepare::scene(&folder, &wanted, plan.connections)?;
     let progress = Progress::begin(u64::from(plan.rounds) * u64::try_from(scene.proxies.len())?);

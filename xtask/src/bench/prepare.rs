@@ -12,8 +12,8 @@ use anyhow::{Context, Result, bail};
 use super::LOAD_CPU;
 use super::subject::{self, Proxy, Subject};
 use crate::keys::TokenSigner;
-use crate::process::{self, Running};
 use crate::place;
+use crate::process::{self, Running};
 
 /// All that a round needs.
 pub struct Scene {
@@ -79,7 +79,9 @@ fn binary(subject: Subject, target: &Path) -> Result<Option<PathBuf>> {
     let (built, path) = match subject {
         Subject::Nginx | Subject::Haproxy => return Ok(Some(subject::program(subject.name()))),
         Subject::Direct => return Ok(Some(PathBuf::new())),
-        Subject::Portcullis => (build(&["-p", "portcullis", "--bin", "portcullis"], target), target.join("release/portcullis")),
+        Subject::Portcullis => {
+            (build(&["-p", "portcullis", "--bin", "portcullis"], target), target.join("release/portcullis"))
+        }
         Subject::PortcullisPass => {
             let target = target.join("bench-pass");
             let args = ["-p", "portcullis", "--features", "bench-pass", "--bin", "portcullis-pass"];

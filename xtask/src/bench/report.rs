@@ -83,7 +83,8 @@ impl Report {
         if let (Some(whole), Some(context)) = (whole.as_object_mut(), self.context.as_object()) {
             whole.extend(context.clone());
         }
-        fs::write(path, serde_json::to_string_pretty(&whole)?).with_context(|| format!("`{}` cannot be written", path.display()))
+        fs::write(path, serde_json::to_string_pretty(&whole)?)
+            .with_context(|| format!("`{}` cannot be written", path.display()))
     }
 
     /// Prints the table and the goals.
@@ -125,7 +126,8 @@ fn shown(number: Option<f64>, digits: usize) -> String {
 }
 
 fn summarize(rounds: &[&Round]) -> Summary {
-    let all = |of: &dyn Fn(&Round) -> Option<f64>| -> Vec<f64> { rounds.iter().filter_map(|round| of(round)).collect() };
+    let all =
+        |of: &dyn Fn(&Round) -> Option<f64>| -> Vec<f64> { rounds.iter().filter_map(|round| of(round)).collect() };
     let cpu = all(&|round| round.cpu_us);
     Summary {
         cpu_us: median(&cpu),
@@ -161,7 +163,10 @@ fn goals(summaries: &BTreeMap<&'static str, Summary>) -> Vec<Goal> {
         let ratio = cpu? / nginx;
         Some(Goal { what, at_most, ratio, reached: ratio <= at_most })
     };
-    [goal("cpu on the path", 0.8, own.cpu_path_us), goal("cpu in total", 1.0, own.cpu_us)].into_iter().flatten().collect()
+    [goal("cpu on the path", 0.8, own.cpu_path_us), goal("cpu in total", 1.0, own.cpu_us)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn machine() -> Value {

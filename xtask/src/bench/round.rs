@@ -98,7 +98,8 @@ pub fn measure(scene: &Scene, proxy: &Proxy, plan: &Plan, round: u32) -> Result<
     let mut line = String::new();
     output.read_line(&mut line)?;
     let stub_spent = Usage::of(scene.stub.pid())?.since(&stub_before, |_, _| true);
-    let loaded: Loaded = serde_json::from_str(&line).with_context(|| format!("the load against {name} ended without a report"))?;
+    let loaded: Loaded =
+        serde_json::from_str(&line).with_context(|| format!("the load against {name} ended without a report"))?;
     let stats_after = stats(scene.upstream)?;
     let spent = match (proxy.pid(), &before) {
         (Some(pid), Some(before)) => Some(when_quiet(proxy, pid, before)?),
@@ -107,7 +108,12 @@ pub fn measure(scene: &Scene, proxy: &Proxy, plan: &Plan, round: u32) -> Result<
     if loaded.errors > 0 || loaded.requests == 0 {
         bail!(
             "{name}: {} requests, {} errors: {} with another status than 200 (last {:?}), {} JSON-RPC errors, {} broken connections",
-            loaded.requests, loaded.errors, loaded.non_200, loaded.last_status, loaded.rpc_errors, loaded.broken
+            loaded.requests,
+            loaded.errors,
+            loaded.non_200,
+            loaded.last_status,
+            loaded.rpc_errors,
+            loaded.broken
         );
     }
     let upstream_connections = stats_after.connections - first.connections;
@@ -124,7 +130,12 @@ fn warm_load(scene: &Scene, proxy: &Proxy, plan: &Plan) -> Result<(Running, BufR
     }
     command.args(["--header", &format!("Authorization: Bearer {}", proxy.token)]);
     command.args(["--cpu", &LOAD_CPU.to_string(), "--connections", &plan.connections.to_string()]);
-    command.args(["--seconds", &plan.length.as_secs_f64().to_string(), "--warm-seconds", &plan.warm.as_secs_f64().to_string()]);
+    command.args([
+        "--seconds",
+        &plan.length.as_secs_f64().to_string(),
+        "--warm-seconds",
+        &plan.warm.as_secs_f64().to_string(),
+    ]);
     let mut load = Running::start("load", command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
     let mut output = BufReader::new(load.stdout().context("the load's output is not piped")?);
     let mut line = String::new();
@@ -163,7 +174,14 @@ fn check_upstream(name: &str, plan: &Plan, loaded: &Loaded, requests: u64, conne
     Ok(())
 }
 
-fn to_round(proxy: &Proxy, round: u32, loaded: &Loaded, spent: Option<Spent>, stub: &Spent, upstream_connections: u64) -> Round {
+fn to_round(
+    proxy: &Proxy,
+    round: u32,
+    loaded: &Loaded,
+    spent: Option<Spent>,
+    stub: &Spent,
+    upstream_connections: u64,
+) -> Round {
     let each = |ns: u64| ns as f64 / 1000.0 / loaded.requests as f64;
     let share = |ns: u64| ns as f64 / 1e9 / loaded.seconds;
     let generator_share = share(stub.total_ns + loaded.own_cpu_us * 1000);

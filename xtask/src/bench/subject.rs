@@ -83,8 +83,8 @@ impl Subject {
     /// What must be installed for it.
     pub fn need(self) -> Option<Need> {
         match self {
-            Self::Nginx => Some(Need { program: "nginx", package: "nginx-light" }),
-            Self::Haproxy => Some(Need { program: "haproxy", package: "haproxy" }),
+            Self::Nginx => Some(Need { program: "nginx", probe: &[], package: "nginx-light" }),
+            Self::Haproxy => Some(Need { program: "haproxy", probe: &[], package: "haproxy" }),
             Self::Portcullis | Self::PortcullisPass | Self::Direct => None,
         }
     }

@@ -9,7 +9,8 @@ const TOP: [&str; 10] =
 
 /// The top level holds exactly these names.
 pub fn top_level(tree: &Tree, out: &mut Vec<Finding>) {
-    let mut offend = |name: &str, cause: String| out.push(Finding { path: name.to_owned(), line: 0, rule: Rule::TopLevel, cause });
+    let mut offend =
+        |name: &str, cause: String| out.push(Finding { path: name.to_owned(), line: 0, rule: Rule::TopLevel, cause });
     for name in tree.top.iter().filter(|name| !TOP.contains(&name.as_str())) {
         offend(name, format!("`{name}` at the top level"));
     }

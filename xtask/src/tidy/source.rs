@@ -106,8 +106,11 @@ impl Tree {
             }
         }
         for source in &mut self.files {
-            let named = whole.iter().any(|mark| source.path == *mark || mark.ends_with('/') && source.path.starts_with(mark));
-            let placed = source.path.starts_with("tests/") || source.path.contains("/tests/") || source.path.contains("benches/");
+            let named =
+                whole.iter().any(|mark| source.path == *mark || mark.ends_with('/') && source.path.starts_with(mark));
+            let placed = source.path.starts_with("tests/")
+                || source.path.contains("/tests/")
+                || source.path.contains("benches/");
             if let Some(rust) = source.rust.as_mut().filter(|_| named || placed) {
                 rust.tests = vec![1..=usize::MAX];
             }
@@ -196,7 +199,8 @@ fn marks_test(attribute: TokenStream) -> bool {
             TokenTree::Ident(word) => words.push(word.to_string()),
             TokenTree::Group(group) if words == ["cfg"] => {
                 let inside = group.stream().to_string();
-                return inside.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "test") && !inside.contains("not");
+                return inside.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "test")
+                    && !inside.contains("not");
             }
             TokenTree::Group(_) | TokenTree::Punct(_) | TokenTree::Literal(_) => {}
         }

@@ -75,7 +75,9 @@ fn reasoned(lines: &[&str], line: usize) -> bool {
         return true;
     }
     let above = lines.get(..index).unwrap_or_default().iter().rev();
-    above.take_while(|text| text.trim_start().starts_with("//") || text.trim_start().starts_with("#[")).any(|text| says(text))
+    above
+        .take_while(|text| text.trim_start().starts_with("//") || text.trim_start().starts_with("#["))
+        .any(|text| says(text))
 }
 
 struct Unsafe {
@@ -203,7 +205,10 @@ impl Matches<'_> {
         let name = if name == "Self" { self.this.as_ref()? } else { name };
         let first = before.first().unwrap_or(name);
         let home = self.imports.get(first).unwrap_or(first);
-        let ours = home == name || matches!(home.as_str(), "crate" | "self" | "super" | "xtask") || home.starts_with("portcullis") || !before.is_empty() && self.is_own_module(first);
+        let ours = home == name
+            || matches!(home.as_str(), "crate" | "self" | "super" | "xtask")
+            || home.starts_with("portcullis")
+            || !before.is_empty() && self.is_own_module(first);
         (ours && self.own.contains(name)).then(|| name.clone())
     }
 
@@ -214,8 +219,20 @@ impl Matches<'_> {
 }
 
 /// Crates that are named in full in patterns.
-const FOREIGN: [&str; 12] =
-    ["std", "core", "serde_json", "syn", "toml", "toml_edit", "cedar_policy", "rustls", "jsonwebtoken", "httparse", "tokio", "hyper"];
+const FOREIGN: [&str; 12] = [
+    "std",
+    "core",
+    "serde_json",
+    "syn",
+    "toml",
+    "toml_edit",
+    "cedar_policy",
+    "rustls",
+    "jsonwebtoken",
+    "httparse",
+    "tokio",
+    "hyper",
+];
 
 impl<'ast> Visit<'ast> for Matches<'_> {
     fn visit_item_impl(&mut self, item: &'ast syn::ItemImpl) {

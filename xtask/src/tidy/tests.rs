@@ -14,7 +14,8 @@ fn fixtures(rule: Rule) -> PathBuf {
 /// The findings of `rule` over one fixture, as `path:line`.
 fn check(rule: Rule, which: &str, expected: &[String]) {
     let tree = Tree::read(&fixtures(rule).join(which)).unwrap();
-    let found: Vec<String> = rule.findings(&tree).iter().map(|finding| format!("{}:{}", finding.path, finding.line)).collect();
+    let found: Vec<String> =
+        rule.findings(&tree).iter().map(|finding| format!("{}:{}", finding.path, finding.line)).collect();
     assert_eq!(found, expected, "rule `{}` over the fixture `{which}`", rule.name());
 }
 
@@ -46,5 +47,8 @@ fn an_exception_without_a_reason_excepts_nothing() {
 fn a_finding_names_place_rule_cause_and_cure() {
     let tree = Tree::read(&fixtures(Rule::Unwrap).join("bad")).unwrap();
     let line = Rule::Unwrap.findings(&tree).first().unwrap().to_string();
-    assert_eq!(line, "gateway/src/main.rs:2: unwrap: `.unwrap()` in product code; use `let-else`, `?` or a named error");
+    assert_eq!(
+        line,
+        "gateway/src/main.rs:2: unwrap: `.unwrap()` in product code; use `let-else`, `?` or a named error"
+    );
 }

@@ -31,7 +31,12 @@ pub fn file_length(tree: &Tree, out: &mut Vec<Finding>) {
     for source in tree.files.iter().filter(|source| CODE.iter().any(|ending| source.path.ends_with(ending))) {
         let lines = source.text.lines().count();
         if lines > FILE_LINES_MAX {
-            out.push(finding(source, FILE_LINES_MAX + 1, Rule::FileLength, format!("{lines} lines, {FILE_LINES_MAX} allowed")));
+            out.push(finding(
+                source,
+                FILE_LINES_MAX + 1,
+                Rule::FileLength,
+                format!("{lines} lines, {FILE_LINES_MAX} allowed"),
+            ));
         }
     }
 }
@@ -50,7 +55,8 @@ pub fn marker(tree: &Tree, out: &mut Vec<Finding>) {
 pub fn machine_path(tree: &Tree, out: &mut Vec<Finding>) {
     for (source, number, line) in lines(tree) {
         for needle in MACHINE {
-            let begins = |at: usize| !line.get(..at).unwrap_or_default().ends_with(|c: char| c.is_alphanumeric() || c == '-');
+            let begins =
+                |at: usize| !line.get(..at).unwrap_or_default().ends_with(|c: char| c.is_alphanumeric() || c == '-');
             if line.match_indices(needle).any(|(at, _)| begins(at)) {
                 out.push(finding(source, number, Rule::MachinePath, format!("`{needle}` named")));
             }

@@ -73,15 +73,21 @@ fn impurity(segments: &[String]) -> Option<&'static str> {
     if let [word] = segments {
         return matches!(word.as_str(), "async" | "await").then_some("waiting");
     }
-    if matches!(segments, [.., kind, now] if now == "now" && matches!(kind.as_str(), "Timestamp" | "Zoned" | "Instant" | "SystemTime")) {
+    if matches!(segments, [.., kind, now] if now == "now" && matches!(kind.as_str(), "Timestamp" | "Zoned" | "Instant" | "SystemTime"))
+    {
         return Some("a clock");
     }
-    IMPURE.iter().find(|(prefix, _)| prefix.len() <= segments.len() && prefix.iter().zip(segments).all(|(a, b)| a == b)).map(|(_, what)| *what)
+    IMPURE
+        .iter()
+        .find(|(prefix, _)| prefix.len() <= segments.len() && prefix.iter().zip(segments).all(|(a, b)| a == b))
+        .map(|(_, what)| *what)
 }
 
 /// `unsafe` stands only in the seam, the kernel loader and the kernel programs.
 pub fn unsafe_place(tree: &Tree, out: &mut Vec<Finding>) {
-    for (source, rust) in tree.rust().filter(|(source, _)| !UNSAFE_PLACES.iter().any(|place| source.path.starts_with(place))) {
+    for (source, rust) in
+        tree.rust().filter(|(source, _)| !UNSAFE_PLACES.iter().any(|place| source.path.starts_with(place)))
+    {
         for path in paths(rust) {
             if path.segments == ["unsafe"] {
                 out.push(finding(source, path.line, Rule::UnsafePlace, "`unsafe` outside its places".to_owned()));
@@ -96,7 +102,12 @@ pub fn test_sleep(tree: &Tree, out: &mut Vec<Finding>) {
         for path in paths(rust) {
             let sleeps = path.segments.len() > 1 && path.segments.last().is_some_and(|word| word == "sleep");
             if sleeps && rust.is_test(path.line) {
-                out.push(finding(source, path.line, Rule::TestSleep, format!("`{}` in a test", path.segments.join("::"))));
+                out.push(finding(
+                    source,
+                    path.line,
+                    Rule::TestSleep,
+                    format!("`{}` in a test", path.segments.join("::")),
+                ));
             }
         }
     }
@@ -126,7 +137,8 @@ fn unwraps(tokens: TokenStream, out: &mut Vec<(usize, String)>) {
         match token {
             TokenTree::Group(group) => unwraps(group.stream(), out),
             TokenTree::Ident(word) => {
-                let dotted = index.checked_sub(1).and_then(|before| tokens.get(before)).is_some_and(|token| is_mark(token, '.'));
+                let dotted =
+                    index.checked_sub(1).and_then(|before| tokens.get(before)).is_some_and(|token| is_mark(token, '.'));
                 let called = matches!(tokens.get(index + 1), Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Parenthesis);
                 let name = word.to_string();
                 if dotted && called && matches!(name.as_str(), "unwrap" | "expect" | "unwrap_err" | "expect_err") {
@@ -152,14 +164,17 @@ pub fn super_super(tree: &Tree, out: &mut Vec<Finding>) {
 /// Names say what a thing is.
 pub fn vague_name(tree: &Tree, out: &mut Vec<Finding>) {
     for (source, rust) in tree.rust() {
-        let stem = source.path.trim_end_matches("/mod.rs").trim_end_matches(".rs").rsplit('/').next().unwrap_or_default();
+        let stem =
+            source.path.trim_end_matches("/mod.rs").trim_end_matches(".rs").rsplit('/').next().unwrap_or_default();
         if is_vague(stem) {
             out.push(finding(source, 1, Rule::VagueName, format!("a file named `{stem}`")));
         }
         let words = paths(rust);
         for pair in words.windows(2) {
             let [keyword, name] = pair else { continue };
-            let ([keyword], [name_word, ..]) = (keyword.segments.as_slice(), name.segments.as_slice()) else { continue };
+            let ([keyword], [name_word, ..]) = (keyword.segments.as_slice(), name.segments.as_slice()) else {
+                continue;
+            };
             let declares = matches!(keyword.as_str(), "struct" | "enum" | "trait" | "type" | "mod" | "union");
             if declares && is_vague(name_word) {
                 out.push(finding(source, name.line, Rule::VagueName, format!("`{keyword} {name_word}`")));
@@ -207,7 +222,9 @@ fn collect(tokens: TokenStream, out: &mut Vec<Path>) {
 
 /// Follows `::` from `index` on; gives back where reading goes on.
 fn follow(mut path: Path, tokens: &[TokenTree], mut index: usize, out: &mut Vec<Path>) -> usize {
-    while tokens.get(index).is_some_and(|token| is_mark(token, ':')) && tokens.get(index + 1).is_some_and(|token| is_mark(token, ':')) {
+    while tokens.get(index).is_some_and(|token| is_mark(token, ':'))
+        && tokens.get(index + 1).is_some_and(|token| is_mark(token, ':'))
+    {
         match tokens.get(index + 2) {
             Some(TokenTree::Ident(word)) => {
                 path.segments.push(word.to_string());

@@ -18,6 +18,11 @@ impl Thumbprint {
         Self(bytes)
     }
 
+    /// The digest itself.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Reads the 43 base64url characters of the claim; any other spelling is none.
     pub fn parse(text: &str) -> Option<Self> {
         URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok().map(Self)

@@ -103,7 +103,11 @@ impl Catalogue {
         for (position, definition) in live.iter().enumerate() {
             match learned(definition) {
                 Some(tool) => tools.push(tool),
-                None => findings.push(Diagnostic::error(server, None, format!("tool {position} of the live list has no name"))),
+                None => findings.push(Diagnostic::error(
+                    server,
+                    None,
+                    format!("tool {position} of the live list has no name"),
+                )),
             }
         }
         match (Self::build(server, tools, server), findings.is_empty()) {
@@ -117,7 +121,11 @@ impl Catalogue {
         tools.sort_by(|a, b| a.name.cmp(&b.name));
         let mut findings = Diagnostics::new();
         if tools.len() > TOOLS_MAX {
-            findings.push(Diagnostic::error(file, None, format!("server `{server}` lists {} tools, the limit is {TOOLS_MAX}", tools.len())));
+            findings.push(Diagnostic::error(
+                file,
+                None,
+                format!("server `{server}` lists {} tools, the limit is {TOOLS_MAX}", tools.len()),
+            ));
         }
         let mut by_name = AHashMap::new();
         let mut by_look: AHashMap<String, Box<str>> = AHashMap::new();
@@ -125,12 +133,21 @@ impl Catalogue {
             let index = ToolIndex(u32::try_from(position).unwrap_or(u32::MAX));
             if tool.name.is_empty() || tool.name.len() > NAME_BYTES_MAX {
                 let message = format!("a tool name of {} bytes on server `{server}`", tool.name.len());
-                findings.push(Diagnostic::error(file, None, message).help(format!("1 to {NAME_BYTES_MAX} bytes are allowed")));
+                findings.push(
+                    Diagnostic::error(file, None, message).help(format!("1 to {NAME_BYTES_MAX} bytes are allowed")),
+                );
             }
             if by_name.insert(tool.name.clone(), index).is_some() {
-                findings.push(Diagnostic::error(file, None, format!("tool `{}` is listed twice on server `{server}`", tool.name)));
+                findings.push(Diagnostic::error(
+                    file,
+                    None,
+                    format!("tool `{}` is listed twice on server `{server}`", tool.name),
+                ));
             } else if let Some(other) = by_look.insert(names::skeleton(&tool.name), tool.name.clone()) {
-                let message = format!("tools `{other}` and `{}` on server `{server}` differ only by case or white space", names::visible(&tool.name));
+                let message = format!(
+                    "tools `{other}` and `{}` on server `{server}` differ only by case or white space",
+                    names::visible(&tool.name)
+                );
                 findings.push(Diagnostic::error(file, None, message).help("have the server rename one of them"));
             }
         }
@@ -162,10 +179,18 @@ impl Catalogue {
         let mut findings = Diagnostics::new();
         for tool in &self.tools {
             let said = |field| tool.definition.get(field).and_then(Value::as_str).unwrap_or_default();
-            for (part, text) in [("name", &*tool.name), ("title", said("title")), ("description", said("description"))] {
+            for (part, text) in [("name", &*tool.name), ("title", said("title")), ("description", said("description"))]
+            {
                 if let Some(hidden) = names::hidden(text) {
-                    let message = format!("the {part} of tool `{}` holds the hidden character U+{:04X}", names::visible(&tool.name), hidden as u32);
-                    findings.push(Diagnostic::warning(file, None, message).help("a model reads what a reviewer cannot see; remove it at the server"));
+                    let message = format!(
+                        "the {part} of tool `{}` holds the hidden character U+{:04X}",
+                        names::visible(&tool.name),
+                        hidden as u32
+                    );
+                    findings.push(
+                        Diagnostic::warning(file, None, message)
+                            .help("a model reads what a reviewer cannot see; remove it at the server"),
+                    );
                 }
             }
         }
@@ -185,7 +210,10 @@ impl Catalogue {
             match offered.remove(&*tool.name) {
                 None => changes.push(Change::Removed { name: tool.name.clone() }),
                 Some(definition) if Pin::of(definition) != Some(tool.pin) => {
-                    changes.push(Change::Changed { name: tool.name.clone(), fields: differing(&tool.definition, definition) });
+                    changes.push(Change::Changed {
+                        name: tool.name.clone(),
+                        fields: differing(&tool.definition, definition),
+                    });
                 }
                 Some(_) => {}
             }
@@ -203,10 +231,17 @@ impl Catalogue {
             match change {
                 Change::Removed { name: _ } => {}
                 Change::Added { name } | Change::Changed { name, fields: _ } => {
-                    let found = live.iter().find(|definition| definition.get("name").and_then(Value::as_str) == Some(name));
+                    let found =
+                        live.iter().find(|definition| definition.get("name").and_then(Value::as_str) == Some(name));
                     match found.and_then(learned) {
                         Some(tool) => tools.push(tool),
-                        None => return Err(vec![Diagnostic::error(&*self.server, None, format!("the live list no longer holds tool `{name}`"))]),
+                        None => {
+                            return Err(vec![Diagnostic::error(
+                                &*self.server,
+                                None,
+                                format!("the live list no longer holds tool `{name}`"),
+                            )]);
+                        }
                     }
                 }
             }
@@ -240,7 +275,10 @@ fn entry(tool: &Value, position: usize) -> Result<Tool, (String, &'static str)> 
         return Err((format!("tool `{name}` is defined as `{}`", names::visible(&read.name)), RELEARN));
     }
     if read.pin != pin {
-        return Err((format!("the pin of tool `{name}` does not match its definition, which was edited after its review"), RELEARN));
+        return Err((
+            format!("the pin of tool `{name}` does not match its definition, which was edited after its review"),
+            RELEARN,
+        ));
     }
     Ok(read)
 }
@@ -254,7 +292,9 @@ fn learned(definition: &Value) -> Option<Tool> {
 
 fn differing(reviewed: &Value, live: &Value) -> Vec<&'static str> {
     let (reviewed, live) = (pinned(reviewed), pinned(live));
-    let field = |of: &Option<Value>, name: &str| of.as_ref().and_then(|of| of.get(name)).and_then(|part| serde_json_canonicalizer::to_vec(part).ok());
+    let field = |of: &Option<Value>, name: &str| {
+        of.as_ref().and_then(|of| of.get(name)).and_then(|part| serde_json_canonicalizer::to_vec(part).ok())
+    };
     PINNED_FIELDS.into_iter().chain([PINNED_UI]).filter(|name| field(&reviewed, name) != field(&live, name)).collect()
 }
 

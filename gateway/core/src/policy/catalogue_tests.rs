@@ -23,19 +23,36 @@ fn a_broken_catalogue_is_refused_with_place_and_cure() {
     let text = crm().to_text();
     refused("{", "crm.json:1: the catalogue is not valid JSON");
     refused("{}", "crm.json: a catalogue needs `server` and `tools`; write it with `portcullis tools learn`");
-    refused(&text.replace("\"reads\"", "\"writes\""), &format!("crm.json: the pin of tool `read_table` does not match its definition, which was edited after its review; {CURE}"));
+    refused(
+        &text.replace("\"reads\"", "\"writes\""),
+        &format!(
+            "crm.json: the pin of tool `read_table` does not match its definition, which was edited after its review; {CURE}"
+        ),
+    );
     refused(r#"{"server":"crm","tools":[{"name":"a"}]}"#, &format!("crm.json: tool `a` has no readable `pin`; {CURE}"));
     refused(r#"{"server":"crm","tools":[{}]}"#, &format!("crm.json: tool 0 has no `name`; {CURE}"));
     let pin = crm().tools()[0].pin;
-    refused(&format!(r#"{{"server":"crm","tools":[{{"name":"a","pin":"{pin}"}}]}}"#), &format!("crm.json: tool `a` has no `definition`; {CURE}"));
-    refused(&text.replacen("\"name\": \"add_row\"", "\"name\": \"x\"", 1), &format!("crm.json: tool `x` is defined as `add_row`; {CURE}"));
+    refused(
+        &format!(r#"{{"server":"crm","tools":[{{"name":"a","pin":"{pin}"}}]}}"#),
+        &format!("crm.json: tool `a` has no `definition`; {CURE}"),
+    );
+    refused(
+        &text.replacen("\"name\": \"add_row\"", "\"name\": \"x\"", 1),
+        &format!("crm.json: tool `x` is defined as `add_row`; {CURE}"),
+    );
 }
 
 #[test]
 fn names_that_look_alike_or_repeat_are_refused() {
     let rows = [
-        (["read", "Read"], "crm: tools `Read` and `read` on server `crm` differ only by case or white space; have the server rename one of them"),
-        (["read", "read\u{200B}"], "crm: tools `read` and `read\\u{200b}` on server `crm` differ only by case or white space; have the server rename one of them"),
+        (
+            ["read", "Read"],
+            "crm: tools `Read` and `read` on server `crm` differ only by case or white space; have the server rename one of them",
+        ),
+        (
+            ["read", "read\u{200B}"],
+            "crm: tools `read` and `read\\u{200b}` on server `crm` differ only by case or white space; have the server rename one of them",
+        ),
         (["read", "read"], "crm: tool `read` is listed twice on server `crm`"),
         (["read", ""], "crm: a tool name of 0 bytes on server `crm`; 1 to 256 bytes are allowed"),
     ];
@@ -45,13 +62,21 @@ fn names_that_look_alike_or_repeat_are_refused() {
         assert_eq!(findings.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected]);
     }
     assert!(Catalogue::learn("crm", &[json!({"title": "x"})]).is_err());
+    let many: Vec<Value> = (0..=TOOLS_MAX).map(|n| json!({"name": format!("t{n}")})).collect();
+    let found = Catalogue::learn("crm", &many).unwrap_err();
+    assert_eq!(found[0].to_string(), "crm: server `crm` lists 10001 tools, the limit is 10000");
 }
 
 #[test]
 fn hidden_characters_are_warned_of() {
     let catalogue = Catalogue::learn("crm", &[tool("read", "ok\u{E0041}")]).unwrap();
     let found: Vec<String> = catalogue.warnings("crm.json").iter().map(ToString::to_string).collect();
-    assert_eq!(found, ["crm.json: warning: the description of tool `read` holds the hidden character U+E0041; a model reads what a reviewer cannot see; remove it at the server"]);
+    assert_eq!(
+        found,
+        [
+            "crm.json: warning: the description of tool `read` holds the hidden character U+E0041; a model reads what a reviewer cannot see; remove it at the server"
+        ]
+    );
     assert!(crm().warnings("crm.json").is_empty());
 }
 

@@ -39,7 +39,8 @@ pub fn covers_nothing(rule: &Parsed, covered: &Columns) -> Option<Diagnostic> {
     let nobody = scope::principal(&rule.policy) == PrincipalScope::Nobody;
     (nobody || covered.matching.is_empty()).then(|| {
         let message = "this rule can never match: no action in its scope exists for its principal and resource";
-        Diagnostic::error(&*rule.file, Some(rule.line), message).help("name a tool of that server, or leave out the resource")
+        Diagnostic::error(&*rule.file, Some(rule.line), message)
+            .help("name a tool of that server, or leave out the resource")
     })
 }
 
@@ -53,14 +54,21 @@ fn names(rule: &Parsed, place: Place<'_>) -> Diagnostics {
         }
         let (ty, id) = scope::named(&uid);
         let problem = match ty {
-            "Agent" if !place.names.agents.contains(id) => Some((format!("unknown agent `{id}`"), did_you_mean(id, place.names.agents.iter().copied()))),
-            "Group" if !place.names.groups.contains(id) => Some((format!("unknown group `{id}`"), did_you_mean(id, place.names.groups.iter().copied()))),
+            "Agent" if !place.names.agents.contains(id) => {
+                Some((format!("unknown agent `{id}`"), did_you_mean(id, place.names.agents.iter().copied())))
+            }
+            "Group" if !place.names.groups.contains(id) => {
+                Some((format!("unknown group `{id}`"), did_you_mean(id, place.names.groups.iter().copied())))
+            }
             "Server" if place.surface.server(id).is_none() => {
                 let known = place.surface.faces.iter().map(|face| &*face.name);
                 Some((format!("unknown server `{id}`"), did_you_mean(id, known)))
             }
             "Action" if place.surface.of_action(id).is_none() => Some(unknown_action(id, place.surface)),
-            "Claims" => Some(("a rule cannot name a set of claims".to_owned(), Some("read them with `context.claims.hasTag` and `getTag`".to_owned()))),
+            "Claims" => Some((
+                "a rule cannot name a set of claims".to_owned(),
+                Some("read them with `context.claims.hasTag` and `getTag`".to_owned()),
+            )),
             // What is none of ours is left to the validator, which knows every type.
             _ => None,
         };
@@ -82,7 +90,8 @@ fn unknown_action(id: &str, surface: &Surface) -> (String, Option<String>) {
     if let Some((face, tool)) = owner.max_by_key(|(face, _)| face.name.len()) {
         let prefix = format!("{}.", face.name);
         let known = surface.action_ids().filter_map(|action| action.strip_prefix(&*prefix));
-        let cure = did_you_mean(tool, known).or_else(|| Some(format!("`portcullis tools diff {}` shows what it offers", face.name)));
+        let cure = did_you_mean(tool, known)
+            .or_else(|| Some(format!("`portcullis tools diff {}` shows what it offers", face.name)));
         return (format!("unknown tool `{tool}` on server `{}`", face.name), cure);
     }
     let cure = did_you_mean(id, surface.action_ids().chain(surface.group_ids()));
@@ -108,7 +117,11 @@ pub fn resolve<'r>(input: &'r Record, path: &[Box<str>]) -> Resolved<'r> {
             None => return Resolved::Undeclared(at, depth),
             Some(Field { ty: None, name: _, presence: _ }) => return Resolved::Untyped(depth + 1),
             Some(Field { ty: Some(Type::Record(inner)), name: _, presence: _ }) => at = inner,
-            Some(Field { ty: Some(Type::String | Type::Long | Type::Bool | Type::Decimal | Type::Set(_)), name: _, presence: _ }) => return Resolved::Typed,
+            Some(Field {
+                ty: Some(Type::String | Type::Long | Type::Bool | Type::Decimal | Type::Set(_)),
+                name: _,
+                presence: _,
+            }) => return Resolved::Typed,
         }
     }
     Resolved::Typed
@@ -159,10 +172,17 @@ fn untyped(rule: &Parsed, column: &Column, path: &[Box<str>], text: &str) -> Dia
     let pointer = pointer(path);
     let line = rule.line_of_member(path.last().map_or("", |name| name), text);
     let message = format!("argument `{pointer}` of tool `{}` has no single type in its schema", column.action);
-    Diagnostic::error(&*rule.file, Some(line), message).help(format!("say which with `types = {{ \"{pointer}\" = \"string\" }}` under `[tool.\"{}\"]`", column.action))
+    Diagnostic::error(&*rule.file, Some(line), message)
+        .help(format!("say which with `types = {{ \"{pointer}\" = \"string\" }}` under `[tool.\"{}\"]`", column.action))
 }
 
-fn undeclared(rule: &Parsed, (column, tools): (&Column, usize), record: &Record, path: &[Box<str>], text: &str) -> Diagnostic {
+fn undeclared(
+    rule: &Parsed,
+    (column, tools): (&Column, usize),
+    record: &Record,
+    path: &[Box<str>],
+    text: &str,
+) -> Diagnostic {
     let name = path.last().map_or("", |name| &**name);
     let line = rule.line_of_member(name, text);
     let message = match tools {

@@ -73,7 +73,8 @@ fn typed(value: Value<'_>, ty: &Type, pointer: &str) -> Result<Expression, Unfit
         Type::Bool => value.as_bool().map(Expression::new_bool).ok_or_else(unreadable),
         Type::Decimal => decimal(value).map(Expression::new_decimal).ok_or_else(unreadable),
         Type::Set(element) if value.kind() == Kind::Array => {
-            let elements: Result<Vec<Expression>, Unfit> = value.items().map(|item| typed(item, element, pointer)).collect();
+            let elements: Result<Vec<Expression>, Unfit> =
+                value.items().map(|item| typed(item, element, pointer)).collect();
             elements.map(Expression::new_set)
         }
         Type::Set(_) => Err(unreadable()),
@@ -145,7 +146,9 @@ mod tests {
         let converted = typed(document.root(), &Type::parse(ty).unwrap(), "/x").ok();
         let expected = expected.map(|source| source.parse::<Expression>().unwrap());
         let shown = |expression: &Option<Expression>| expression.as_ref().map(|one| format!("{:?}", one.as_ref()));
-        let plain = |expression: Option<Expression>| expression.map(|one| cedar_policy::Context::from_pairs([("x".to_owned(), one)]).unwrap().to_string());
+        let plain = |expression: Option<Expression>| {
+            expression.map(|one| cedar_policy::Context::from_pairs([("x".to_owned(), one)]).unwrap().to_string())
+        };
         let note = shown(&converted);
         assert_eq!(plain(converted), plain(expected), "{ty} {text} {note:?}");
     }

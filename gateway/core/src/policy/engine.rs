@@ -2,20 +2,19 @@
 
 use std::sync::Arc;
 
-use cedar_policy::{Authorizer, EntityUid, Request};
+use cedar_policy::EntityUid;
 
+use super::call::Call;
 use super::catalogue::{Catalogue, ToolIndex};
 use super::check::KnownNames;
-use super::convert::Unfit;
 use super::drift::{self, Drift, Live};
-use super::facts::{self, Facts, Missing, Standing, Subjects};
-use super::index::{self, AgentSource, Cell, Index, Program, Row, Verdict};
+use super::facts::{self, Facts, Standing};
+use super::index::{self, AgentSource, Cell, Index, Row};
 use super::load;
 use super::pin::{Pin, sha256};
 use super::source::Source;
 use super::surface::{Column, ServerIndex, ServerSource, Subject, Surface};
-use super::types::Undeclared;
-use super::verdict::{Denial, DenialCause, Determining, Permit, Visibility};
+use super::verdict::{Denial, DenialCause, Permit, Visibility};
 use super::who::Who;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 
@@ -64,6 +63,24 @@ pub enum Action<'a> {
     },
 }
 
+impl Action<'_> {
+    /// What a permit for it holds for; an extension's number is not known here and does not matter to a permit.
+    fn subject(self) -> Subject {
+        match self {
+            Self::Connect => Subject::Connect,
+            Self::Tool(tool) => Subject::Tool(tool),
+            Self::ResourceRead { .. } => Subject::ResourceRead,
+            Self::PromptGet { .. } => Subject::PromptGet,
+            Self::CompletePrompt { .. } | Self::CompleteResource { .. } => Subject::Complete,
+            Self::Task { .. } => Subject::Task,
+            Self::Sample => Subject::Sample,
+            Self::Elicit => Subject::Elicit,
+            Self::Roots => Subject::Roots,
+            Self::Extension { .. } => Subject::Extension(u16::MAX),
+        }
+    }
+}
+
 /// All that an engine is made of.
 #[derive(Clone, Copy)]
 pub struct Inputs<'a> {
@@ -88,35 +105,29 @@ struct Origin {
 
 /// A column made ready for requests.
 #[derive(Debug)]
-struct Prepared {
-    action: EntityUid,
-    groups: Box<[EntityUid]>,
-    resource: EntityUid,
+pub(super) struct Prepared {
+    pub(super) action: EntityUid,
+    pub(super) groups: Box<[EntityUid]>,
+    pub(super) resource: EntityUid,
 }
 
 #[derive(Debug)]
-struct Server {
-    drift: Arc<Drift>,
+pub(super) struct Server {
+    pub(super) drift: Arc<Drift>,
     catalogue: Catalogue,
 }
 
 /// The rules of one snapshot, ready to decide. Reading it takes no lock.
 #[derive(Debug)]
 pub struct Engine {
-    surface: Surface,
-    columns: Vec<Prepared>,
-    servers: Vec<Server>,
+    pub(super) surface: Surface,
+    pub(super) columns: Vec<Prepared>,
+    pub(super) servers: Vec<Server>,
     agents: Vec<Standing>,
     index: Index,
     origins: Vec<Origin>,
     warnings: Diagnostics,
     hash: [u8; 32],
-}
-
-/// What one cell says of one call.
-enum Judgement {
-    Permitted(Determining),
-    Denied(Denial),
 }
 
 impl Engine {
@@ -134,7 +145,11 @@ impl Engine {
         let columns: Option<Vec<Prepared>> = surface.columns.iter().map(|column| prepared(column, &surface)).collect();
         let agents: Option<Vec<Standing>> = inputs.agents.iter().map(standing).collect();
         let (Some(columns), Some(agents)) = (columns, agents) else {
-            return Err(vec![Diagnostic::error(inputs.settings_file, None, "the names of agents, servers and tools cannot be told to Cedar")]);
+            return Err(vec![Diagnostic::error(
+                inputs.settings_file,
+                None,
+                "the names of agents, servers and tools cannot be told to Cedar",
+            )]);
         };
         let origins = loaded.rules.into_iter().map(|rule| Origin {
             id: rule.parsed.id,
@@ -142,7 +157,10 @@ impl Engine {
             line: rule.parsed.line,
             annotations: rule.parsed.annotations,
         });
-        let servers = inputs.servers.iter().map(|(server, drift)| Server { drift: Arc::clone(drift), catalogue: server.catalogue.clone() });
+        let servers = inputs
+            .servers
+            .iter()
+            .map(|(server, drift)| Server { drift: Arc::clone(drift), catalogue: server.catalogue.clone() });
         Ok(Self {
             hash: hash(&inputs, &surface),
             columns,
@@ -156,8 +174,14 @@ impl Engine {
     }
 
     /// May `who` do this on `server`? The only maker of a [`Permit`].
-    pub fn decide(&self, who: &Who<'_>, server: ServerIndex, action: Action<'_>, facts: &Facts<'_>) -> Result<Permit, Denial> {
-        let call = Call { engine: self, row: self.row(who)?, standing: self.standing(who)?, who, server, facts };
+    pub fn decide(
+        &self,
+        who: &Who<'_>,
+        server: ServerIndex,
+        action: Action<'_>,
+        facts: &Facts<'_>,
+    ) -> Result<Permit, Denial> {
+        let call = Call { engine: self, standing: self.standing(who)?, row: self.row(who)?, who, server, facts };
         match action {
             Action::Connect => call.connect(),
             Action::Tool(tool) => call.tool(tool),
@@ -173,10 +197,33 @@ impl Engine {
         }
     }
 
+    /// On a route that only observes, what policy denies passes and is recorded as denied. What is not reviewed, not known or not whom it
+    /// claims to be stays refused.
+    pub fn observe(&self, denial: Denial, server: ServerIndex, action: Action<'_>) -> Result<Permit, Denial> {
+        match denial.cause() {
+            DenialCause::NoRule
+            | DenialCause::Forbidden
+            | DenialCause::RuleError
+            | DenialCause::ArgumentUnreadable
+            | DenialCause::ArgumentUndeclared
+            | DenialCause::ClaimUnreadable => Ok(Permit::in_spite(server, action.subject(), denial)),
+            DenialCause::UnknownTool
+            | DenialCause::Drifted
+            | DenialCause::UnknownMethod
+            | DenialCause::UnknownAgent
+            | DenialCause::UnknownServer => Err(denial),
+        }
+    }
+
+    /// The name of a reviewed tool.
+    pub fn tool_name(&self, server: ServerIndex, tool: ToolIndex) -> Option<&str> {
+        Some(&self.servers.get(usize::from(server.0))?.catalogue.tool(tool)?.name)
+    }
+
     /// Could some call of this tool by `who` be permitted? A look-up, decided at load; a drifted tool is hidden.
     pub fn lists(&self, who: &Who<'_>, server: ServerIndex, tool: ToolIndex) -> Visibility {
         let seen = || {
-            let row = self.row(who).ok()?;
+            let row = self.standing(who).and_then(|_| self.row(who)).ok()?;
             let reviewed = self.servers.get(usize::from(server.0))?.drift.of(tool) == Live::AsReviewed;
             reviewed.then(|| self.cell(row, self.surface.column(server, Subject::Tool(tool))?)).flatten()
         };
@@ -261,7 +308,8 @@ impl Engine {
     }
 
     fn standing(&self, who: &Who<'_>) -> Result<&Standing, Denial> {
-        self.agents.get(who.agent.0 as usize).ok_or_else(|| Denial::new(DenialCause::UnknownAgent))
+        let standing = self.agents.get(who.agent.0 as usize).filter(|standing| standing.uid.id().unescaped() == who.id);
+        standing.ok_or_else(|| Denial::new(DenialCause::UnknownAgent))
     }
 
     fn row(&self, who: &Who<'_>) -> Result<&Row, Denial> {
@@ -270,163 +318,9 @@ impl Engine {
         row.and_then(|row| self.index.rows.get(*row as usize)).ok_or_else(|| Denial::new(DenialCause::UnknownAgent))
     }
 
-    fn cell(&self, row: &Row, column: u32) -> Option<&Cell> {
+    pub(super) fn cell(&self, row: &Row, column: u32) -> Option<&Cell> {
         self.index.cells.get(*row.cells.get(column as usize)? as usize)
     }
-}
-
-/// One decision under way.
-struct Call<'c> {
-    engine: &'c Engine,
-    row: &'c Row,
-    standing: &'c Standing,
-    who: &'c Who<'c>,
-    server: ServerIndex,
-    facts: &'c Facts<'c>,
-}
-
-impl Call<'_> {
-    fn permit(&self, subject: Subject, determining: Determining) -> Permit {
-        Permit::new(self.server, subject, determining)
-    }
-
-    fn column(&self, subject: Subject, otherwise: DenialCause) -> Result<u32, Denial> {
-        self.engine.surface.column(self.server, subject).ok_or_else(|| Denial::new(otherwise))
-    }
-
-    fn plain(&self, subject: Subject, uri: Option<&str>, name: Option<&str>) -> Result<Permit, Denial> {
-        let column = self.column(subject, DenialCause::UnknownServer)?;
-        match self.judge(column, uri, name) {
-            Judgement::Permitted(determining) => Ok(self.permit(subject, determining)),
-            Judgement::Denied(denial) => Err(denial),
-        }
-    }
-
-    fn tool(&self, tool: ToolIndex) -> Result<Permit, Denial> {
-        let subject = Subject::Tool(tool);
-        let column = self.column(subject, DenialCause::UnknownTool)?;
-        if let Live::Drifted = self.engine.servers.get(usize::from(self.server.0)).map_or(Live::Drifted, |server| server.drift.of(tool)) {
-            return Err(Denial::new(DenialCause::Drifted));
-        }
-        let visibility = self.engine.cell(self.row, column).map_or(Visibility::Hidden, |cell| cell.visibility);
-        let judged = match visibility {
-            Visibility::Listed => self.declared(column).map_or_else(|| self.judge(column, None, None), Judgement::Denied),
-            Visibility::Hidden => self.judge(column, None, None),
-        };
-        match judged {
-            Judgement::Permitted(determining) => Ok(self.permit(subject, determining)),
-            Judgement::Denied(denial) => Err(denial.seen(visibility)),
-        }
-    }
-
-    /// A denial where the tool's schema rules out an argument that the call carries.
-    fn declared(&self, column: u32) -> Option<Denial> {
-        let input = &self.engine.surface.columns.get(column as usize)?.input;
-        let arguments = self.facts.arguments.filter(|_| input.undeclared == Undeclared::Refused)?;
-        let foreign = arguments.entries().any(|(name, _)| input.field(name).is_none());
-        foreign.then(|| Denial::at(DenialCause::ArgumentUndeclared, ""))
-    }
-
-    /// Implied by any permit that could hold on the server; an explicit forbid still counts.
-    fn connect(&self) -> Result<Permit, Denial> {
-        let column = self.column(Subject::Connect, DenialCause::UnknownServer)?;
-        match self.judge(column, None, None) {
-            Judgement::Permitted(determining) => Ok(self.permit(Subject::Connect, determining)),
-            Judgement::Denied(denial) if denial.cause() == DenialCause::NoRule => {
-                let possible = self.row.reachable.get(usize::from(self.server.0)).filter(|permits| !permits.is_empty());
-                let possible = possible.ok_or(denial)?;
-                Ok(self.permit(Subject::Connect, Determining::of(possible.iter().copied())))
-            }
-            Judgement::Denied(denial) => Err(denial),
-        }
-    }
-
-    /// Follows the thing completed; an explicit forbid on `complete` still counts.
-    fn complete(&self, of: Subject, uri: Option<&str>, name: Option<&str>) -> Result<Permit, Denial> {
-        let followed = self.plain(of, uri, name)?;
-        self.unless_forbidden(Subject::Complete, uri, name)?;
-        Ok(self.permit(Subject::Complete, followed.determining().clone()))
-    }
-
-    /// Follows the call that made it, or any call; an explicit forbid on `task` still counts.
-    fn task(&self, tool: Option<ToolIndex>) -> Result<Permit, Denial> {
-        let permits = match tool {
-            None => self.row.reachable.get(usize::from(self.server.0)).map(|permits| &**permits),
-            Some(tool) => {
-                let column = self.column(Subject::Tool(tool), DenialCause::UnknownTool)?;
-                match self.engine.lists(self.who, self.server, tool) {
-                    Visibility::Listed => self.engine.cell(self.row, column).map(|cell| &*cell.permits),
-                    Visibility::Hidden => None,
-                }
-            }
-        };
-        let permits = permits.filter(|permits| !permits.is_empty()).ok_or_else(|| Denial::new(DenialCause::NoRule))?;
-        self.unless_forbidden(Subject::Task, None, None)?;
-        Ok(self.permit(Subject::Task, Determining::of(permits.iter().copied())))
-    }
-
-    fn unless_forbidden(&self, subject: Subject, uri: Option<&str>, name: Option<&str>) -> Result<(), Denial> {
-        let column = self.column(subject, DenialCause::UnknownServer)?;
-        match self.judge(column, uri, name) {
-            Judgement::Permitted(_) => Ok(()),
-            Judgement::Denied(denial) if denial.cause() == DenialCause::NoRule => Ok(()),
-            Judgement::Denied(denial) => Err(denial),
-        }
-    }
-
-    fn extension(&self, method: &str) -> Result<Permit, Denial> {
-        let face = self.engine.surface.faces.get(usize::from(self.server.0)).ok_or_else(|| Denial::new(DenialCause::UnknownServer))?;
-        let position = face.extensions.iter().position(|known| &**known == method).and_then(|position| u16::try_from(position).ok());
-        self.plain(Subject::Extension(position.ok_or_else(|| Denial::new(DenialCause::UnknownMethod))?), None, None)
-    }
-
-    fn judge(&self, column: u32, uri: Option<&str>, name: Option<&str>) -> Judgement {
-        let Some(cell) = self.engine.cell(self.row, column) else { return Judgement::Denied(Denial::new(DenialCause::NoRule)) };
-        match &cell.verdict {
-            Verdict::NoRule => Judgement::Denied(Denial::new(DenialCause::NoRule)),
-            Verdict::Forbidden(forbids) => Judgement::Denied(Denial::by(DenialCause::Forbidden, Determining::of(forbids.iter().copied()))),
-            Verdict::Allowed(permits) => Judgement::Permitted(Determining::of(permits.iter().copied())),
-            Verdict::Program(program) => match self.evaluate(cell, program, column, (uri, name)) {
-                Ok(judgement) => judgement,
-                Err(Missing::Argument(Unfit::Unreadable(pointer))) => Judgement::Denied(Denial::at(DenialCause::ArgumentUnreadable, &pointer)),
-                Err(Missing::Argument(Unfit::Undeclared(pointer))) => Judgement::Denied(Denial::at(DenialCause::ArgumentUndeclared, &pointer)),
-                Err(Missing::Claim) => Judgement::Denied(Denial::new(DenialCause::ClaimUnreadable)),
-                Err(Missing::Defect) => Judgement::Denied(Denial::new(DenialCause::RuleError)),
-            },
-        }
-    }
-
-    /// Cedar over the rules of one cell. A permit that errs does not count; a forbid that errs denies.
-    fn evaluate(&self, cell: &Cell, program: &Program, column: u32, (uri, name): (Option<&str>, Option<&str>)) -> Result<Judgement, Missing> {
-        let prepared = self.engine.columns.get(column as usize).ok_or(Missing::Defect)?;
-        let of = Subjects { standing: self.standing, who: self.who, uri, name };
-        let context = facts::context(&program.plan, of, self.facts)?;
-        let entities = facts::entities(&program.plan, of, (&prepared.action, &prepared.groups))?;
-        let request = Request::new(self.standing.uid.clone(), prepared.action.clone(), prepared.resource.clone(), context, None);
-        let request = request.map_err(|_| Missing::Defect)?;
-        let response = Authorizer::new().is_authorized(&request, &program.rules, &entities);
-        let number = |id: &cedar_policy::PolicyId| AsRef::<str>::as_ref(id).parse::<u32>().ok();
-        let held = || response.diagnostics().reason().filter_map(number);
-        let erred = response.diagnostics().errors().filter_map(|error| match error {
-            cedar_policy::AuthorizationError::PolicyEvaluationError(error) => number(error.policy_id()),
-        });
-        let mut failed_forbids: Vec<u32> = erred.filter(|rule| !cell.permits.contains(rule)).collect();
-        failed_forbids.sort_unstable();
-        let forbidden = held().any(|rule| !cell.permits.contains(&rule));
-        let allowed = response.decision() == cedar_policy::Decision::Allow;
-        Ok(match (forbidden, failed_forbids.is_empty(), allowed) {
-            (true, _, _) => Judgement::Denied(Denial::by(DenialCause::Forbidden, Determining::of(sorted(held())))),
-            (false, false, _) => Judgement::Denied(Denial::by(DenialCause::RuleError, Determining::of(failed_forbids))),
-            (false, true, true) => Judgement::Permitted(Determining::of(sorted(held()))),
-            (false, true, false) => Judgement::Denied(Denial::new(DenialCause::NoRule)),
-        })
-    }
-}
-
-fn sorted(rules: impl Iterator<Item = u32>) -> Vec<u32> {
-    let mut rules: Vec<u32> = rules.collect();
-    rules.sort_unstable();
-    rules
 }
 
 fn visible(decision: Result<Permit, Denial>) -> Visibility {
@@ -456,7 +350,17 @@ fn standing(agent: &AgentSource<'_>) -> Option<Standing> {
 
 fn hash(inputs: &Inputs<'_>, surface: &Surface) -> [u8; 32] {
     let sources: Vec<_> = inputs.sources.iter().map(|source| (source.file, source.text)).collect();
-    let pins: Vec<_> = inputs.servers.iter().map(|(server, _)| (server.name, server.catalogue.tools().iter().map(|tool| tool.pin.to_string()).collect::<Vec<_>>())).collect();
+    let pins: Vec<_> = inputs
+        .servers
+        .iter()
+        .map(|(server, _)| {
+            (server.name, server.catalogue.tools().iter().map(|tool| tool.pin.to_string()).collect::<Vec<_>>())
+        })
+        .collect();
     let agents: Vec<_> = inputs.agents.iter().map(|agent| (agent.id, &agent.groups, &agent.accounts)).collect();
-    sha256(serde_json::json!({"sources": sources, "pins": pins, "agents": agents, "surface": surface.canonical()}).to_string().as_bytes())
+    sha256(
+        serde_json::json!({"sources": sources, "pins": pins, "agents": agents, "surface": surface.canonical()})
+            .to_string()
+            .as_bytes(),
+    )
 }

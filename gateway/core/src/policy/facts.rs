@@ -3,12 +3,15 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use cedar_policy::{Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression as Expression};
+use cedar_policy::{
+    Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression as Expression,
+};
 
 use super::convert::{self, Unfit};
 use super::plan::Plan;
 use super::reads::Fact;
-use super::who::{ClaimValue, Who};
+use super::who::Who;
+use crate::identity::claims::ClaimValue;
 use crate::protocol::json::Value;
 use crate::time::UnixMillis;
 
@@ -79,7 +82,10 @@ pub fn context(plan: &Plan, of: Subjects<'_>, facts: &Facts<'_>) -> Result<Conte
         add("account", Expression::new_string(account.into()));
     }
     if plan.facts.contains(Fact::Calendars) {
-        add("calendars", Expression::new_set(facts.calendars.iter().map(|name| Expression::new_string((*name).to_owned()))));
+        add(
+            "calendars",
+            Expression::new_set(facts.calendars.iter().map(|name| Expression::new_string((*name).to_owned()))),
+        );
     }
     if plan.facts.contains(Fact::Claims) {
         add("claims", Expression::new_entity_uid(entity("Claims", CLAIMS_ID).ok_or(Missing::Defect)?));
@@ -110,7 +116,8 @@ fn account(plan: &Plan, who: &Who<'_>, facts: &Facts<'_>) -> Result<Option<Box<s
 pub fn entities(plan: &Plan, of: Subjects<'_>, action: (&EntityUid, &[EntityUid])) -> Result<Entities, Missing> {
     let mut all = Vec::with_capacity(3);
     if plan.facts.contains(Fact::Principal) {
-        let accounts = Expression::new_set(of.standing.accounts.iter().map(|account| Expression::new_string(account.to_string())));
+        let accounts =
+            Expression::new_set(of.standing.accounts.iter().map(|account| Expression::new_string(account.to_string())));
         let user = of.who.user.map(|user| ("user".to_owned(), Expression::new_string(user.to_owned())));
         let attributes = [("accounts".to_owned(), accounts)].into_iter().chain(user);
         let agent = Entity::new_with_tags(of.standing.uid.clone(), attributes, of.standing.groups.iter().cloned(), []);
@@ -118,14 +125,15 @@ pub fn entities(plan: &Plan, of: Subjects<'_>, action: (&EntityUid, &[EntityUid]
     }
     if plan.facts.contains(Fact::Claims) {
         let mut tags = Vec::new();
-        for (name, value) in of.who.claims {
-            let asked = plan.computes_claims || plan.claims.contains(name);
+        of.who.claims.try_each(|name, value| {
+            let asked = plan.computes_claims || plan.claims.iter().any(|asked| **asked == *name);
             match (asked, claim(value)) {
                 (false, _) => {}
-                (true, Some(text)) => tags.push((name.to_string(), Expression::new_string(text))),
+                (true, Some(text)) => tags.push((name.to_owned(), Expression::new_string(text))),
                 (true, None) => return Err(Missing::Claim),
             }
-        }
+            Ok(())
+        })?;
         let claims = entity("Claims", CLAIMS_ID).ok_or(Missing::Defect)?;
         all.push(Entity::new_with_tags(claims, [], [], tags).map_err(|_| Missing::Defect)?);
     }

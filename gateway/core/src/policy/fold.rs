@@ -120,10 +120,16 @@ enum Parents<'e> {
 
 fn entity<'e>(expr: &'e Expr, known: &'e Known<'_>) -> Option<Entity<'e>> {
     match expr {
-        Expr::Var(Var::Principal) => Some(Entity { ty: "Agent", id: known.agent, parents: Parents::Groups(known.groups) }),
-        Expr::Var(Var::Action) => Some(Entity { ty: "Action", id: &known.column.action, parents: Parents::Actions(&known.column.groups) }),
+        Expr::Var(Var::Principal) => {
+            Some(Entity { ty: "Agent", id: known.agent, parents: Parents::Groups(known.groups) })
+        }
+        Expr::Var(Var::Action) => {
+            Some(Entity { ty: "Action", id: &known.column.action, parents: Parents::Actions(&known.column.groups) })
+        }
         Expr::Var(Var::Resource) => Some(Entity { ty: "Server", id: known.server, parents: Parents::None }),
-        Expr::Literal(Literal::EntityUID(uid)) => Some(Entity { ty: uid_type(uid)?, id: uid.eid.as_str(), parents: Parents::Unknown }),
+        Expr::Literal(Literal::EntityUID(uid)) => {
+            Some(Entity { ty: uid_type(uid)?, id: uid.eid.as_str(), parents: Parents::Unknown })
+        }
         _ => None,
     }
 }
@@ -172,7 +178,8 @@ mod tests {
     use crate::policy::types::Record;
 
     fn check(condition: &str, expected: Fold) {
-        let policy = cedar_policy::Policy::parse(None, format!("permit (principal, action, resource) {condition};")).unwrap();
+        let policy =
+            cedar_policy::Policy::parse(None, format!("permit (principal, action, resource) {condition};")).unwrap();
         let column = Column {
             server: ServerIndex(0),
             subject: Subject::Tool(ToolIndex(0)),
@@ -187,7 +194,12 @@ mod tests {
 
     #[test]
     fn what_depends_on_the_call_stays_unknown() {
-        for condition in ["context.input.a == 1", "!(context.input.a == 1)", "context.now > datetime(\"2024-01-01\")", "principal.accounts.contains(\"x\")"] {
+        for condition in [
+            "context.input.a == 1",
+            "!(context.input.a == 1)",
+            "context.now > datetime(\"2024-01-01\")",
+            "principal.accounts.contains(\"x\")",
+        ] {
             check(&format!("when {{ {condition} }}"), Fold::Unknown);
             check(&format!("when {{ {condition} && principal == Agent::\"bot\" }}"), Fold::Unknown);
             check(&format!("when {{ {condition} && false }}"), Fold::NeverTrue);
@@ -221,7 +233,13 @@ mod tests {
             check(&format!("when {{ {condition} }}"), Fold::True);
             check(&format!("unless {{ {condition} }}"), Fold::False);
         }
-        for condition in ["principal in Group::\"other\"", "principal != Agent::\"bot\"", "action in Action::\"x\"", "resource == Server::\"pg\"", "principal is Group"] {
+        for condition in [
+            "principal in Group::\"other\"",
+            "principal != Agent::\"bot\"",
+            "action in Action::\"x\"",
+            "resource == Server::\"pg\"",
+            "principal is Group",
+        ] {
             check(&format!("when {{ {condition} }}"), Fold::False);
         }
         check("", Fold::True);

@@ -17,6 +17,7 @@ use super::source::Parsed;
 use super::surface::{Column, Subject, Surface};
 use super::verdict::Visibility;
 use crate::diagnostic::Diagnostic;
+use crate::identity::registry::Registry;
 use crate::limits::DETERMINING_MAX;
 
 /// Cell numbers of all distinct rows: 2,000 classes × 10,000 tools take 80 MB, and this bound five times that.
@@ -31,6 +32,17 @@ pub struct AgentSource<'a> {
     pub groups: Vec<&'a str>,
     /// The customer accounts it may act for.
     pub accounts: Vec<&'a str>,
+}
+
+impl<'a> AgentSource<'a> {
+    /// All agents of a registry, by their positions.
+    pub fn of_registry(registry: &'a Registry) -> Vec<Self> {
+        let texts = |all: &'a [Box<str>]| all.iter().map(|one| &**one).collect();
+        registry
+            .agents()
+            .map(|agent| Self { id: &agent.id, groups: texts(&agent.groups), accounts: texts(&agent.accounts) })
+            .collect()
+    }
 }
 
 /// What one class may do in one column.
@@ -97,7 +109,14 @@ struct Class<'a> {
 
 /// Builds the index.
 pub fn build(rules: &[Rule], agents: &[AgentSource<'_>], surface: &Surface) -> Result<Index, Diagnostic> {
-    let mut builder = Builder { rules, surface, index: Index::default(), cells: AHashMap::new(), sets: AHashMap::new(), rows: AHashMap::new() };
+    let mut builder = Builder {
+        rules,
+        surface,
+        index: Index::default(),
+        cells: AHashMap::new(),
+        sets: AHashMap::new(),
+        rows: AHashMap::new(),
+    };
     builder.index.cells.push(Cell { verdict: Verdict::NoRule, permits: Box::new([]), visibility: Visibility::Hidden });
     let (classes, of_agents) = classes(rules, agents);
     builder.index.classes = of_agents;
@@ -105,8 +124,13 @@ pub fn build(rules: &[Rule], agents: &[AgentSource<'_>], surface: &Surface) -> R
         let row = builder.row(class);
         builder.index.rows_of.push(row);
         if builder.index.rows.len().saturating_mul(surface.columns.len()) > ROW_ENTRIES_MAX {
-            let message = format!("{} classes of agents over {} actions exceed the table of {ROW_ENTRIES_MAX} entries", classes.len(), surface.columns.len());
-            return Err(Diagnostic::error("policies", None, message).help("write rules about groups rather than about single agents"));
+            let message = format!(
+                "{} classes of agents over {} actions exceed the table of {ROW_ENTRIES_MAX} entries",
+                classes.len(),
+                surface.columns.len()
+            );
+            return Err(Diagnostic::error("policies", None, message)
+                .help("write rules about groups rather than about single agents"));
         }
     }
     Ok(builder.index)
@@ -176,7 +200,9 @@ enum Needs {
 fn needs(subject: Subject) -> Needs {
     match subject {
         Subject::Connect | Subject::Complete | Subject::Task => Needs::OnlyForbids,
-        Subject::ResourceRead | Subject::PromptGet | Subject::Sample | Subject::Elicit | Subject::Roots => Needs::Permit,
+        Subject::ResourceRead | Subject::PromptGet | Subject::Sample | Subject::Elicit | Subject::Roots => {
+            Needs::Permit
+        }
         Subject::Extension(_) | Subject::Tool(_) => Needs::Permit,
     }
 }
@@ -205,7 +231,8 @@ impl Builder<'_> {
                 }
             }
         }
-        let cells: Box<[u32]> = (0_u32..).zip(covering).map(|(column, rules)| self.cell(class, column, &rules)).collect();
+        let cells: Box<[u32]> =
+            (0_u32..).zip(covering).map(|(column, rules)| self.cell(class, column, &rules)).collect();
         if let Some(row) = self.rows.get(&cells) {
             return *row;
         }
@@ -219,8 +246,12 @@ impl Builder<'_> {
     fn reachable(&self, cells: &[u32]) -> Box<[Box<[u32]>]> {
         let mut reachable: Vec<Vec<u32>> = vec![Vec::new(); self.surface.faces.len()];
         for (column, cell) in self.surface.columns.iter().zip(cells) {
-            let cell = self.index.cells.get(*cell as usize).filter(|cell| cell.visibility == Visibility::Listed);
-            let (Some(cell), Some(reachable)) = (cell, reachable.get_mut(usize::from(column.server.0))) else { continue };
+            // What follows other columns opens nothing by itself.
+            let own = needs(column.subject) == Needs::Permit;
+            let cell = self.index.cells.get(*cell as usize).filter(|cell| own && cell.visibility == Visibility::Listed);
+            let (Some(cell), Some(reachable)) = (cell, reachable.get_mut(usize::from(column.server.0))) else {
+                continue;
+            };
             for permit in &cell.permits {
                 if reachable.len() < DETERMINING_MAX && !reachable.contains(permit) {
                     reachable.push(*permit);
@@ -246,7 +277,10 @@ impl Builder<'_> {
         if kept.is_empty() {
             return 0;
         }
-        let depends = kept.iter().filter_map(|(rule, _)| self.parsed(*rule)).any(|parsed| Plan::depends_on_column(&parsed.reads, column));
+        let depends = kept
+            .iter()
+            .filter_map(|(rule, _)| self.parsed(*rule))
+            .any(|parsed| Plan::depends_on_column(&parsed.reads, column));
         let key = (kept, depends.then_some(number), needs(column.subject));
         if let Some(cell) = self.cells.get(&key) {
             return *cell;
@@ -261,7 +295,8 @@ impl Builder<'_> {
     fn made(&mut self, kept: &[(u32, Certainty)], column: &Column, needs: Needs) -> Cell {
         let of = |effect: Effect, certainty: Option<Certainty>| -> Box<[u32]> {
             let wanted = kept.iter().filter(|(rule, this)| {
-                certainty.is_none_or(|certainty| certainty == *this) && self.parsed(*rule).is_some_and(|parsed| parsed.effect == effect)
+                certainty.is_none_or(|certainty| certainty == *this)
+                    && self.parsed(*rule).is_some_and(|parsed| parsed.effect == effect)
             });
             wanted.map(|(rule, _)| *rule).collect()
         };
@@ -269,7 +304,8 @@ impl Builder<'_> {
         let forbidding = of(Effect::Forbid, Some(Certainty::Holds));
         let undecided = kept.iter().any(|(_, certainty)| *certainty == Certainty::MayHold);
         let may_forbid = !of(Effect::Forbid, None).is_empty();
-        let visibility = if permits.is_empty() || !forbidding.is_empty() { Visibility::Hidden } else { Visibility::Listed };
+        let visibility =
+            if permits.is_empty() || !forbidding.is_empty() { Visibility::Hidden } else { Visibility::Listed };
         let verdict = if !forbidding.is_empty() {
             Verdict::Forbidden(forbidding)
         } else if permits.is_empty() && (needs == Needs::Permit || !may_forbid) {
@@ -281,7 +317,9 @@ impl Builder<'_> {
             let plan = Plan::of(rules.iter().filter_map(|rule| self.parsed(*rule)).map(|parsed| &parsed.reads), column);
             match self.set(rules) {
                 Some(rules) => Verdict::Program(Program { rules, plan }),
-                None => return Cell { verdict: Verdict::NoRule, permits: Box::new([]), visibility: Visibility::Hidden },
+                None => {
+                    return Cell { verdict: Verdict::NoRule, permits: Box::new([]), visibility: Visibility::Hidden };
+                }
             }
         };
         Cell { verdict, permits, visibility }

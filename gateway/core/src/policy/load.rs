@@ -59,7 +59,11 @@ pub fn load(sources: &[Source<'_>], surface: &Surface, names: &KnownNames<'_>) -
         findings.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
         return Err(findings);
     }
-    let rules = sound.into_iter().map(|(parsed, covered)| Rule { principal: scope::principal(&parsed.policy), columns: covered.matching, parsed });
+    let rules = sound.into_iter().map(|(parsed, covered)| Rule {
+        principal: scope::principal(&parsed.policy),
+        columns: covered.matching,
+        parsed,
+    });
     Ok(Loaded { rules: rules.collect(), warnings: validated.warnings })
 }
 
@@ -73,7 +77,11 @@ struct Validated {
 }
 
 /// Cedar's strict validation. A rule is validated against the actions that its scope names and no others: the validator's cost is rules × actions.
-fn validate(sound: &[(Parsed, Columns)], surface: &Surface, texts: &AHashMap<&str, &str>) -> Result<Validated, Diagnostics> {
+fn validate(
+    sound: &[(Parsed, Columns)],
+    surface: &Surface,
+    texts: &AHashMap<&str, &str>,
+) -> Result<Validated, Diagnostics> {
     let mut groups: BTreeMap<Option<&[u32]>, Vec<&Parsed>> = BTreeMap::new();
     for (rule, covered) in sound {
         let scope = if rule.reads.names_actions { None } else { covered.by_action.as_deref() };
@@ -88,7 +96,8 @@ fn validate(sound: &[(Parsed, Columns)], surface: &Surface, texts: &AHashMap<&st
                 return Err(vec![Diagnostic::error(&*rule.file, Some(rule.line), "this rule's number is taken")]);
             }
         }
-        let by_number: AHashMap<String, &Parsed> = rules.iter().map(|rule| (rule.policy.id().to_string(), *rule)).collect();
+        let by_number: AHashMap<String, &Parsed> =
+            rules.iter().map(|rule| (rule.policy.id().to_string(), *rule)).collect();
         let result = Validator::new(schema).validate(&set, ValidationMode::Strict);
         for error in result.validation_errors() {
             if let Some(rule) = by_number.get(&error.policy_id().to_string()) {
@@ -134,11 +143,15 @@ fn mistake(error: &DetailedError, rule: &Parsed, text: &str) -> Diagnostic {
 }
 
 fn warned(warning: &ValidationWarning, rule: &Parsed, text: &str) -> Diagnostic {
-    let never = |why: &str| Diagnostic::error(&*rule.file, Some(rule.line), format!("this rule can never match: {why}"));
+    let never =
+        |why: &str| Diagnostic::error(&*rule.file, Some(rule.line), format!("this rule can never match: {why}"));
     match warning {
-        ValidationWarning::ImpossiblePolicy(_) => never("its conditions are always false").help("mend them or delete the rule"),
+        ValidationWarning::ImpossiblePolicy(_) => {
+            never("its conditions are always false").help("mend them or delete the rule")
+        }
         ValidationWarning::InvalidActionApplication(_) => {
-            never("no action in its scope exists for its principal and resource").help("the principal is an `Agent` or a `Group`, the resource a `Server`")
+            never("no action in its scope exists for its principal and resource")
+                .help("the principal is an `Agent` or a `Group`, the resource a `Server`")
         }
         // Confusable and bidirectional characters; whatever else Cedar will warn of is shown as well.
         other => {

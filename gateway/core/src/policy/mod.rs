@@ -24,5 +24,6 @@ pub mod convert;
 pub mod facts;
 pub mod index;
 pub mod engine;
+mod call;
 #[cfg(test)]
 mod tests;

@@ -105,7 +105,10 @@ mod tests {
             (json!({"icons": [2], "inputSchema": {"type": "object"}, "description": "reads", "name": "a"}), true),
             (json!({"name": "a", "description": "reads", "inputSchema": {"type": "object"}, "_meta": {"x": 1}}), true),
             (json!({"name": "a", "description": "reads ", "inputSchema": {"type": "object"}}), false),
-            (json!({"name": "a", "description": "reads", "inputSchema": {"type": "object"}, "_meta": {"ui": {}}}), false),
+            (
+                json!({"name": "a", "description": "reads", "inputSchema": {"type": "object"}, "_meta": {"ui": {}}}),
+                false,
+            ),
             (json!({"name": "a", "description": "reads", "inputSchema": {}}), false),
             (json!({"name": "a", "description": "reads", "inputSchema": {"type": "object"}, "annotations": {}}), false),
         ];

@@ -73,8 +73,13 @@ impl Plan {
         }
         if matches!(column.subject, Subject::Tool(_)) && !wanted.is_empty() {
             let whole = wanted.iter().any(|argument| argument.path.is_empty() && argument.how == How::Value);
-            let paths: Vec<(&[Box<str>], How)> = wanted.iter().map(|argument| (argument.path.as_slice(), argument.how)).collect();
-            plan.input = Some(if whole { Input::Whole(column.input.clone()) } else { Input::Members(members(&column.input, &paths, &mut Vec::new())) });
+            let paths: Vec<(&[Box<str>], How)> =
+                wanted.iter().map(|argument| (argument.path.as_slice(), argument.how)).collect();
+            plan.input = Some(if whole {
+                Input::Whole(column.input.clone())
+            } else {
+                Input::Members(members(&column.input, &paths, &mut Vec::new()))
+            });
         }
         plan
     }
@@ -94,7 +99,9 @@ fn members(record: &Record, wanted: &[(&[Box<str>], How)], upto: &mut Vec<Box<st
     for name in names {
         let below: Vec<(&[Box<str>], How)> = wanted
             .iter()
-            .filter_map(|(path, how)| path.split_first().filter(|(first, _)| &***first == name).map(|(_, rest)| (rest, *how)))
+            .filter_map(|(path, how)| {
+                path.split_first().filter(|(first, _)| &***first == name).map(|(_, rest)| (rest, *how))
+            })
             .collect();
         upto.push(name.into());
         let (want, presence) = match record.field(name) {

@@ -191,7 +191,10 @@ fn context_path(expr: &Expr) -> Option<Vec<&str>> {
 /// The direct parts of an expression.
 pub fn children(expr: &Expr) -> Vec<&Arc<Expr>> {
     match expr {
-        Expr::UnaryOp { op: _, expr } | Expr::GetAttr { expr, attr: _ } | Expr::HasAttr { expr, attrs: _ } | Expr::Like { expr, pattern: _ } => vec![expr],
+        Expr::UnaryOp { op: _, expr }
+        | Expr::GetAttr { expr, attr: _ }
+        | Expr::HasAttr { expr, attrs: _ }
+        | Expr::Like { expr, pattern: _ } => vec![expr],
         Expr::BinaryOp { op: _, left, right } => vec![left, right],
         Expr::Is { expr, entity_type: _, in_expr } => [expr].into_iter().chain(in_expr).collect(),
         Expr::IfThenElse { cond, then_expr, else_expr } => vec![cond, then_expr, else_expr],
@@ -207,9 +210,12 @@ mod tests {
     use super::*;
 
     fn check(condition: &str, arguments: &[&str], facts: &[Fact]) {
-        let policy = cedar_policy::Policy::parse(None, format!("permit (principal, action, resource) when {{ {condition} }};")).unwrap();
+        let policy =
+            cedar_policy::Policy::parse(None, format!("permit (principal, action, resource) when {{ {condition} }};"))
+                .unwrap();
         let reads = Reads::of(policy.to_pst().unwrap().body().clauses());
-        let shown: Vec<String> = reads.arguments.iter().map(|read| format!("{:?} {}", read.how, read.path.join("/"))).collect();
+        let shown: Vec<String> =
+            reads.arguments.iter().map(|read| format!("{:?} {}", read.how, read.path.join("/"))).collect();
         assert_eq!(shown, arguments, "{condition}");
         let mut expected = FactSet::default();
         facts.iter().for_each(|fact| expected.insert(*fact));
@@ -219,15 +225,27 @@ mod tests {
     #[test]
     fn every_read_of_a_condition_is_found() {
         check("true", &[], &[]);
-        check("context == {}", &["Value "], &[Fact::Account, Fact::Calendars, Fact::Claims, Fact::Name, Fact::Now, Fact::Source, Fact::Uri]);
+        check(
+            "context == {}",
+            &["Value "],
+            &[Fact::Account, Fact::Calendars, Fact::Claims, Fact::Name, Fact::Now, Fact::Source, Fact::Uri],
+        );
         check("[\"a\"].contains(context.input.table)", &["Value table"], &[]);
         check("context.input has a && context.input.a.b > 1", &["Presence a", "Value a/b"], &[]);
         check("context.input has a.b.c", &["Presence a/b/c"], &[]);
         check("(if true then context.input else context.input).x == 1", &["Value "], &[]);
         check("context[\"input\"][\"x y\"] like \"*\"", &["Value x y"], &[]);
         check("principal.accounts.contains(context.account)", &[], &[Fact::Principal, Fact::Account]);
-        check("context.claims.hasTag(\"a\") && context.now > datetime(\"2024-01-01\")", &[], &[Fact::Claims, Fact::Now]);
-        check("action in Action::\"call\" && {\"a\": context.source}.a.isLoopback()", &[], &[Fact::Action, Fact::Source]);
+        check(
+            "context.claims.hasTag(\"a\") && context.now > datetime(\"2024-01-01\")",
+            &[],
+            &[Fact::Claims, Fact::Now],
+        );
+        check(
+            "action in Action::\"call\" && {\"a\": context.source}.a.isLoopback()",
+            &[],
+            &[Fact::Action, Fact::Source],
+        );
     }
 
     #[test]

@@ -75,7 +75,12 @@ fn context(subject: Subject, input: &Record) -> Value {
             add("uri", json!({"type": "String", "required": false}));
             add("name", json!({"type": "String", "required": false}));
         }
-        Subject::Connect | Subject::Task | Subject::Sample | Subject::Elicit | Subject::Roots | Subject::Extension(_) => {}
+        Subject::Connect
+        | Subject::Task
+        | Subject::Sample
+        | Subject::Elicit
+        | Subject::Roots
+        | Subject::Extension(_) => {}
     }
     json!({"type": "Record", "attributes": attributes})
 }

@@ -59,7 +59,9 @@ fn ancestor(uid: &EntityUid) -> PrincipalScope {
 pub fn columns(policy: &Policy, surface: &Surface) -> Columns {
     let by_action = match policy.action_constraint() {
         ActionConstraint::Any => None,
-        ActionConstraint::Eq(uid) => Some(surface.of_action(named(&uid).1).map_or_else(Vec::new, |(own, _)| own.to_vec())),
+        ActionConstraint::Eq(uid) => {
+            Some(surface.of_action(named(&uid).1).map_or_else(Vec::new, |(own, _)| own.to_vec()))
+        }
         ActionConstraint::In(uids) => {
             let mut covered: Vec<u32> = Vec::new();
             for uid in &uids {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use ahash::AHashMap;
 use cedar_policy::ffi::DetailedError;
 use cedar_policy::pst::{
-    ActionConstraint as PstAction, Clause, PolicyID, PrincipalConstraint as PstPrincipal, ResourceConstraint as PstResource, StaticPolicy, Template,
+    ActionConstraint as PstAction, Clause, PolicyID, PrincipalConstraint as PstPrincipal,
+    ResourceConstraint as PstResource, StaticPolicy, Template,
 };
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet};
 
@@ -76,7 +77,11 @@ pub fn parse(sources: &[Source<'_>]) -> Result<Vec<Parsed>, Diagnostics> {
         parse_file(source, &mut parsed, &mut findings);
     }
     if parsed.len() > POLICIES_MAX {
-        findings.push(Diagnostic::error("policies", None, format!("{} policies, the limit is {POLICIES_MAX}", parsed.len())));
+        findings.push(Diagnostic::error(
+            "policies",
+            None,
+            format!("{} policies, the limit is {POLICIES_MAX}", parsed.len()),
+        ));
     }
     unique_ids(&mut parsed, &mut findings);
     if findings.is_empty() { Ok(parsed) } else { Err(findings) }
@@ -91,14 +96,20 @@ fn parse_file(source: &Source<'_>, parsed: &mut Vec<Parsed>, findings: &mut Diag
     let set: PolicySet = match source.text.parse() {
         Ok(set) => set,
         Err(errors) => {
-            findings.extend(cedar_policy::ParseErrors::iter(&errors).map(|error| syntax(&DetailedError::from(error), source)));
+            findings.extend(
+                cedar_policy::ParseErrors::iter(&errors).map(|error| syntax(&DetailedError::from(error), source)),
+            );
             return;
         }
     };
     for template in set.templates() {
         let line = template.as_ref().loc().map(|place| line_of(source.text, place.start()));
         let slot = template.slots().next().map_or_else(String::new, ToString::to_string);
-        let finding = Diagnostic::error(source.file, line, format!("a rule with the open place `{slot}` is a template, which nothing fills"));
+        let finding = Diagnostic::error(
+            source.file,
+            line,
+            format!("a rule with the open place `{slot}` is a template, which nothing fills"),
+        );
         findings.push(finding.help("write the agent, group or server in its place"));
     }
     let file: Arc<str> = source.file.into();
@@ -107,7 +118,11 @@ fn parse_file(source: &Source<'_>, parsed: &mut Vec<Parsed>, findings: &mut Diag
         let span = policy.as_ref().loc().map_or(0..0, |place| place.start()..place.end());
         match read(policy, &file, source, span) {
             Some(policy) => parsed.push(policy),
-            None => findings.push(Diagnostic::error(source.file, None, format!("policy `{}` cannot be taken apart", policy.id()))),
+            None => findings.push(Diagnostic::error(
+                source.file,
+                None,
+                format!("policy `{}` cannot be taken apart", policy.id()),
+            )),
         }
     }
     // The set keeps no order of its own.
@@ -122,7 +137,8 @@ fn read(policy: &Policy, file: &Arc<str>, source: &Source<'_>, span: std::ops::R
     let bare = Template::new(PolicyID::from("bare"), body.effect, PstPrincipal::Any, PstAction::Any, PstResource::Any);
     let bare = bare.try_with_clauses(body.clauses().iter().cloned()).ok()?;
     let bare = Policy::from_pst(cedar_policy::pst::Policy::Static(StaticPolicy::try_from(bare).ok()?)).ok()?;
-    let mut annotations: Vec<(Box<str>, Box<str>)> = policy.annotations().map(|(key, value)| (key.into(), value.into())).collect();
+    let mut annotations: Vec<(Box<str>, Box<str>)> =
+        policy.annotations().map(|(key, value)| (key.into(), value.into())).collect();
     annotations.sort();
     let line = line_of(source.text, span.start);
     Some(Parsed {
@@ -149,7 +165,11 @@ fn unique_ids(parsed: &mut [Parsed], findings: &mut Diagnostics) {
         let mut repeated = 2_u32;
         while let Some((file, line)) = seen.get(&rule.id) {
             if chosen {
-                let finding = Diagnostic::error(&*rule.file, Some(rule.line), format!("the id `{written}` is taken by the rule at {file}:{line}"));
+                let finding = Diagnostic::error(
+                    &*rule.file,
+                    Some(rule.line),
+                    format!("the id `{written}` is taken by the rule at {file}:{line}"),
+                );
                 findings.push(finding.help("give each rule an `@id` of its own"));
                 break;
             }
@@ -180,22 +200,46 @@ mod tests {
 
     fn check(text: &str, expected: &[&str]) {
         let shown = match parse(&[Source { file: "a.cedar", text }]) {
-            Ok(parsed) => parsed.iter().map(|rule| format!("{} {} {}", rule.id, rule.line, rule.effect)).collect::<Vec<_>>(),
+            Ok(parsed) => {
+                parsed.iter().map(|rule| format!("{} {} {}", rule.id, rule.line, rule.effect)).collect::<Vec<_>>()
+            }
             Err(findings) => findings.iter().map(ToString::to_string).collect(),
         };
-        assert_eq!(shown, expected, "{text}");
+        assert_eq!(shown, expected, "{}", text.trim());
     }
 
     #[test]
     fn what_cannot_be_parsed_is_refused_with_its_line() {
-        check("permit (principal, action, resource);\n\npermit (principal, action);", &["a.cedar:3: this policy is missing the `resource` variable in the scope; policy scopes must contain a `principal`, `action`, and `resource` element in that order"]);
-        check("permit (principal, action, resource)\nwhen { 1 + };", &["a.cedar:2: unexpected token `}`; expected `!`, `(`, `-`, `[`, `{`, `false`, identifier, `if`, number, `?principal`, `?resource`, string literal, or `true`"]);
-        check("permit (principal == ?principal, action, resource);", &["a.cedar:1: a rule with the open place `?principal` is a template, which nothing fills; write the agent, group or server in its place"]);
+        check(
+            "permit (principal, action, resource);\n\npermit (principal, action);",
+            &[
+                "a.cedar:3: this policy is missing the `resource` variable in the scope; policy scopes must contain a `principal`, `action`, and `resource` element in that order",
+            ],
+        );
+        check(
+            "permit (principal, action, resource)\nwhen { 1 + };",
+            &[
+                "a.cedar:2: unexpected token `}`; expected `!`, `(`, `-`, `[`, `{`, `false`, identifier, `if`, number, `?principal`, `?resource`, string literal, or `true`",
+            ],
+        );
+        check(
+            "permit (principal == ?principal, action, resource);",
+            &[
+                "a.cedar:1: a rule with the open place `?principal` is a template, which nothing fills; write the agent, group or server in its place",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_file_beyond_its_bound_is_refused() {
+        let large = " ".repeat(SOURCE_BYTES_MAX + 1);
+        check(&large, &["a.cedar: 16777217 bytes of policies in one file, the limit is 16777216; split it"]);
     }
 
     #[test]
     fn an_id_is_given_once() {
-        let twice = "@id(\"x\")\npermit (principal, action, resource);\n@id(\"x\")\nforbid (principal, action, resource);";
+        let twice =
+            "@id(\"x\")\npermit (principal, action, resource);\n@id(\"x\")\nforbid (principal, action, resource);";
         check(twice, &["a.cedar:3: the id `x` is taken by the rule at a.cedar:1; give each rule an `@id` of its own"]);
     }
 

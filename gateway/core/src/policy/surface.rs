@@ -133,7 +133,8 @@ impl Surface {
             }
             for unknown in server.tools.keys().filter(|name| server.catalogue.find(name).is_none()) {
                 let known = server.catalogue.tools().iter().map(|tool| &*tool.name);
-                let finding = Diagnostic::error(file, None, format!("unknown tool `{unknown}` on server `{}`", server.name));
+                let finding =
+                    Diagnostic::error(file, None, format!("unknown tool `{unknown}` on server `{}`", server.name));
                 findings.push(match did_you_mean(unknown, known) {
                     Some(cure) => finding.help(cure),
                     None => finding.help(format!("`portcullis tools learn {}` lists its tools", server.name)),
@@ -146,7 +147,14 @@ impl Surface {
     }
 
     fn add(&mut self, index: ServerIndex, server: &ServerSource<'_>, file: &str, findings: &mut Diagnostics) {
-        let plain = |subject, action: &str| Column { server: index, subject, action: action.into(), groups: Box::new([]), input: Record::open(), account: None };
+        let plain = |subject, action: &str| Column {
+            server: index,
+            subject,
+            action: action.into(),
+            groups: Box::new([]),
+            input: Record::open(),
+            account: None,
+        };
         self.faces.push(Face {
             name: server.name.into(),
             base: self.next(),
@@ -200,12 +208,17 @@ impl Surface {
             let clash = match column.subject {
                 Subject::Tool(_) => others > 1 || fixed.contains(&*column.action),
                 Subject::Extension(_) => fixed.contains(&*column.action),
-                Subject::Connect | Subject::ResourceRead | Subject::PromptGet | Subject::Complete | Subject::Task => false,
+                Subject::Connect | Subject::ResourceRead | Subject::PromptGet | Subject::Complete | Subject::Task => {
+                    false
+                }
                 Subject::Sample | Subject::Elicit | Subject::Roots => false,
             };
             if clash {
                 let message = format!("the action `{}` would mean two things", column.action);
-                findings.push(Diagnostic::error(file, None, message).help("rename the server or leave the method out of its extension methods"));
+                findings.push(
+                    Diagnostic::error(file, None, message)
+                        .help("rename the server or leave the method out of its extension methods"),
+                );
             }
         }
         for group in self.groups.keys().filter(|group| self.by_action.contains_key(*group)) {
@@ -228,7 +241,9 @@ impl Surface {
             Subject::Sample => fixed(5),
             Subject::Elicit => fixed(6),
             Subject::Roots => fixed(7),
-            Subject::Extension(position) => (u32::from(position) < extensions).then(|| face.base + 8 + u32::from(position)),
+            Subject::Extension(position) => {
+                (u32::from(position) < extensions).then(|| face.base + 8 + u32::from(position))
+            }
             Subject::Tool(tool) => (tool.0 < face.tools).then(|| face.base + 8 + extensions + tool.0),
         }
     }
@@ -271,9 +286,12 @@ impl Surface {
 fn bad_type(file: &str, tool: &str, (pointer, ty): (&str, &str), error: AssignError) -> Diagnostic {
     match error {
         AssignError::NotAPointer => {
-            Diagnostic::error(file, None, format!("`{pointer}` is no argument pointer in the types of tool `{tool}`")).help("a pointer begins with `/`, as in `/amount`")
+            Diagnostic::error(file, None, format!("`{pointer}` is no argument pointer in the types of tool `{tool}`"))
+                .help("a pointer begins with `/`, as in `/amount`")
         }
-        AssignError::UnknownType => Diagnostic::error(file, None, format!("unknown type `{ty}` for `{pointer}` of tool `{tool}`"))
-            .help("the types are `string`, `integer`, `decimal`, `boolean` and `set of` one of these"),
+        AssignError::UnknownType => {
+            Diagnostic::error(file, None, format!("unknown type `{ty}` for `{pointer}` of tool `{tool}`"))
+                .help("the types are `string`, `integer`, `decimal`, `boolean` and `set of` one of these")
+        }
     }
 }

@@ -18,8 +18,10 @@ use super::index::AgentSource;
 use super::source::Source;
 use super::surface::{ServerSource, ToolRules};
 use super::verdict::{Denial, Permit};
-use super::who::{AgentIndex, ClaimValue, Who};
+use super::who::{Claims, Who};
 use crate::diagnostic::Diagnostics;
+use crate::identity::AgentIndex;
+use crate::identity::claims::ClaimValue;
 use crate::protocol::json::{JsonLimits, Scratch, read};
 use crate::time::UnixMillis;
 
@@ -47,7 +49,14 @@ fn crm() -> Catalogue {
     }, "required": ["id", "amount"]});
     let search = json!({"type": "object", "properties": {"query": {"type": ["string", "integer"]}, "page": {"type": "integer"}, "raw": {}}});
     let strict = json!({"type": "object", "properties": {"a": text}, "additionalProperties": false});
-    let tools = [tool("read_table", table), tool("update_row", row), tool("search", search), tool("strict", strict), json!({"name": "bare"}), tool("empty", json!({}))];
+    let tools = [
+        tool("read_table", table),
+        tool("update_row", row),
+        tool("search", search),
+        tool("strict", strict),
+        json!({"name": "bare"}),
+        tool("empty", json!({})),
+    ];
     Catalogue::learn("crm", &tools).unwrap()
 }
 
@@ -77,10 +86,14 @@ fn build_with(sources: &[Source<'_>], rules: &BTreeMap<Box<str>, ToolRules>) -> 
     let (crm, pg, none) = (crm(), pg(), BTreeMap::new());
     let methods = [Box::from("skills/list")];
     let servers = [
-        (ServerSource { name: "crm", catalogue: &crm, tools: rules, extension_methods: &methods }, Arc::new(Drift::new(&crm))),
+        (
+            ServerSource { name: "crm", catalogue: &crm, tools: rules, extension_methods: &methods },
+            Arc::new(Drift::new(&crm)),
+        ),
         (ServerSource { name: "pg", catalogue: &pg, tools: &none, extension_methods: &[] }, Arc::new(Drift::new(&pg))),
     ];
-    let agents = AGENTS.map(|(id, groups, accounts)| AgentSource { id, groups: groups.to_vec(), accounts: accounts.to_vec() });
+    let agents =
+        AGENTS.map(|(id, groups, accounts)| AgentSource { id, groups: groups.to_vec(), accounts: accounts.to_vec() });
     Engine::build(Inputs { sources, servers: &servers, agents: &agents, settings_file: "portcullis.toml" })
 }
 
@@ -103,7 +116,13 @@ impl<'a> Ask<'a> {
 
     fn who(&self) -> Who<'a> {
         let position = AGENTS.iter().position(|(id, _, _)| *id == self.agent).unwrap_or(99);
-        Who { agent: AgentIndex(position as u32), user: self.user, account: self.account, claims: self.claims }
+        Who {
+            agent: AgentIndex(position as u32),
+            id: self.agent,
+            user: self.user,
+            account: self.account,
+            claims: Claims::Listed(self.claims),
+        }
     }
 
     fn decide(&self, engine: &Engine) -> Result<Permit, Denial> {
@@ -114,12 +133,14 @@ impl<'a> Ask<'a> {
         let document;
         let now: jiff::Timestamp = self.now.parse().unwrap();
         let source: IpAddr = self.source.parse().unwrap();
-        let mut facts = Facts { arguments: None, source, now: UnixMillis(now.as_millisecond()), calendars: &["office"] };
+        let mut facts =
+            Facts { arguments: None, source, now: UnixMillis(now.as_millisecond()), calendars: &["office"] };
         let words: Vec<&str> = body.split(' ').collect();
         let action = match (rest, words.as_slice()) {
             (Some(name), _) => {
                 if !body.is_empty() {
-                    document = read(&mut scratch, body.as_bytes(), &JsonLimits { bytes_max: 1 << 20, depth_max: 32 }).unwrap();
+                    document =
+                        read(&mut scratch, body.as_bytes(), &JsonLimits { bytes_max: 1 << 20, depth_max: 32 }).unwrap();
                     facts.arguments = Some(document.root());
                 }
                 Action::Tool(engine.tool(server, name)?)
@@ -152,7 +173,8 @@ fn outcome(engine: &Engine, decision: &Result<Permit, Denial>) -> String {
 }
 
 fn check_ask(policies: &str, ask: Ask<'_>, expected: &str) {
-    let engine = build(policies).unwrap_or_else(|findings| panic!("given {policies}\ngot {}", shown(&findings).join("\n")));
+    let engine =
+        build(policies).unwrap_or_else(|findings| panic!("given {policies}\ngot {}", shown(&findings).join("\n")));
     let got = outcome(&engine, &ask.decide(&engine));
     assert_eq!(got, expected, "\ngiven {policies}\nwhen {} asks {} at {}", ask.agent, ask.call, ask.now);
 }

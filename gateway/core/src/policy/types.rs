@@ -165,7 +165,9 @@ struct Reader<'s> {
 
 impl Reader<'_> {
     fn read(&self, schema: &Value, depth: usize) -> Shape {
-        let (Some(left), Some(members)) = (self.nodes_left.get().checked_sub(1), schema.as_object()) else { return UNTYPED };
+        let (Some(left), Some(members)) = (self.nodes_left.get().checked_sub(1), schema.as_object()) else {
+            return UNTYPED;
+        };
         self.nodes_left.set(left);
         if depth > DEPTH_MAX {
             return UNTYPED;
@@ -216,7 +218,9 @@ impl Reader<'_> {
     /// No `type`: a union, a composition, or values that tell.
     fn composed(&self, members: &Map<String, Value>, depth: usize) -> Shape {
         if let Some(Value::Array(branches)) = members.get("anyOf").or_else(|| members.get("oneOf")) {
-            let only_null = |branch: &Value| branch.get("type").and_then(Value::as_str) == Some("null") || branch.get("const") == Some(&Value::Null);
+            let only_null = |branch: &Value| {
+                branch.get("type").and_then(Value::as_str) == Some("null") || branch.get("const") == Some(&Value::Null)
+            };
             return united(branches.iter().map(|branch| (only_null(branch), self.read(branch, depth + 1))));
         }
         if let Some(Value::Array(parts)) = members.get("allOf") {
@@ -235,9 +239,16 @@ impl Reader<'_> {
     }
 
     fn record(&self, members: &Map<String, Value>, depth: usize) -> Record {
-        let required = |name: &str| members.get("required").and_then(Value::as_array).is_some_and(|names| names.iter().any(|one| one.as_str() == Some(name)));
+        let required = |name: &str| {
+            members
+                .get("required")
+                .and_then(Value::as_array)
+                .is_some_and(|names| names.iter().any(|one| one.as_str() == Some(name)))
+        };
         let closed = members.get("additionalProperties") == Some(&Value::Bool(false))
-            && ["patternProperties", "allOf", "anyOf", "oneOf", "$ref"].iter().all(|other| !members.contains_key(*other));
+            && ["patternProperties", "allOf", "anyOf", "oneOf", "$ref"]
+                .iter()
+                .all(|other| !members.contains_key(*other));
         let declared = members.get("properties").and_then(Value::as_object).into_iter().flatten();
         let fields = declared.map(|(name, schema)| {
             let shape = self.read(schema, depth + 1);
@@ -284,7 +295,9 @@ fn united(branches: impl Iterator<Item = (bool, Shape)>) -> Shape {
         }
         let ty = match (whole.map(|before| before.ty), shape.ty) {
             (None, ty) => ty,
-            (Some(Some(Type::Long)), Some(Type::Decimal)) | (Some(Some(Type::Decimal)), Some(Type::Long)) => Some(Type::Decimal),
+            (Some(Some(Type::Long)), Some(Type::Decimal)) | (Some(Some(Type::Decimal)), Some(Type::Long)) => {
+                Some(Type::Decimal)
+            }
             (Some(Some(before)), Some(ty)) if before == ty => Some(ty),
             (Some(_), _) => None,
         };

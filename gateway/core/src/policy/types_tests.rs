@@ -18,7 +18,8 @@ fn listing(record: &Record) -> String {
         Presence::Optional => "?",
         Presence::Nullable => "?null",
     };
-    let fields = record.fields.iter().map(|field| format!("{}{}: {}", field.name, mark(field.presence), shown(&field.ty)));
+    let fields =
+        record.fields.iter().map(|field| format!("{}{}: {}", field.name, mark(field.presence), shown(&field.ty)));
     let closed = (record.undeclared == Undeclared::Refused).then(|| "closed".to_owned());
     fields.chain(closed).collect::<Vec<_>>().join(", ")
 }

@@ -42,11 +42,22 @@ pub struct Permit {
     server: ServerIndex,
     subject: Subject,
     determining: Determining,
+    observed: Option<DenialCause>,
 }
 
 impl Permit {
     pub(super) fn new(server: ServerIndex, subject: Subject, determining: Determining) -> Self {
-        Self { server, subject, determining }
+        Self { server, subject, determining, observed: None }
+    }
+
+    /// Leave in spite of a denial, where a route only observes.
+    pub(super) fn in_spite(server: ServerIndex, subject: Subject, denial: Denial) -> Self {
+        Self { server, subject, determining: denial.determining, observed: Some(denial.cause) }
+    }
+
+    /// Why it would have been refused, were the route not in observe mode.
+    pub fn observed(&self) -> Option<DenialCause> {
+        self.observed
     }
 
     /// The server it holds for.

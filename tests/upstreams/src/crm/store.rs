@@ -52,7 +52,10 @@ impl Store {
         let table = self.known_table(table)?;
         let columns = self.columns(&table)?;
         if let Some(unknown) = row.keys().find(|name| !columns.contains(name)) {
-            return Err(StoreError(format!("table `{table}` has no column `{unknown}`; it has {}", columns.join(", "))));
+            return Err(StoreError(format!(
+                "table `{table}` has no column `{unknown}`; it has {}",
+                columns.join(", ")
+            )));
         }
         if row.is_empty() {
             return Err(StoreError("a row needs at least one column".to_owned()));
@@ -97,7 +100,11 @@ impl Store {
     }
 }
 
-fn collect<const N: usize>(statement: &mut Statement<'_>, cells: [Cell; N], limit: u64) -> Result<Vec<Value>, StoreError> {
+fn collect<const N: usize>(
+    statement: &mut Statement<'_>,
+    cells: [Cell; N],
+    limit: u64,
+) -> Result<Vec<Value>, StoreError> {
     let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
     let mut found = statement.query(params_from_iter(cells))?;
     let mut rows = Vec::new();

@@ -49,7 +49,12 @@ impl<'a> Call<'a> {
         }
         if is_modern(&self.context) {
             let again = || InputRequiredResult::from_input_requests([(key.to_owned(), request)].into());
-            return self.answers.get(key).filter(|answer| answer.is_object()).cloned().ok_or_else(|| Ok(again().into()));
+            return self
+                .answers
+                .get(key)
+                .filter(|answer| answer.is_object())
+                .cloned()
+                .ok_or_else(|| Ok(again().into()));
         }
         let peer = &self.context.peer;
         let answer = match request {

@@ -9,7 +9,8 @@ use crate::shape::{object_schema, shape};
 
 /// The tools in the order of `tools/list`; the first one needs no arguments.
 pub fn listed(extras: Extras) -> Result<Vec<Tool>, ErrorData> {
-    let mut tools: Vec<Value> = PLAIN.iter().map(|(name, about)| tool(name, about, object_schema(json!({}), &[]))).collect();
+    let mut tools: Vec<Value> =
+        PLAIN.iter().map(|(name, about)| tool(name, about, object_schema(json!({}), &[]))).collect();
     tools.extend(with_arguments());
     tools.push(tool("json_schema_2020_12_tool", "Tool with JSON Schema 2020-12 features", rich_schema()));
     if extras.tool {
@@ -28,19 +29,39 @@ fn with_arguments() -> Vec<Value> {
         ("greet", "Greets by name, always at once", json!({"name": words("Whom to greet")}), &["name"][..]),
         ("test_sampling", "Asks the client's language model", json!({"prompt": words("What to ask")}), &["prompt"]),
         ("test_elicitation", "Asks the client's user", json!({"message": words("What to ask")}), &["message"]),
-        ("confirm_delete", "Task that waits for a confirmation", json!({"filename": words("What to delete")}), &["filename"]),
+        (
+            "confirm_delete",
+            "Task that waits for a confirmation",
+            json!({"filename": words("What to delete")}),
+            &["filename"],
+        ),
         ("test_trigger_resource_update", "Declares a resource changed", json!({"uri": words("Which one")}), &[]),
-        ("test_cancelled_calls", "Waits until the slow_compute call with this label was cancelled",
-            json!({"label": words("Label of the call")}), &["label"]),
-        ("slow_compute", "Works for some seconds, as a task where the client knows tasks",
+        (
+            "test_cancelled_calls",
+            "Waits until the slow_compute call with this label was cancelled",
+            json!({"label": words("Label of the call")}),
+            &["label"],
+        ),
+        (
+            "slow_compute",
+            "Works for some seconds, as a task where the client knows tasks",
             json!({"seconds": {"type": "number", "description": "How long", "minimum": 0, "maximum": 120},
-                "label": words("Name of the work")}), &[]),
-        ("test_x_mcp_header", "Echoes arguments that are mirrored into headers", json!({
+                "label": words("Name of the work")}),
+            &[],
+        ),
+        (
+            "test_x_mcp_header",
+            "Echoes arguments that are mirrored into headers",
+            json!({
             "region": {"type": "string", "description": "Where", "x-mcp-header": "Region"},
             "priority": {"type": "integer", "description": "How urgent", "x-mcp-header": "Priority"},
-            "query": words("An argument without a header")}), &["region"]),
+            "query": words("An argument without a header")}),
+            &["region"],
+        ),
     ];
-    rows.into_iter().map(|(name, about, properties, required)| tool(name, about, object_schema(properties, required))).collect()
+    rows.into_iter()
+        .map(|(name, about, properties, required)| tool(name, about, object_schema(properties, required)))
+        .collect()
 }
 
 fn rich_schema() -> Value {

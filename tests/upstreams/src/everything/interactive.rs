@@ -14,12 +14,15 @@ use crate::shape::{Answer, shape, text, text_argument};
 
 /// Three log messages at level info, if the client wants them.
 pub async fn logging(call: &Call<'_>) -> Answer {
-    for (index, words) in ["Tool execution started", "Tool processing data", "Tool execution completed"].iter().enumerate() {
+    for (index, words) in
+        ["Tool execution started", "Tool processing data", "Tool execution completed"].iter().enumerate()
+    {
         if index > 0 {
             sleep(PAUSE).await;
         }
         if call.everything.logs(&call.context, LoggingLevel::Info) {
-            let message = LoggingMessageNotificationParam::new(LoggingLevel::Info, json!(words)).with_logger("everything");
+            let message =
+                LoggingMessageNotificationParam::new(LoggingLevel::Info, json!(words)).with_logger("everything");
             call.context.peer.notify_logging_message(message).await.map_err(lost)?;
         }
     }
@@ -35,7 +38,11 @@ pub async fn progress(call: &Call<'_>) -> Answer {
         }
         if let Some(token) = token.clone() {
             let step = ProgressNotificationParam::new(token, done).with_total(100.0);
-            call.context.peer.notify_progress(step.with_message(format!("Completed {done} of 100"))).await.map_err(lost)?;
+            call.context
+                .peer
+                .notify_progress(step.with_message(format!("Completed {done} of 100")))
+                .await
+                .map_err(lost)?;
         }
     }
     text("Tool with progress executed successfully")

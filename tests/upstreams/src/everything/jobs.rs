@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use rmcp::ErrorData;
-use rmcp::model::{CallToolResult, ClientCapabilities, ContentBlock, CreateTaskResult, InputRequiredResult, ProgressNotificationParam};
+use rmcp::model::{
+    CallToolResult, ClientCapabilities, ContentBlock, CreateTaskResult, InputRequiredResult, ProgressNotificationParam,
+};
 use rmcp::task_manager::{TaskContext, TaskExit, TaskFuture, TaskOptions};
 use serde_json::{Value, json};
 use tokio::time::sleep;

@@ -83,7 +83,8 @@ fn rounds(call: &Call<'_>) -> Answer {
         // The name of the first round comes back only through the sealed state.
         (Some(("second", name)), _, Some(color)) => text(format!("{name} likes {color}")),
         (Some(("first", _)), Some(name), _) => {
-            let question = elicit("Step 2: What is your favorite color?", json!({"color": {"type": "string"}}), &["color"])?;
+            let question =
+                elicit("Step 2: What is your favorite color?", json!({"color": {"type": "string"}}), &["color"])?;
             ask([("step2", question)], Some(sealed(call, &format!("second {name}"))))
         }
         _ => ask([("step1", ask_name("Step 1: What is your name?")?)], Some(sealed(call, "first round"))),

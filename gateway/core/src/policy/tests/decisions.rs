@@ -4,17 +4,47 @@ use super::*;
 
 #[test]
 fn nothing_means_no() {
-    for call in ["crm connect", "crm.read_table {}", "crm read file:///a", "crm prompt a", "crm complete-prompt a", "crm task", "crm sample", "crm elicit", "crm roots", "crm extension skills/list"] {
+    for call in [
+        "crm connect",
+        "crm.read_table {}",
+        "crm read file:///a",
+        "crm prompt a",
+        "crm complete-prompt a",
+        "crm task",
+        "crm sample",
+        "crm elicit",
+        "crm roots",
+        "crm extension skills/list",
+    ] {
         check("", "ann", call, "no_rule");
     }
     const ALL: &str = "@id(\"all\") permit (principal, action, resource);";
     check(ALL, "ann", "crm.nothing", "unknown_tool");
     check(ALL, "ann", "crm.Read_table", "unknown_tool");
     check(ALL, "nobody", "crm.read_table {}", "unknown_agent");
+    // A position that means another agent in this registry, as after a swap.
+    let stale = Who { id: "bob", ..Ask::new("ann", "").who() };
+    let facts = Facts { arguments: None, source: "10.0.0.1".parse().unwrap(), now: UnixMillis(0), calendars: &[] };
+    let engine = build(ALL).unwrap();
+    assert_eq!(
+        outcome(&engine, &engine.decide(&stale, engine.server("crm").unwrap(), Action::Connect, &facts)),
+        "unknown_agent"
+    );
     check(ALL, "ann", "other connect", "unknown_server");
     check(ALL, "ann", "pg extension skills/list", "unknown_method");
     check(ALL, "ann", "crm extension skills/get", "unknown_method");
-    for call in ["crm connect", "crm.read_table {}", "crm read file:///a", "crm prompt a", "crm complete-prompt a", "crm task", "crm sample", "crm elicit", "crm roots", "crm extension skills/list"] {
+    for call in [
+        "crm connect",
+        "crm.read_table {}",
+        "crm read file:///a",
+        "crm prompt a",
+        "crm complete-prompt a",
+        "crm task",
+        "crm sample",
+        "crm elicit",
+        "crm roots",
+        "crm extension skills/list",
+    ] {
         check(ALL, "ann", call, "allow all");
     }
 }
@@ -98,6 +128,8 @@ fn arguments_are_judged_by_value() {
         check(TABLES, "ann", &format!("crm.read_table {arguments}"), expected);
     }
     check(TABLES, "ann", "crm.read_table", "no_rule");
+    check(TABLES, "ann", "crm.read_table [\"customers\"]", "argument_unreadable ");
+    check("permit (principal, action, resource);", "ann", "crm.bare 5", "argument_unreadable ");
 }
 
 #[test]
@@ -172,7 +204,8 @@ fn time_is_judged_in_utc() {
     ] {
         check_ask(HOURS, Ask { now, ..Ask::new("ann", "crm.bare {}") }, expected);
     }
-    const UNTIL: &str = r#"@id("until") permit (principal, action, resource) when { context.now < datetime("2026-12-01") };"#;
+    const UNTIL: &str =
+        r#"@id("until") permit (principal, action, resource) when { context.now < datetime("2026-12-01") };"#;
     check_ask(UNTIL, Ask { now: "2026-11-30T23:59:59Z", ..Ask::new("ann", "crm connect") }, "allow until");
     check_ask(UNTIL, Ask { now: "2026-12-01T00:00:00Z", ..Ask::new("ann", "crm.bare {}") }, "no_rule");
 }
@@ -186,9 +219,17 @@ fn accounts_users_claims_networks_and_calendars_are_judged() {
     check_ask(ACCOUNT, Ask { account: Some("c1"), ..read }, "allow a");
     check_ask(ACCOUNT, Ask { account: Some("c9"), ..read }, "no_rule");
     // This tool names the account in an argument, whatever the token says.
-    check_ask(ACCOUNT, Ask { account: Some("c1"), ..Ask::new("ann", r#"crm.update_row {"id": 1, "amount": 1, "customer_id": "c9"}"#) }, "no_rule");
+    check_ask(
+        ACCOUNT,
+        Ask { account: Some("c1"), ..Ask::new("ann", r#"crm.update_row {"id": 1, "amount": 1, "customer_id": "c9"}"#) },
+        "no_rule",
+    );
     check(ACCOUNT, "ann", r#"crm.update_row {"id": 1, "amount": 1, "customer_id": "c2"}"#, "allow a");
-    check_ask(ACCOUNT, Ask { account: Some("c1"), ..Ask::new("ann", r#"crm.update_row {"id": 1, "amount": 1}"#) }, "no_rule");
+    check_ask(
+        ACCOUNT,
+        Ask { account: Some("c1"), ..Ask::new("ann", r#"crm.update_row {"id": 1, "amount": 1}"#) },
+        "no_rule",
+    );
     check(ACCOUNT, "ann", r#"crm.update_row {"customer_id": {}}"#, "argument_unreadable /customer_id");
 
     const FOREIGN: &str = r#"@id("all") permit (principal, action, resource);
@@ -197,12 +238,14 @@ fn accounts_users_claims_networks_and_calendars_are_judged() {
     check_ask(FOREIGN, Ask { account: Some("c1"), ..read }, "allow all");
     check_ask(FOREIGN, read, "rule_error own");
 
-    const USER: &str = r#"@id("u") permit (principal, action, resource) when { principal has user && principal.user == "eve" };"#;
+    const USER: &str =
+        r#"@id("u") permit (principal, action, resource) when { principal has user && principal.user == "eve" };"#;
     check_ask(USER, Ask { user: Some("eve"), ..read }, "allow u");
     check_ask(USER, Ask { user: Some("Eve"), ..read }, "no_rule");
     check_ask(USER, read, "no_rule");
 
-    const NETWORK: &str = r#"@id("n") permit (principal, action, resource) when { context.source.isInRange(ip("10.0.0.0/8")) };"#;
+    const NETWORK: &str =
+        r#"@id("n") permit (principal, action, resource) when { context.source.isInRange(ip("10.0.0.0/8")) };"#;
     check_ask(NETWORK, read, "allow n");
     check_ask(NETWORK, Ask { source: "::ffff:10.0.0.9", ..read }, "allow n");
     check_ask(NETWORK, Ask { source: "192.0.2.1", ..read }, "no_rule");
@@ -246,7 +289,12 @@ fn resources_and_prompts_are_judged_by_name_and_completions_follow_them() {
         check(RULES, agent, call, expected);
     }
     // A permit on `complete` alone gives nothing.
-    check("permit (principal, action == Action::\"complete\", resource);", "ann", "crm complete-prompt greet", "no_rule");
+    check(
+        "permit (principal, action == Action::\"complete\", resource);",
+        "ann",
+        "crm complete-prompt greet",
+        "no_rule",
+    );
 }
 
 #[test]
@@ -255,9 +303,16 @@ fn connecting_is_implied_by_any_possible_permit_and_can_be_forbidden() {
     check(TOOL, "ann", "crm connect", "allow t");
     check(TOOL, "ann", "pg connect", "no_rule");
     check(TOOL, "bob", "crm connect", "no_rule");
-    let barred = format!("{TOOL} @id(\"home\") forbid (principal, action == Action::\"connect\", resource) unless {{ context.source.isInRange(ip(\"10.0.0.0/8\")) }};");
+    let barred = format!(
+        "{TOOL} @id(\"home\") forbid (principal, action == Action::\"connect\", resource) unless {{ context.source.isInRange(ip(\"10.0.0.0/8\")) }};"
+    );
     check(&barred, "ann", "crm connect", "allow t");
     check_ask(&barred, Ask { source: "192.0.2.1", ..Ask::new("ann", "crm connect") }, "forbidden home");
+    const DOOR: &str =
+        "@id(\"d\") permit (principal, action == Action::\"connect\", resource) when { context.source.isLoopback() };";
+    check(DOOR, "ann", "crm connect", "no_rule");
+    check_ask(DOOR, Ask { source: "127.0.0.1", ..Ask::new("ann", "crm connect") }, "allow d");
+    check(DOOR, "ann", "crm task", "no_rule");
     let dead = format!("{TOOL} forbid (principal, action == Action::\"crm.read_table\", resource);");
     check(&dead, "ann", "crm connect", "no_rule");
 }
@@ -272,4 +327,19 @@ fn tasks_follow_the_call_that_made_them() {
     check(RULES, "ann", "crm task", "allow t");
     check(RULES, "ann", "pg task", "no_rule");
     check(RULES, "bob", "crm task read_table", "forbidden late");
+}
+
+#[test]
+fn the_agents_of_a_registry_are_known_by_their_positions() {
+    let registry = crate::identity::registry::Registry::parse(
+        "[agent.ann]\nowner = \"x\"\nstatus = \"suspended\"\ngroups = [\"support\"]\naccounts = [\"c1\"]\n[agent.bob]\nowner = \"x\"\nstatus = \"suspended\"\n",
+        "agents.toml",
+    );
+    let Ok(registry) = registry else { panic!("{:?}", registry.err()) };
+    let agents = AgentSource::of_registry(&registry);
+    let shown: Vec<_> = agents.iter().map(|agent| (agent.id, agent.groups.clone(), agent.accounts.clone())).collect();
+    for (position, (id, groups, accounts)) in shown.into_iter().enumerate() {
+        let found = registry.agent(AgentIndex(position as u32)).unwrap();
+        assert_eq!((&*found.id, found.groups.len(), found.accounts.len()), (id, groups.len(), accounts.len()));
+    }
 }

@@ -27,7 +27,11 @@ fn check(policies: &str, agent: &str, expected: &[&str]) {
 fn a_tool_is_listed_if_some_call_of_it_could_be_permitted() {
     check("", "ann", &[]);
     const ALL: &str = "permit (principal, action in Action::\"call\", resource);";
-    check(ALL, "ann", &["crm.bare", "crm.empty", "crm.read_table", "crm.search", "crm.strict", "crm.update_row", "pg.query"]);
+    check(
+        ALL,
+        "ann",
+        &["crm.bare", "crm.empty", "crm.read_table", "crm.search", "crm.strict", "crm.update_row", "pg.query"],
+    );
     const SOME: &str = r#"
         permit (principal, action == Action::"crm.bare", resource) when { context.now < datetime("2000-01-01") };
         permit (principal, action == Action::"crm.search", resource) when { principal in Group::"finance" };
@@ -55,7 +59,9 @@ fn a_denial_says_whether_its_subject_may_be_known() {
 
 #[test]
 fn resources_and_prompts_are_listed_where_they_may_be_had_now() {
-    let engine = build(r#"permit (principal, action == Action::"resource.read", resource) when { context.uri like "a:*" };"#).unwrap();
+    let engine =
+        build(r#"permit (principal, action == Action::"resource.read", resource) when { context.uri like "a:*" };"#)
+            .unwrap();
     let (who, server) = (Ask::new("ann", "").who(), ServerIndex(0));
     let facts = Facts { arguments: None, source: "10.0.0.1".parse().unwrap(), now: UnixMillis(0), calendars: &[] };
     assert_eq!(engine.lists_resource(&who, server, "a:1", &facts), Visibility::Listed);

@@ -17,7 +17,11 @@ fn check(ask: impl FnOnce(&mut Store) -> Result<Value, super::StoreError>, point
 
 #[test]
 fn an_unknown_table_is_refused_with_the_known_ones() {
-    check(|s| s.read_table("users", 1), "", json!("there is no table `users`; there are customers, financials, orders"));
+    check(
+        |s| s.read_table("users", 1),
+        "",
+        json!("there is no table `users`; there are customers, financials, orders"),
+    );
     check(
         |s| s.read_table("customers\" --", 1),
         "",
@@ -69,8 +73,12 @@ fn values_are_bound_and_come_back_as_they_went_in() {
 #[test]
 fn rows_are_read_up_to_the_limit() {
     check(|s| s.read_table("customers", 2), "/count", json!(2));
-    check(|s| s.read_table("customers", 9), "/rows/0", json!({
-        "id": 1, "name": "Ada Moreau", "email": "ada@example.com", "city": "Lyon", "ssn": "078-05-1120"}));
+    check(
+        |s| s.read_table("customers", 9),
+        "/rows/0",
+        json!({
+        "id": 1, "name": "Ada Moreau", "email": "ada@example.com", "city": "Lyon", "ssn": "078-05-1120"}),
+    );
     check(|s| s.run_sql("SELECT name FROM customers", 1), "/count", json!(1));
 }
 
