@@ -14,6 +14,7 @@ pub mod later;
 pub mod shape;
 pub mod mean;
 pub mod example;
+pub mod snapshot;
 
 use std::path::Path;
 

@@ -28,7 +28,7 @@ capture = { arguments = "digest" }
 
 const KEYS: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k1","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 
-const AGENTS: &str = "[agent.bot]\nowner = \"a@example.com\"\ngroups = [\"support\"]\ntokens = [{ issuer = \"idp\", client = \"bot\" }]\n";
+const AGENTS: &str = "[agent.bot]\nowner = \"a@example.com\"\ngroups = [\"support\"]\ntokens = [{ issuer = \"idp\", client_id = \"bot\" }]\n";
 
 const RULE: &str = "permit (principal in Group::\"support\", action == Action::\"crm.read_table\", resource == Server::\"crm\");\n";
 
