@@ -9,8 +9,13 @@ pub mod failure;
 use self::client::{Answered, Client, Field};
 use self::failure::LearnFailure;
 use hyper::Method;
+use portcullis_core::config::snapshot::{self, SETTINGS_FILE, Texts};
+use portcullis_core::diagnostic::Diagnostics;
 use portcullis_core::policy::catalogue::TOOLS_MAX;
 use portcullis_core::protocol::revision::Revision;
+use portcullis_core::secret::Secret;
+use portcullis_core::token::credential::Lender;
+use portcullis_core::token::secrets::Secrets;
 use serde_json::{Value, json};
 
 /// Pages of one list; servers send 50 to 100 tools a page.
@@ -18,6 +23,20 @@ const PAGES_MAX: usize = 1_000;
 
 /// The newest revision with a handshake.
 const LEGACY: Revision = Revision::V2025_11_25;
+
+/// The credentials of every server, for a client that runs before there is a snapshot.
+pub fn lender(mut texts: Texts) -> Result<Lender, Diagnostics> {
+    let wanted: Vec<_> = texts.settings.servers.iter().map(snapshot::wanted).collect();
+    let secrets = match texts.secrets.take() {
+        None => Secrets::none(),
+        Some(text) => {
+            // Held as a secret, so that it is wiped.
+            let held = Secret::new(text.text);
+            Secrets::parse(held.expose(), &text.file)?
+        }
+    };
+    Lender::build(&wanted, &secrets, SETTINGS_FILE)
+}
 
 /// Every tool the server lists to us. `seen` is told how many have come so far.
 pub async fn tools(client: &Client<'_>, seen: &(dyn Fn(usize) + Sync)) -> Result<Vec<Value>, LearnFailure> {

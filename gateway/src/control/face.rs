@@ -3,7 +3,7 @@
 use crate::control::answers::{self, Refused};
 use crate::control::peer::Caller;
 use crate::control::socket::Socket;
-use crate::control::{self, Plane, status};
+use crate::control::{self, Plane, live, status};
 use crate::history::{By, Kept};
 use crate::reload::{Change, Changed};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, State};
@@ -174,6 +174,6 @@ fn shown(agent: &Agent, plane: &Plane) -> Value {
 
 async fn drain(State(plane): Shared, ConnectInfo(caller): ConnectInfo<Caller>) -> Answer {
     tracing::info!(uid = caller.uid, "draining: an operator asked for it");
-    plane.shared.life.drain();
-    Ok(Json(json!({"state": "draining"})))
+    let grace = live::drain(&plane);
+    Ok(Json(json!({"state": "draining", "grace_seconds": grace.as_secs()})))
 }

@@ -4,6 +4,7 @@
 //! turn, writes them with one `write(2)` and wakes those who wait. In `strict` they wait on for `fdatasync`, done off the worker.
 
 pub mod pending;
+pub mod recover;
 pub mod shard;
 pub mod syncer;
 

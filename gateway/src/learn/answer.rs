@@ -3,7 +3,7 @@
 //! Read as strictly as the data path reads: what an upstream says twice in one object is refused, so that what is reviewed is what is pinned.
 
 use crate::learn::failure::LearnFailure;
-use portcullis_core::protocol::json::{self, Scratch};
+use portcullis_core::protocol::json::{self, JsonLimits, Scratch};
 use serde_json::Value;
 
 /// Tools with schemas are some KiB each; 10,000 of them stay below.
@@ -72,7 +72,7 @@ impl Events {
 }
 
 fn parse(bytes: &[u8]) -> Result<Value, LearnFailure> {
-    let limits = json::Limits { bytes_max: ANSWER_BYTES_MAX, depth_max: DEPTH_MAX };
+    let limits = JsonLimits { bytes_max: ANSWER_BYTES_MAX, depth_max: DEPTH_MAX };
     let mut scratch = Scratch::new();
     json::read(&mut scratch, bytes, &limits).map_err(|_| LearnFailure::NotAnAnswer("no strict JSON"))?;
     serde_json::from_slice(bytes).map_err(|_| LearnFailure::NotAnAnswer("no strict JSON"))

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use ahash::AHashMap;
 use aws_lc_rs::digest;
 
-pub use self::route::Route;
+pub use self::gather::wanted;
+pub use self::route::{METADATA_PATH, Route};
 use self::gather::Gathered;
 use super::settings::{Learn, Settings};
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
@@ -21,7 +22,7 @@ use crate::policy::catalogue::Catalogue;
 use crate::policy::drift::Drift;
 use crate::policy::engine::Engine;
 use crate::policy::surface::ServerIndex;
-use crate::protocol::json;
+use crate::protocol::json::JsonLimits;
 use crate::token::credential::Lender;
 use crate::token::scanner::Scanner;
 
@@ -193,13 +194,13 @@ impl Snapshot {
     }
 
     /// Bounds on request bodies.
-    pub fn json_limits(&self) -> json::JsonLimits {
-        json::JsonLimits { bytes_max: self.settings.limits.body_bytes_max, depth_max: self.settings.limits.json_depth_max }
+    pub fn json_limits(&self) -> JsonLimits {
+        JsonLimits { bytes_max: self.settings.limits.body_bytes_max, depth_max: self.settings.limits.json_depth_max }
     }
 
     /// Bounds on results of upstreams.
-    pub fn result_limits(&self) -> json::JsonLimits {
-        json::JsonLimits { bytes_max: self.settings.limits.result_bytes_max, depth_max: self.settings.limits.json_depth_max }
+    pub fn result_limits(&self) -> JsonLimits {
+        JsonLimits { bytes_max: self.settings.limits.result_bytes_max, depth_max: self.settings.limits.json_depth_max }
     }
 
     /// Whether this `Host` is ours. A page that rebinds its own name to our address sends its own name (MCP, DNS rebinding).
