@@ -221,3 +221,6 @@ fn say(plane: &Plane, address: std::net::SocketAddr, recovery: &Recovery) {
     plane.facts.missing.iter().for_each(|missing| tracing::warn!("not in effect: {missing}"));
     snapshot.warnings.iter().for_each(|finding| tracing::warn!("{finding}"));
 }
+
+#[cfg(test)]
+mod tests;
