@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::cpu::{self, Spent, Usage};
 use super::prepare::{HEADERS, Scene};
 use super::subject::Proxy;
-use super::{LOAD_CPU, Plan};
+use super::{LOAD_CPU, PROXY_CPU, Plan};
 use crate::process::Running;
 
 /// Work that follows an answer (records synced, trees grown) is counted too: the proxy is read when it has gone quiet, which means
@@ -92,6 +92,7 @@ pub fn measure(scene: &Scene, proxy: &Proxy, plan: &Plan, round: u32) -> Result<
     let name = proxy.subject.name();
     let first = stats(scene.upstream)?;
     let (mut load, mut output) = warm_load(scene, proxy, plan)?;
+    check_pinned(proxy)?;
     let before = proxy.pid().map(Usage::of).transpose()?;
     let (stub_before, stats_before) = (Usage::of(scene.stub.pid())?, stats(scene.upstream)?);
     load.stdin().context("the load's input is not piped")?.write_all(b"\n")?;
@@ -144,6 +145,16 @@ fn warm_load(scene: &Scene, proxy: &Proxy, plan: &Plan) -> Result<(Running, BufR
         bail!("the load against {} did not get warm", proxy.subject.name());
     }
     Ok((load, output))
+}
+
+/// One CPU for each proxy, or the comparison is none.
+fn check_pinned(proxy: &Proxy) -> Result<()> {
+    let Some(pid) = proxy.pid() else { return Ok(()) };
+    let strays = cpu::strays(pid, PROXY_CPU)?;
+    if !strays.is_empty() {
+        bail!("{} does not stay on cpu {PROXY_CPU}: {}", proxy.subject.name(), strays.join(", "));
+    }
+    Ok(())
 }
 
 /// What the proxy spent, read once it has nothing left to do.

@@ -95,23 +95,27 @@ impl Tree {
         let mut whole = BTreeSet::new();
         for source in &self.files {
             let Some(rust) = &source.rust else { continue };
-            for name in rust.test_module_names() {
-                let folder = match source.path.rsplit_once('/') {
-                    Some((folder, "mod.rs" | "lib.rs" | "main.rs")) => folder.to_owned(),
-                    Some(_) => source.path.trim_end_matches(".rs").to_owned(),
-                    None => String::new(),
-                };
-                whole.insert(format!("{folder}/{name}.rs"));
-                whole.insert(format!("{folder}/{name}/"));
+            let (folder, name) = source.path.rsplit_once('/').unwrap_or_default();
+            let below = match name {
+                "mod.rs" | "lib.rs" | "main.rs" => folder.to_owned(),
+                _ => source.path.trim_end_matches(".rs").to_owned(),
+            };
+            for module in rust.test_modules() {
+                match module {
+                    TestModule::Named(name) => {
+                        whole.insert(format!("{below}/{name}.rs"));
+                        whole.insert(format!("{below}/{name}/"));
+                    }
+                    TestModule::At(path) => {
+                        whole.insert(format!("{folder}/{path}"));
+                    }
+                }
             }
         }
         for source in &mut self.files {
-            let named =
-                whole.iter().any(|mark| source.path == *mark || mark.ends_with('/') && source.path.starts_with(mark));
-            let placed = source.path.starts_with("tests/")
-                || source.path.contains("/tests/")
-                || source.path.contains("benches/");
-            if let Some(rust) = source.rust.as_mut().filter(|_| named || placed) {
+            let declared = |mark: &String| source.path == *mark || mark.ends_with('/') && source.path.starts_with(mark);
+            let is_test = is_test_path(&source.path) || whole.iter().any(declared);
+            if let Some(rust) = source.rust.as_mut().filter(|_| is_test) {
                 rust.tests = vec![1..=usize::MAX];
             }
         }
@@ -147,16 +151,44 @@ impl Rust {
         self.tests.iter().any(|region| region.contains(&line))
     }
 
-    fn test_module_names(&self) -> Vec<String> {
+    /// Modules in files of their own that are compiled for tests only.
+    fn test_modules(&self) -> Vec<TestModule> {
         let modules = self.file.items.iter().filter_map(|item| match item {
             syn::Item::Mod(module) if module.content.is_none() => Some(module),
             _ => None,
         });
         modules
             .filter(|module| self.is_test(module.mod_token.span.start().line))
-            .map(|module| module.ident.to_string())
+            .map(|module| match module.attrs.iter().find_map(path_attribute) {
+                Some(path) => TestModule::At(path),
+                None => TestModule::Named(module.ident.to_string()),
+            })
             .collect()
     }
+}
+
+/// Where the file of a test module lies.
+enum TestModule {
+    /// Where its name says.
+    Named(String),
+    /// Where its `#[path]` says, from the folder of the file that declares it.
+    At(String),
+}
+
+fn path_attribute(attribute: &syn::Attribute) -> Option<String> {
+    let pair = attribute.meta.require_name_value().ok()?;
+    match &pair.value {
+        syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(path), .. }) if pair.path.is_ident("path") => {
+            Some(path.value())
+        }
+        _ => None,
+    }
+}
+
+/// Tests and benches by their place. The upstreams under `tests` are servers, and servers may be slow on purpose.
+pub fn is_test_path(path: &str) -> bool {
+    let placed = path.starts_with("tests/") || path.contains("/tests/") || path.contains("benches/");
+    placed && !path.starts_with("tests/upstreams/")
 }
 
 /// Lines from a `#[test]` or `#[cfg(test)]` to the end of the item it stands on.

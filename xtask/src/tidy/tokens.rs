@@ -2,7 +2,7 @@
 
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 
-use super::source::{Rust, Source, Tree};
+use super::source::{Rust, Source, Tree, is_test_path};
 use super::{Finding, Rule};
 
 /// Where the core lives.
@@ -111,9 +111,10 @@ pub fn test_sleep(tree: &Tree, out: &mut Vec<Finding>) {
             }
         }
     }
-    for source in tree.files.iter().filter(|source| source.path.starts_with("tests/") && source.rust.is_none()) {
+    for source in tree.files.iter().filter(|source| is_test_path(&source.path) && source.rust.is_none()) {
         for (index, line) in source.text.lines().enumerate() {
-            if ["sleep(", "setTimeout("].iter().any(|call| line.contains(call)) {
+            // `setTimeout` also bounds a wait for an event, which is no sleep.
+            if ["sleep(", "setTimeout(resolve"].iter().any(|call| line.contains(call)) {
                 out.push(finding(source, index + 1, Rule::TestSleep, "a sleep in a test".to_owned()));
             }
         }
@@ -139,7 +140,12 @@ fn unwraps(tokens: TokenStream, out: &mut Vec<(usize, String)>) {
             TokenTree::Ident(word) => {
                 let dotted =
                     index.checked_sub(1).and_then(|before| tokens.get(before)).is_some_and(|token| is_mark(token, '.'));
-                let called = matches!(tokens.get(index + 1), Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Parenthesis);
+                let called = match tokens.get(index + 1) {
+                    Some(TokenTree::Group(group)) => {
+                        group.delimiter() == Delimiter::Parenthesis && !is_given_bytes(group)
+                    }
+                    Some(_) | None => false,
+                };
                 let name = word.to_string();
                 if dotted && called && matches!(name.as_str(), "unwrap" | "expect" | "unwrap_err" | "expect_err") {
                     out.push((word.span().start().line, name));
@@ -148,6 +154,12 @@ fn unwraps(tokens: TokenStream, out: &mut Vec<(usize, String)>) {
             TokenTree::Punct(_) | TokenTree::Literal(_) => {}
         }
     }
+}
+
+/// A parser's own `expect(b"rue")` reads bytes and gives back a `Result`; the one of `Option` takes words.
+fn is_given_bytes(arguments: &Group) -> bool {
+    let first = arguments.stream().into_iter().next();
+    matches!(first, Some(TokenTree::Literal(literal)) if literal.to_string().starts_with('b'))
 }
 
 /// Paths do not climb twice.
