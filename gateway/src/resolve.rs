@@ -31,10 +31,20 @@ pub struct Unresolved {
     pub error: io::Error,
 }
 
+/// Resolves what no earlier snapshot has named, so that a new upstream can be reached as soon as it is served.
+pub async fn resolve_new(shared: &Shared, snapshot: &Snapshot) -> Vec<Unresolved> {
+    let new = keys(snapshot).into_iter().filter(|key| !shared.addresses.contains_key(key));
+    resolve(shared, new.collect()).await
+}
+
 /// Resolves every upstream of `snapshot` at once and stores what was found.
 pub async fn refresh(shared: &Shared, snapshot: &Snapshot) -> Vec<Unresolved> {
+    resolve(shared, keys(snapshot)).await
+}
+
+async fn resolve(shared: &Shared, keys: HashSet<Key>) -> Vec<Unresolved> {
     let mut lookups = JoinSet::new();
-    for key in keys(snapshot) {
+    for key in keys {
         lookups.spawn(async move {
             let found = lookup(&key).await;
             (key, found)

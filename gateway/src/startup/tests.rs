@@ -229,6 +229,22 @@ fn an_absent_upstream_is_learned_as_soon_as_it_answers() {
 }
 
 #[test]
+fn a_start_waits_for_the_server_whose_tools_the_rules_name() {
+    let upstream_port = free_port();
+    let house = House::new(upstream_port, RULE);
+    let file = house.ways().config;
+    let running = std::thread::spawn(move || run(&file));
+    upstream(upstream_port);
+    let until = Instant::now() + PATIENCE;
+    while client::get(&house.ways(), "/v1/status").is_err() {
+        assert!(!running.is_finished() && Instant::now() < until, "the gateway did not start");
+        std::thread::yield_now();
+    }
+    assert_eq!(house.status()["routes"][0]["tools"], 1);
+    house.drain(running);
+}
+
+#[test]
 fn a_second_gateway_on_the_same_folder_does_not_start() {
     let upstream_port = free_port();
     upstream(upstream_port);
