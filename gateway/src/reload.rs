@@ -16,9 +16,9 @@ use crate::secure::{self, Secured};
 use crate::shared::Shared;
 use crate::{resolve, sources};
 use arc_swap::ArcSwap;
+use portcullis_core::audit::record::{AgentChange, Record, Swap};
 use portcullis_core::config::snapshot::{Snapshot, Text, Texts};
 use portcullis_core::diagnostic::Diagnostics;
-use portcullis_core::audit::record::{AgentChange, Record, Swap};
 use portcullis_core::identity::registry::Status;
 use portcullis_core::refusal::JournalFailure;
 use portcullis_core::secret::Secret;
@@ -146,7 +146,8 @@ impl Held {
 
     /// Everything, to build from; whoever builds wipes the secrets.
     pub fn whole(&self) -> Texts {
-        let secrets = self.secrets.as_ref().map(|(file, text)| Text { file: file.clone(), text: text.expose().clone() });
+        let secrets =
+            self.secrets.as_ref().map(|(file, text)| Text { file: file.clone(), text: text.expose().clone() });
         Texts { secrets, ..self.texts.clone() }
     }
 }
@@ -195,7 +196,12 @@ impl Keeper {
             tracing::warn!(host = %unresolved.host, error = %unresolved.error, "an upstream's name does not resolve; calls to it fail until it does");
         }
         let kept = kept(&snapshot, held.texts(), how, by);
-        let changed = Changed { version: number, previous: current, hash: snapshot.hash.clone(), warnings: snapshot.warnings.clone() };
+        let changed = Changed {
+            version: number,
+            previous: current,
+            hash: snapshot.hash.clone(),
+            warnings: snapshot.warnings.clone(),
+        };
         self.write_down(&change, &kept, &in_force.kept, edited).await?;
         self.kept.store(Arc::new(kept.clone()));
         *in_force = InForce { held, kept };
@@ -204,11 +210,18 @@ impl Keeper {
     }
 
     /// The next snapshot, and TLS where its files may have changed.
-    async fn build(&self, change: &Change, held: &Held, number: u64) -> Result<(Snapshot, Option<Secured>), ChangeFailure> {
+    async fn build(
+        &self,
+        change: &Change,
+        held: &Held,
+        number: u64,
+    ) -> Result<(Snapshot, Option<Secured>), ChangeFailure> {
         let before = self.shared.snapshot.load_full();
         if let Change::Agent { .. } = change {
             let made = before.with_agents(&held.texts().agents, number, held.texts().hash());
-            if let Some(snapshot) = made.map_err(|findings| ChangeFailure::Findings(sources::named(findings, &self.file)))? {
+            if let Some(snapshot) =
+                made.map_err(|findings| ChangeFailure::Findings(sources::named(findings, &self.file)))?
+            {
                 return Ok((snapshot, None));
             }
         }
@@ -232,7 +245,8 @@ impl Keeper {
     fn propose(&self, change: &Change, in_force: &InForce) -> Result<Proposal, ChangeFailure> {
         let (texts, how, edited) = match change {
             Change::Files => {
-                let texts = sources::read(&self.file).map_err(|findings| ChangeFailure::Findings(sources::named(findings, &self.file)))?;
+                let texts = sources::read(&self.file)
+                    .map_err(|findings| ChangeFailure::Findings(sources::named(findings, &self.file)))?;
                 let fixed = fixed::changed(&in_force.held.texts.settings, &texts.settings, &self.file);
                 if !fixed.is_empty() {
                     return Err(ChangeFailure::Findings(fixed));
@@ -251,7 +265,9 @@ impl Keeper {
             Change::Learned { server, catalogue } => {
                 let mut texts = in_force.held.whole();
                 let servers = texts.settings.servers.iter().zip(&mut texts.catalogues);
-                servers.filter(|(known, _)| known.name == *server).for_each(|(_, text)| *text = Some(catalogue.clone()));
+                servers
+                    .filter(|(known, _)| known.name == *server)
+                    .for_each(|(_, text)| *text = Some(catalogue.clone()));
                 (texts, How::Learned, None)
             }
             Change::Agent { id, status } => {
@@ -278,7 +294,13 @@ impl Keeper {
     }
 
     /// The file, the history and the log, in this order: whatever the log names can be found.
-    async fn write_down(&self, change: &Change, kept: &Kept, before: &Kept, edited: Option<(PathBuf, String)>) -> Result<(), ChangeFailure> {
+    async fn write_down(
+        &self,
+        change: &Change,
+        kept: &Kept,
+        before: &Kept,
+        edited: Option<(PathBuf, String)>,
+    ) -> Result<(), ChangeFailure> {
         if let Some((path, text)) = edited {
             disk::replace(&path, text.as_bytes(), 0o640).map_err(|error| ChangeFailure::Disk(path, error))?;
         }
@@ -303,9 +325,12 @@ impl Keeper {
         let record = match change {
             Change::Agent { id, status: Status::Active } => Record::AgentResumed(about(id)),
             Change::Agent { id, status: Status::Suspended | Status::Retired } => Record::AgentSuspended(about(id)),
-            Change::Files | Change::Rules(_) | Change::Learned { .. } => {
-                Record::PolicySwapped(Swap { snapshot: kept.version, snapshot_hash: &kept.hash, previous: before.version, actor: &actor })
-            }
+            Change::Files | Change::Rules(_) | Change::Learned { .. } => Record::PolicySwapped(Swap {
+                snapshot: kept.version,
+                snapshot_hash: &kept.hash,
+                previous: before.version,
+                actor: &actor,
+            }),
         };
         self.ledger.record(now(), &record).await
     }
@@ -329,7 +354,13 @@ enum Again {
     NoTls,
 }
 
-fn build(texts: Texts, version: u64, before: &Snapshot, again: Again, file: &Path) -> Result<(Snapshot, Option<Secured>), Diagnostics> {
+fn build(
+    texts: Texts,
+    version: u64,
+    before: &Snapshot,
+    again: Again,
+    file: &Path,
+) -> Result<(Snapshot, Option<Secured>), Diagnostics> {
     let secured = match again {
         Again::Tls => secure::secure(&texts.settings).map(Some),
         Again::NoTls => Ok(None),

@@ -114,7 +114,10 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_is_taken_as_it_is_and_a_name_is_looked_up() {
-        assert_eq!(lookup(&("::1".into(), 9000)).await.unwrap().to_vec(), ["[::1]:9000".parse::<SocketAddr>().unwrap()]);
+        assert_eq!(
+            lookup(&("::1".into(), 9000)).await.unwrap().to_vec(),
+            ["[::1]:9000".parse::<SocketAddr>().unwrap()]
+        );
         assert!(lookup(&("localhost".into(), 9000)).await.unwrap().iter().all(|address| address.ip().is_loopback()));
     }
 }

@@ -32,7 +32,8 @@ pub fn secure(settings: &Settings) -> Result<Secured, Diagnostics> {
 /// What `secure` would read, as a digest: where it has not changed, TLS stays as it is, and sessions can still be resumed.
 pub fn fingerprint(settings: &Settings) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
-    let listen = settings.listen.tls.iter().flat_map(|tls| [Some(&tls.certificate), Some(&tls.key), tls.client_ca.as_ref()]);
+    let listen =
+        settings.listen.tls.iter().flat_map(|tls| [Some(&tls.certificate), Some(&tls.key), tls.client_ca.as_ref()]);
     hasher.update(format!("{:?}", settings.listen.tls).as_bytes());
     for server in &settings.servers {
         hasher.update(format!("{:?}", (&server.name, &server.url, &server.ca)).as_bytes());

@@ -11,8 +11,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const AGENTS: &str = "# who may call\n[agent.bot]\nowner = \"a@example.com\"   # the owner\nstatus = \"active\"\ngroups = [\"support\"]\ntokens = [{ issuer = \"idp\", client_id = \"bot\" }]\n";
-const KEYS: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k1","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
-const RULE: &str = "permit (principal in Group::\"support\", action == Action::\"crm.read\", resource == Server::\"crm\");\n";
+const KEYS: &str =
+    r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k1","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+const RULE: &str =
+    "permit (principal in Group::\"support\", action == Action::\"crm.read\", resource == Server::\"crm\");\n";
 const OPEN: &str = "permit (principal in Group::\"support\", action, resource);\n";
 
 /// Long enough for a loaded machine, short enough to end.
@@ -33,7 +35,9 @@ impl House {
         );
         fs::create_dir(folder.path().join("policies")).unwrap();
         let house = Self { folder, port };
-        for (name, text) in [("portcullis.toml", &*config), ("agents.toml", AGENTS), ("idp.json", KEYS), ("policies/a.cedar", rule)] {
+        for (name, text) in
+            [("portcullis.toml", &*config), ("agents.toml", AGENTS), ("idp.json", KEYS), ("policies/a.cedar", rule)]
+        {
             house.write(name, text);
         }
         house
@@ -110,7 +114,9 @@ impl House {
 /// File and message of each error.
 fn errors(refused: &Value) -> Vec<(String, String)> {
     let findings = refused["findings"].as_array().unwrap().iter().filter(|finding| finding["severity"] == "error");
-    findings.map(|finding| (finding["file"].as_str().unwrap().to_owned(), finding["message"].as_str().unwrap().to_owned())).collect()
+    findings
+        .map(|finding| (finding["file"].as_str().unwrap().to_owned(), finding["message"].as_str().unwrap().to_owned()))
+        .collect()
 }
 
 fn free_port() -> u16 {
@@ -138,15 +144,22 @@ fn upstream(port: u16) {
                 _ => json!({"tools": [{"name": "read", "inputSchema": {"type": "object"}}]}),
             };
             let answer = json!({"jsonrpc": "2.0", "id": body["id"], "result": result}).to_string();
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", answer.len());
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                answer.len()
+            );
             stream.write_all(format!("{head}{answer}").as_bytes()).unwrap();
         }
     });
 }
 
-fn ask(port: u16, request: &str) -> String {
+fn call_without_token(port: u16) -> String {
+    let head = format!(
+        "POST /mcp/crm HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/json\r\n\
+         accept: application/json, text/event-stream\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{{}}"
+    );
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
+    stream.write_all(head.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
@@ -160,16 +173,21 @@ fn a_gateway_changes_what_it_serves_and_writes_down_every_change() {
     let running = house.start();
     let status = house.status();
     assert_eq!(status["state"], "serving", "{status:#}");
-    assert_eq!((&status["routes"][0]["tools"], &status["snapshot"]["version"], &status["snapshot"]["files"]), (&json!(1), &json!(1), &json!("same")));
+    assert_eq!(
+        (&status["routes"][0]["tools"], &status["snapshot"]["version"], &status["snapshot"]["files"]),
+        (&json!(1), &json!(1), &json!("same"))
+    );
 
-    let port = house.port;
-    let unknown = ask(port, &format!("POST /mcp/crm HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/json\r\naccept: application/json, text/event-stream\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{{}}"));
+    let unknown = call_without_token(house.port);
     assert!(unknown.starts_with("HTTP/1.1 401 "), "{unknown}");
 
     // A change that does not load changes nothing.
     house.write("policies/a.cedar", &RULE.replace("read", "reed"));
     let refused = house.refused("/v1/policy/apply", json!({}), "findings");
-    assert!(errors(&refused).iter().any(|(file, message)| file.ends_with("a.cedar") && message.contains("reed")), "{refused:#}");
+    assert!(
+        errors(&refused).iter().any(|(file, message)| file.ends_with("a.cedar") && message.contains("reed")),
+        "{refused:#}"
+    );
     assert_eq!(house.status()["snapshot"]["version"], 1);
     assert_eq!(house.status()["snapshot"]["files"], "differ");
 
@@ -199,7 +217,10 @@ fn a_gateway_changes_what_it_serves_and_writes_down_every_change() {
 
     house.drain(running);
     let own: Vec<String> = house.events().into_iter().filter(|event| event != "refusal").collect();
-    assert_eq!(own, ["gateway.started", "agent.suspended", "policy.swapped", "policy.swapped", "policy.swapped", "gateway.stopped"]);
+    assert_eq!(
+        own,
+        ["gateway.started", "agent.suspended", "policy.swapped", "policy.swapped", "policy.swapped", "gateway.stopped"]
+    );
     let recovery = recover::recover(&house.folder.path().join("audit")).unwrap();
     assert_eq!((recovery.damaged.len(), recovery.torn_bytes, recovery.unknown.len()), (0, 0, 0));
     assert!(!house.folder.path().join("control.sock").exists());
@@ -263,6 +284,9 @@ fn files_that_do_not_load_are_refused_before_a_socket_is_open() {
     house.write("idp.json", "{");
     let Err(StartFailure::Findings(findings)) = run(&house.ways().config) else { panic!("it started") };
     let said: Vec<String> = findings.iter().map(ToString::to_string).collect();
-    assert!(said.iter().any(|line| line.contains("agents.toml")) && said.iter().any(|line| line.contains("idp.json")), "{said:#?}");
+    assert!(
+        said.iter().any(|line| line.contains("agents.toml")) && said.iter().any(|line| line.contains("idp.json")),
+        "{said:#?}"
+    );
     assert!(!house.folder.path().join("control.sock").exists() && !house.folder.path().join("audit").exists());
 }
