@@ -23,6 +23,7 @@ use portcullis_core::identity::registry::Status;
 use portcullis_core::refusal::JournalFailure;
 use portcullis_core::secret::Secret;
 use portcullis_core::time::UnixMillis;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
@@ -50,6 +51,17 @@ pub enum Change {
         /// Active or suspended.
         status: Status,
     },
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Files => out.write_str("the files were read again"),
+            Self::Rules(version) => write!(out, "the rules of version {version} were taken back"),
+            Self::Learned { server, catalogue: _ } => write!(out, "the tools of server `{server}` were learned"),
+            Self::Agent { id, status } => write!(out, "agent `{id}` is {}", status.as_str()),
+        }
+    }
 }
 
 /// Why nothing changed.
