@@ -4,7 +4,7 @@
 //! What the agent reads names the class of the cause and nothing of the rule, the registry or the upstream behind it; the record names it all.
 
 use crate::identity::error::{Challenge, IdentityError, challenge};
-use crate::policy::verdict::{Denial, Visibility};
+use crate::policy::verdict::Denial;
 use crate::protocol::era::EraError;
 use crate::protocol::json::BodyError;
 use crate::protocol::message::MessageError;
@@ -173,10 +173,8 @@ impl Refusal {
             Self::Era(error) => outward(error.http_status(), error.code().unwrap_or(code::INVALID_REQUEST), error.to_string()),
             Self::Session(refusal) => refusal.outward(),
             Self::Ownership(refusal) => refusal.outward(),
-            Self::Policy(denial) => match denial.visibility() {
-                Visibility::Hidden => outward(200, code::INVALID_PARAMS, "Unknown tool"),
-                Visibility::Listed => outward(200, code::DENIED, "denied by policy"),
-            },
+            // A hidden tool is answered in other words, those for an unknown one; whoever spells the answer sees to that.
+            Self::Policy(_) => outward(200, code::DENIED, "denied by policy"),
             Self::Journal(_) => outward(503, UNRECORDED, "the call cannot be recorded, so it was not made"),
             Self::Upstream(failure) => failure.outward(),
         }
