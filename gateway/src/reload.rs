@@ -16,9 +16,9 @@ use crate::secure::{self, Secured};
 use crate::shared::Shared;
 use crate::{resolve, sources};
 use arc_swap::ArcSwap;
+use portcullis_core::audit::record::{AgentChange, Record, Swap};
 use portcullis_core::config::snapshot::{Snapshot, Text, Texts};
 use portcullis_core::diagnostic::Diagnostics;
-use portcullis_core::audit::record::{AgentChange, Record, Swap};
 use portcullis_core::identity::registry::Status;
 use portcullis_core::refusal::JournalFailure;
 use portcullis_core::secret::Secret;
@@ -142,7 +142,8 @@ impl Held {
 
     /// Everything, to build from; whoever builds wipes the secrets.
     pub fn whole(&self) -> Texts {
-        let secrets = self.secrets.as_ref().map(|(file, text)| Text { file: file.clone(), text: text.expose().clone() });
+        let secrets =
+            self.secrets.as_ref().map(|(file, text)| Text { file: file.clone(), text: text.expose().clone() });
         Texts { secrets, ..self.texts.clone() }
     }
 }
@@ -192,7 +193,12 @@ impl Keeper {
             tracing::warn!(host = %unresolved.host, error = %unresolved.error, "an upstream's name does not resolve; calls to it fail until it does");
         }
         let kept = kept(&snapshot, held.texts(), how, by);
-        let changed = Changed { version: number, previous: current, hash: snapshot.hash.clone(), warnings: snapshot.warnings.clone() };
+        let changed = Changed {
+            version: number,
+            previous: current,
+            hash: snapshot.hash.clone(),
+            warnings: snapshot.warnings.clone(),
+        };
         self.write_down(&change, &kept, &in_force.kept, edited).await?;
         self.kept.store(Arc::new(kept.clone()));
         *in_force = InForce { held, kept };
@@ -203,7 +209,8 @@ impl Keeper {
     fn propose(&self, change: &Change, in_force: &InForce) -> Result<Proposal, ChangeFailure> {
         let (texts, how, edited) = match change {
             Change::Files => {
-                let texts = sources::read(&self.file).map_err(|findings| ChangeFailure::Findings(sources::named(findings, &self.file)))?;
+                let texts = sources::read(&self.file)
+                    .map_err(|findings| ChangeFailure::Findings(sources::named(findings, &self.file)))?;
                 let fixed = fixed::changed(&in_force.held.texts.settings, &texts.settings, &self.file);
                 if !fixed.is_empty() {
                     return Err(ChangeFailure::Findings(fixed));
@@ -222,7 +229,9 @@ impl Keeper {
             Change::Learned { server, catalogue } => {
                 let mut texts = in_force.held.whole();
                 let servers = texts.settings.servers.iter().zip(&mut texts.catalogues);
-                servers.filter(|(known, _)| known.name == *server).for_each(|(_, text)| *text = Some(catalogue.clone()));
+                servers
+                    .filter(|(known, _)| known.name == *server)
+                    .for_each(|(_, text)| *text = Some(catalogue.clone()));
                 (texts, How::Learned, None)
             }
             Change::Agent { id, status } => {
@@ -249,7 +258,13 @@ impl Keeper {
     }
 
     /// The file, the history and the log, in this order: whatever the log names can be found.
-    async fn write_down(&self, change: &Change, kept: &Kept, before: &Kept, edited: Option<(PathBuf, String)>) -> Result<(), ChangeFailure> {
+    async fn write_down(
+        &self,
+        change: &Change,
+        kept: &Kept,
+        before: &Kept,
+        edited: Option<(PathBuf, String)>,
+    ) -> Result<(), ChangeFailure> {
         if let Some((path, text)) = edited {
             disk::replace(&path, text.as_bytes(), 0o640).map_err(|error| ChangeFailure::Disk(path, error))?;
         }
@@ -274,9 +289,12 @@ impl Keeper {
         let record = match change {
             Change::Agent { id, status: Status::Active } => Record::AgentResumed(about(id)),
             Change::Agent { id, status: Status::Suspended | Status::Retired } => Record::AgentSuspended(about(id)),
-            Change::Files | Change::Rules(_) | Change::Learned { .. } => {
-                Record::PolicySwapped(Swap { snapshot: kept.version, snapshot_hash: &kept.hash, previous: before.version, actor: &actor })
-            }
+            Change::Files | Change::Rules(_) | Change::Learned { .. } => Record::PolicySwapped(Swap {
+                snapshot: kept.version,
+                snapshot_hash: &kept.hash,
+                previous: before.version,
+                actor: &actor,
+            }),
         };
         self.ledger.record(now(), &record).await
     }

@@ -104,7 +104,10 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_needs_no_name_server_and_a_name_does() {
-        assert_eq!(lookup(&("::1".into(), 9000)).await.unwrap().to_vec(), ["[::1]:9000".parse::<SocketAddr>().unwrap()]);
+        assert_eq!(
+            lookup(&("::1".into(), 9000)).await.unwrap().to_vec(),
+            ["[::1]:9000".parse::<SocketAddr>().unwrap()]
+        );
         assert!(lookup(&("localhost".into(), 9000)).await.unwrap().iter().all(|address| address.ip().is_loopback()));
         assert!(lookup(&("no-such-host.invalid".into(), 9000)).await.is_err());
     }

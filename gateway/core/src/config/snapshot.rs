@@ -11,9 +11,9 @@ use std::sync::Arc;
 use ahash::AHashMap;
 use aws_lc_rs::digest;
 
+use self::gather::Gathered;
 pub use self::gather::wanted;
 pub use self::route::{METADATA_PATH, Route};
-use self::gather::Gathered;
 use super::settings::{Learn, Settings};
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::identity::issuer::Issuers;
@@ -96,7 +96,8 @@ impl Texts {
         };
         part(format!("{:?}", self.settings).as_bytes());
         let policies = self.policies.iter().map(Some);
-        let texts = std::iter::once(Some(&self.agents)).chain(policies).chain(self.catalogues.iter().map(Option::as_ref));
+        let texts =
+            std::iter::once(Some(&self.agents)).chain(policies).chain(self.catalogues.iter().map(Option::as_ref));
         for text in texts.chain(self.keys.iter().map(Some)) {
             part(text.map_or(b"".as_slice(), |text| text.file.as_bytes()));
             part(text.map_or(b"".as_slice(), |text| text.text.as_bytes()));
@@ -134,7 +135,9 @@ impl Snapshot {
             .collect();
         let by_path = by_path(&routes, &mut findings);
         let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
-        let (Some(registry), Some(issuers), Some(engine), Some(lender), false) = (registry, issuers, engine, lender, refused) else {
+        let (Some(registry), Some(issuers), Some(engine), Some(lender), false) =
+            (registry, issuers, engine, lender, refused)
+        else {
             return Err(findings);
         };
         let own = settings.servers.iter().filter_map(|server| server.host.clone());
@@ -169,7 +172,8 @@ impl Snapshot {
     pub fn route(&self, host: &str, path: &str) -> Option<ServerIndex> {
         let candidates = self.by_path.get(path)?;
         let of = |server: &&ServerIndex| self.server(**server).map(|route| route.settings.host.as_deref());
-        let named = candidates.iter().find(|server| of(server).flatten().is_some_and(|own| own.eq_ignore_ascii_case(host)));
+        let named =
+            candidates.iter().find(|server| of(server).flatten().is_some_and(|own| own.eq_ignore_ascii_case(host)));
         named.or_else(|| candidates.iter().find(|server| of(server) == Some(None))).copied()
     }
 
@@ -220,7 +224,10 @@ fn by_path(routes: &[Route], findings: &mut Diagnostics) -> AHashMap<Box<str>, V
         let here = by_path.entry(route.settings.path.clone()).or_default();
         let other = here.iter().filter_map(|other| routes.get(usize::from(other.0)));
         if let Some(other) = other.into_iter().find(|other| other.settings.host == route.settings.host) {
-            let message = format!("servers `{}` and `{}` have the same path `{}`", other.settings.name, route.settings.name, route.settings.path);
+            let message = format!(
+                "servers `{}` and `{}` have the same path `{}`",
+                other.settings.name, route.settings.name, route.settings.path
+            );
             findings.push(Diagnostic::error(SETTINGS_FILE, None, message).help("give one of them a `path` of its own"));
         }
         here.push(index);

@@ -40,8 +40,9 @@ pub(super) fn gather(texts: Texts, before: Option<&Snapshot>) -> Gathered {
     let issuers = issuers(&settings, &keys, &mut findings);
     let secrets = read_secrets(secrets, &mut findings);
     let lender = secrets.as_ref().and_then(|secrets| lender(&settings, secrets, &mut findings));
-    let learned: Vec<Option<Catalogue>> =
-        (settings.servers.iter().zip(&catalogues)).map(|(server, text)| catalogue(server, text.as_ref(), &mut findings)).collect();
+    let learned: Vec<Option<Catalogue>> = (settings.servers.iter().zip(&catalogues))
+        .map(|(server, text)| catalogue(server, text.as_ref(), &mut findings))
+        .collect();
     let broken = settings.servers.len() != learned.len() || learned.iter().any(Option::is_none);
     let catalogues: Vec<Catalogue> = learned.into_iter().flatten().collect();
     let drifts: Vec<Arc<Drift>> = catalogues.iter().map(|catalogue| drift(catalogue, before)).collect();
@@ -50,7 +51,12 @@ pub(super) fn gather(texts: Texts, before: Option<&Snapshot>) -> Gathered {
             syntax_only(&policies, &mut findings);
             None
         }
-        false => engine(&Rules { settings: &settings, policies: &policies, catalogues: &catalogues, drifts: &drifts }, registry.as_ref(), &agents, &mut findings),
+        false => engine(
+            &Rules { settings: &settings, policies: &policies, catalogues: &catalogues, drifts: &drifts },
+            registry.as_ref(),
+            &agents,
+            &mut findings,
+        ),
     };
     let scanner = Scanner::new(secrets.as_ref().unwrap_or(&Secrets::none()));
     Gathered { settings, registry, issuers, engine, lender, scanner, catalogues, drifts, findings }
@@ -176,26 +182,41 @@ struct Rules<'r> {
 }
 
 fn engine(rules: &Rules<'_>, registry: Option<&Registry>, agents: &Text, findings: &mut Diagnostics) -> Option<Engine> {
-    let tools: Vec<BTreeMap<Box<str>, ToolRules>> =
-        (rules.settings.servers.iter().zip(rules.catalogues)).map(|(server, catalogue)| tool_rules(server, catalogue)).collect();
+    let tools: Vec<BTreeMap<Box<str>, ToolRules>> = (rules.settings.servers.iter().zip(rules.catalogues))
+        .map(|(server, catalogue)| tool_rules(server, catalogue))
+        .collect();
     let parts = rules.settings.servers.iter().zip(rules.catalogues).zip(&tools).zip(rules.drifts);
     let servers: Vec<(ServerSource<'_>, Arc<Drift>)> = parts
         .map(|(((server, catalogue), tools), drift)| {
-            let source = ServerSource { name: &server.name, catalogue, tools, extension_methods: &server.extension_methods };
+            let source =
+                ServerSource { name: &server.name, catalogue, tools, extension_methods: &server.extension_methods };
             (source, Arc::clone(drift))
         })
         .collect();
-    let sources: Vec<Source<'_>> = rules.policies.iter().map(|text| Source { file: &text.file, text: &text.text }).collect();
+    let sources: Vec<Source<'_>> =
+        rules.policies.iter().map(|text| Source { file: &text.file, text: &text.text }).collect();
     let guessed = if registry.is_none() { guessed_agents(&agents.text) } else { Vec::new() };
     let agents: Vec<AgentSource<'_>> = match registry {
         Some(registry) => registry.agents().map(agent_source).collect(),
-        None => guessed.iter().map(|(id, groups)| AgentSource { id, groups: groups.iter().map(|group| &**group).collect(), accounts: Vec::new() }).collect(),
+        None => guessed
+            .iter()
+            .map(|(id, groups)| AgentSource {
+                id,
+                groups: groups.iter().map(|group| &**group).collect(),
+                accounts: Vec::new(),
+            })
+            .collect(),
     };
     if rules.policies.is_empty() {
-        let finding = Diagnostic::warning(rules.settings.policy.folder.display().to_string(), None, "no rules, so every call is refused");
+        let finding = Diagnostic::warning(
+            rules.settings.policy.folder.display().to_string(),
+            None,
+            "no rules, so every call is refused",
+        );
         findings.push(finding.help("write the first into a `.cedar` file in this folder"));
     }
-    let built = Engine::build(Inputs { sources: &sources, servers: &servers, agents: &agents, settings_file: SETTINGS_FILE });
+    let built =
+        Engine::build(Inputs { sources: &sources, servers: &servers, agents: &agents, settings_file: SETTINGS_FILE });
     let engine = kept(built, findings)?;
     findings.extend_from_slice(engine.warnings());
     registry.is_some().then_some(engine)
@@ -225,7 +246,11 @@ fn tool_rules(server: &settings::Server, catalogue: &Catalogue) -> BTreeMap<Box<
     if catalogue.tools().is_empty() {
         return BTreeMap::new();
     }
-    let rules = |tool: &settings::ToolSettings| ToolRules { groups: tool.groups.clone(), types: tool.types.clone(), account: tool.account.clone() };
+    let rules = |tool: &settings::ToolSettings| ToolRules {
+        groups: tool.groups.clone(),
+        types: tool.types.clone(),
+        account: tool.account.clone(),
+    };
     server.tools.iter().map(|(name, tool)| (name.clone(), rules(tool))).collect()
 }
 
