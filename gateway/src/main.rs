@@ -1,5 +1,8 @@
 //! The table of contents: one verb, one file of `cli`.
 
+#[cfg(feature = "bench-pass")]
+compile_error!("`portcullis` is never built without its checks; `bench-pass` is for the bench's own binary");
+
 use clap::Parser;
 use portcullis::cli::{self, Cli, Verb};
 use std::process::ExitCode;
