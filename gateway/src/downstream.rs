@@ -128,7 +128,13 @@ pub struct Downstream {
 
 impl Downstream {
     /// A fresh connection.
-    pub fn new(core: &Core, transport: Transport, source: IpAddr, certificate: Option<Rc<CertificateNames>>, timeouts: &Timeouts) -> Self {
+    pub fn new(
+        core: &Core,
+        transport: Transport,
+        source: IpAddr,
+        certificate: Option<Rc<CertificateNames>>,
+        timeouts: &Timeouts,
+    ) -> Self {
         let deadline = core.wheel.cut_at(transport.socket(), timeouts.head);
         Self {
             transport,
@@ -306,7 +312,13 @@ impl Downstream {
     }
 
     /// Releases a recorded result: the only door by which what an upstream said goes out whole.
-    pub async fn release(&mut self, core: &Core, recorded: Recorded<ResultSeen>, answer: &Answer<'_>, timeouts: &Timeouts) {
+    pub async fn release(
+        &mut self,
+        core: &Core,
+        recorded: Recorded<ResultSeen>,
+        answer: &Answer<'_>,
+        timeouts: &Timeouts,
+    ) {
         let _spent = recorded;
         // An agent that left before its answer has nothing to be told; the record stands.
         let _gone = self.answer(core, answer, timeouts).await;
@@ -390,7 +402,13 @@ impl Downstream {
     }
 
     /// Begins an event stream, of which `recorded` is the record; everything further goes out as it comes.
-    pub async fn begin_stream(&mut self, core: &Core, recorded: Recorded<ResultSeen>, fields: &[u8], timeouts: &Timeouts) {
+    pub async fn begin_stream(
+        &mut self,
+        core: &Core,
+        recorded: Recorded<ResultSeen>,
+        fields: &[u8],
+        timeouts: &Timeouts,
+    ) {
         let _spent = recorded;
         let mut output = core.buffers.take(INPUT_BYTES / 8);
         // Without chunks only the end of the connection can end a stream.
@@ -562,5 +580,9 @@ impl Downstream {
 }
 
 fn head_limits(limits: &Limits) -> HeadLimits {
-    HeadLimits { bytes_max: limits.head_bytes_max, fields_max: limits.headers_max, body_bytes_max: limits.body_bytes_max as u64 }
+    HeadLimits {
+        bytes_max: limits.head_bytes_max,
+        fields_max: limits.headers_max,
+        body_bytes_max: limits.body_bytes_max as u64,
+    }
 }

@@ -136,7 +136,8 @@ impl History {
             Err(ReadFailure::Missing) => return Ok(None),
             Err(other) => return Err(io::Error::other(format!("{}: {}", path.display(), other.words(&path).0))),
         };
-        let kept = serde_json::from_str(&text).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
+        let kept =
+            serde_json::from_str(&text).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
         Ok(Some(kept))
     }
 

@@ -92,7 +92,8 @@ pub fn message<'j>(
     let document = json::read(&mut scratch, body, &snapshot.json_limits()).map_err(Refusal::Body)?;
     case.id = span::member(body, &["id"]).unwrap_or(0..0);
     let message = message::message(document.root()).map_err(Refusal::Message)?;
-    let era = era::classify(&McpHeaders::read(agent.fields()), &message, &route.settings.revisions).map_err(Refusal::Era)?;
+    let era =
+        era::classify(&McpHeaders::read(agent.fields()), &message, &route.settings.revisions).map_err(Refusal::Era)?;
     enter_session(core, route, principal, agent, case, era, &message)?;
     let bench = Bench { core, snapshot, server, route, principal, agent, era };
     match message.kind {
@@ -141,7 +142,13 @@ fn enter_session(
 }
 
 /// The session under this id, if it is this principal's on this route.
-pub fn find_session(core: &Core, route: &Route, principal: &Principal, id: &[u8], case: &Case) -> Result<Arc<Session>, Refusal> {
+pub fn find_session(
+    core: &Core,
+    route: &Route,
+    principal: &Principal,
+    id: &[u8],
+    case: &Case,
+) -> Result<Arc<Session>, Refusal> {
     let id = std::str::from_utf8(id).ok();
     let session = id.and_then(|id| core.shared.sessions.find(id, principal, &route.settings.name, case.at));
     session.ok_or(Refusal::Session(SessionRefusal::Unknown))
@@ -165,7 +172,8 @@ impl<'j> Bench<'_, 'j> {
     }
 
     fn request(self, message: &Message<'_>, case: &mut Case) -> Result<Judged<'j>, Refusal> {
-        let offered = era::offered_method(message, self.revision(case), &self.route.settings.extension_methods).map_err(Refusal::Era)?;
+        let offered = era::offered_method(message, self.revision(case), &self.route.settings.extension_methods)
+            .map_err(Refusal::Era)?;
         let method = match offered {
             Offered::Known(method) => method,
             Offered::Extension(method) => return self.extension(method, case),
@@ -179,7 +187,8 @@ impl<'j> Bench<'_, 'j> {
         }
         if let Some(state) = message.request_state() {
             let call = Call { method, subject: &subject }.text();
-            ownership::check_request_state(self.core, self.route, self.principal, state, &call, case.at).map_err(Refusal::Ownership)?;
+            ownership::check_request_state(self.core, self.route, self.principal, state, &call, case.at)
+                .map_err(Refusal::Ownership)?;
         }
         Ok(self.enter(permit, expect(method), Some(method), case))
     }
@@ -233,7 +242,8 @@ impl<'j> Bench<'_, 'j> {
     }
 
     fn task_tool(&self, id: &str, case: &Case) -> Result<Option<ToolIndex>, Refusal> {
-        ownership::task_tool(self.core, self.snapshot, self.server, self.principal, id, case.at).map_err(Refusal::Ownership)
+        ownership::task_tool(self.core, self.snapshot, self.server, self.principal, id, case.at)
+            .map_err(Refusal::Ownership)
     }
 
     /// A method beyond the specification, which this server's configuration names and policy permits.
@@ -244,7 +254,8 @@ impl<'j> Bench<'_, 'j> {
 
     fn notification(self, message: &Message<'_>, case: &mut Case) -> Result<Judged<'j>, Refusal> {
         let revision = self.revision(case);
-        let notification = message.method.and_then(ClientNotification::parse).filter(|known| known.offered_in(revision));
+        let notification =
+            message.method.and_then(ClientNotification::parse).filter(|known| known.offered_in(revision));
         let Some(notification) = notification else {
             // Nobody waits for an answer, so the status alone can say it.
             return Err(Refusal::Era(EraError::MethodNotFound(MethodEra::Modern)));

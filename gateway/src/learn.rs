@@ -96,7 +96,13 @@ fn us() -> Value {
     json!({"name": "portcullis", "version": env!("CARGO_PKG_VERSION")})
 }
 
-async fn call(client: &Client<'_>, manner: &Manner, id: i64, method: &str, mut params: Value) -> Result<Answered, LearnFailure> {
+async fn call(
+    client: &Client<'_>,
+    manner: &Manner,
+    id: i64,
+    method: &str,
+    mut params: Value,
+) -> Result<Answered, LearnFailure> {
     if let (Some(meta), Some(params)) = (manner.meta(), params.as_object_mut()) {
         params.insert("_meta".into(), meta);
     }
@@ -106,7 +112,8 @@ async fn call(client: &Client<'_>, manner: &Manner, id: i64, method: &str, mut p
 
 async fn discover(client: &Client<'_>, revision: Revision) -> Result<(), LearnFailure> {
     let answered = call(client, &Manner::Modern(revision), 1, "server/discover", json!({})).await?;
-    let supported = answered.result.as_ref().and_then(|result| result.get("supportedVersions")).and_then(Value::as_array);
+    let supported =
+        answered.result.as_ref().and_then(|result| result.get("supportedVersions")).and_then(Value::as_array);
     match supported.into_iter().flatten().any(|version| version.as_str() == Some(revision.as_str())) {
         true => Ok(()),
         false => Err(LearnFailure::NotAnAnswer("it supports no revision of ours")),
@@ -126,7 +133,11 @@ async fn initialize(client: &Client<'_>) -> Result<Manner, LearnFailure> {
     Ok(manner)
 }
 
-async fn pages(client: &Client<'_>, manner: &Manner, seen: &(dyn Fn(usize) + Sync)) -> Result<Vec<Value>, LearnFailure> {
+async fn pages(
+    client: &Client<'_>,
+    manner: &Manner,
+    seen: &(dyn Fn(usize) + Sync),
+) -> Result<Vec<Value>, LearnFailure> {
     let mut tools = Vec::new();
     let mut cursor: Option<String> = None;
     for id in (2..).take(PAGES_MAX) {

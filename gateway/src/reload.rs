@@ -16,16 +16,17 @@ use crate::secure::{self, Secured};
 use crate::shared::Shared;
 use crate::{resolve, sources};
 use arc_swap::ArcSwap;
+use portcullis_core::audit::record::{AgentChange, Record, Swap};
 use portcullis_core::config::snapshot::{Snapshot, Text, Texts};
 use portcullis_core::diagnostic::Diagnostics;
-use portcullis_core::audit::record::{AgentChange, Record, Swap};
 use portcullis_core::identity::registry::Status;
 use portcullis_core::refusal::JournalFailure;
 use portcullis_core::secret::Secret;
 use portcullis_core::time::UnixMillis;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use tokio::sync::Mutex;
 
 /// What is to change.
@@ -50,6 +51,17 @@ pub enum Change {
         /// Active or suspended.
         status: Status,
     },
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Files => out.write_str("the files were read again"),
+            Self::Rules(version) => write!(out, "the rules of version {version} were taken back"),
+            Self::Learned { server, catalogue: _ } => write!(out, "the tools of server `{server}` were learned"),
+            Self::Agent { id, status } => write!(out, "agent `{id}` is {}", status.as_str()),
+        }
+    }
 }
 
 /// Why nothing changed.
@@ -102,6 +114,8 @@ pub struct Begun {
     pub held: Held,
     /// How it came to serve.
     pub kept: Kept,
+    /// Of what TLS was set up from.
+    pub fingerprint: blake3::Hash,
 }
 
 struct InForce {
@@ -118,6 +132,8 @@ pub struct Keeper {
     in_force: Mutex<InForce>,
     /// What serves, for those who only look: they do not wait for a change that is being built.
     kept: ArcSwap<Kept>,
+    /// Of the certificates, keys and authorities that TLS was set up from.
+    fingerprint: std::sync::Mutex<blake3::Hash>,
     reaper: Reaper,
 }
 
@@ -142,7 +158,8 @@ impl Held {
 
     /// Everything, to build from; whoever builds wipes the secrets.
     pub fn whole(&self) -> Texts {
-        let secrets = self.secrets.as_ref().map(|(file, text)| Text { file: file.clone(), text: text.expose().clone() });
+        let secrets =
+            self.secrets.as_ref().map(|(file, text)| Text { file: file.clone(), text: text.expose().clone() });
         Texts { secrets, ..self.texts.clone() }
     }
 }
@@ -152,7 +169,8 @@ impl Keeper {
     pub fn new(file: PathBuf, shared: Arc<Shared>, ledger: Arc<Ledger>, history: History, begun: Begun) -> Self {
         let kept = ArcSwap::from_pointee(begun.kept.clone());
         let in_force = Mutex::new(InForce { held: begun.held, kept: begun.kept });
-        Self { file, shared, ledger, history, in_force, kept, reaper: Reaper::default() }
+        let fingerprint = std::sync::Mutex::new(begun.fingerprint);
+        Self { file, shared, ledger, history, in_force, kept, fingerprint, reaper: Reaper::default() }
     }
 
     /// Where the configuration stands.
@@ -184,15 +202,18 @@ impl Keeper {
         }
         let Proposal { texts, how, edited } = self.propose(&change, &in_force)?;
         let held = Held::new(texts);
-        let (texts, file) = (held.whole(), self.file.clone());
-        let (number, before) = (self.number(&in_force.kept, &texts)?, self.shared.snapshot.load_full());
-        let built = tokio::task::spawn_blocking(move || build(texts, number, &before, &file));
-        let (snapshot, secured) = built.await.map_err(|_| ChangeFailure::Stopped)?.map_err(ChangeFailure::Findings)?;
-        for unresolved in resolve::refresh(&self.shared, &snapshot).await {
+        let number = self.number(&in_force.kept, held.texts())?;
+        let (snapshot, secured) = self.build(&change, &held, number).await?;
+        for unresolved in resolve::resolve_new(&self.shared, &snapshot).await {
             tracing::warn!(host = %unresolved.host, error = %unresolved.error, "an upstream's name does not resolve; calls to it fail until it does");
         }
         let kept = kept(&snapshot, held.texts(), how, by);
-        let changed = Changed { version: number, previous: current, hash: snapshot.hash.clone(), warnings: snapshot.warnings.clone() };
+        let changed = Changed {
+            version: number,
+            previous: current,
+            hash: snapshot.hash.clone(),
+            warnings: snapshot.warnings.clone(),
+        };
         self.write_down(&change, &kept, &in_force.kept, edited).await?;
         self.kept.store(Arc::new(kept.clone()));
         *in_force = InForce { held, kept };
@@ -200,10 +221,44 @@ impl Keeper {
         Ok(changed)
     }
 
+    /// The next snapshot, and TLS where its files may have changed.
+    async fn build(
+        &self,
+        change: &Change,
+        held: &Held,
+        number: u64,
+    ) -> Result<(Snapshot, Option<Secured>), ChangeFailure> {
+        let before = self.shared.snapshot.load_full();
+        if let Change::Agent { .. } = change {
+            let made = before.with_agents(&held.texts().agents, number, held.texts().hash());
+            if let Some(snapshot) =
+                made.map_err(|findings| ChangeFailure::Findings(sources::named(findings, &self.file)))?
+            {
+                return Ok((snapshot, None));
+            }
+        }
+        let again = match change {
+            Change::Files if secure::fingerprint(&held.texts().settings) != self.fingerprint() => Again::Tls,
+            Change::Files | Change::Rules(_) | Change::Learned { .. } | Change::Agent { .. } => Again::NoTls,
+        };
+        let (texts, file) = (held.whole(), self.file.clone());
+        let built = tokio::task::spawn_blocking(move || build(texts, number, &before, again, &file));
+        let (snapshot, secured) = built.await.map_err(|_| ChangeFailure::Stopped)?.map_err(ChangeFailure::Findings)?;
+        if secured.is_some() {
+            *self.fingerprint.lock().unwrap_or_else(PoisonError::into_inner) = secure::fingerprint(&snapshot.settings);
+        }
+        Ok((snapshot, secured))
+    }
+
+    fn fingerprint(&self) -> blake3::Hash {
+        *self.fingerprint.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn propose(&self, change: &Change, in_force: &InForce) -> Result<Proposal, ChangeFailure> {
         let (texts, how, edited) = match change {
             Change::Files => {
-                let texts = sources::read(&self.file).map_err(|findings| ChangeFailure::Findings(sources::named(findings, &self.file)))?;
+                let texts = sources::read(&self.file)
+                    .map_err(|findings| ChangeFailure::Findings(sources::named(findings, &self.file)))?;
                 let fixed = fixed::changed(&in_force.held.texts.settings, &texts.settings, &self.file);
                 if !fixed.is_empty() {
                     return Err(ChangeFailure::Findings(fixed));
@@ -222,7 +277,9 @@ impl Keeper {
             Change::Learned { server, catalogue } => {
                 let mut texts = in_force.held.whole();
                 let servers = texts.settings.servers.iter().zip(&mut texts.catalogues);
-                servers.filter(|(known, _)| known.name == *server).for_each(|(_, text)| *text = Some(catalogue.clone()));
+                servers
+                    .filter(|(known, _)| known.name == *server)
+                    .for_each(|(_, text)| *text = Some(catalogue.clone()));
                 (texts, How::Learned, None)
             }
             Change::Agent { id, status } => {
@@ -249,7 +306,13 @@ impl Keeper {
     }
 
     /// The file, the history and the log, in this order: whatever the log names can be found.
-    async fn write_down(&self, change: &Change, kept: &Kept, before: &Kept, edited: Option<(PathBuf, String)>) -> Result<(), ChangeFailure> {
+    async fn write_down(
+        &self,
+        change: &Change,
+        kept: &Kept,
+        before: &Kept,
+        edited: Option<(PathBuf, String)>,
+    ) -> Result<(), ChangeFailure> {
         if let Some((path, text)) = edited {
             disk::replace(&path, text.as_bytes(), 0o640).map_err(|error| ChangeFailure::Disk(path, error))?;
         }
@@ -274,9 +337,12 @@ impl Keeper {
         let record = match change {
             Change::Agent { id, status: Status::Active } => Record::AgentResumed(about(id)),
             Change::Agent { id, status: Status::Suspended | Status::Retired } => Record::AgentSuspended(about(id)),
-            Change::Files | Change::Rules(_) | Change::Learned { .. } => {
-                Record::PolicySwapped(Swap { snapshot: kept.version, snapshot_hash: &kept.hash, previous: before.version, actor: &actor })
-            }
+            Change::Files | Change::Rules(_) | Change::Learned { .. } => Record::PolicySwapped(Swap {
+                snapshot: kept.version,
+                snapshot_hash: &kept.hash,
+                previous: before.version,
+                actor: &actor,
+            }),
         };
         self.ledger.record(now(), &record).await
     }
@@ -293,8 +359,24 @@ struct Proposal {
     edited: Option<(PathBuf, String)>,
 }
 
-fn build(texts: Texts, version: u64, before: &Snapshot, file: &Path) -> Result<(Snapshot, Secured), Diagnostics> {
-    let secured = secure::secure(&texts.settings);
+/// Whether TLS is set up anew with a snapshot.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    Tls,
+    NoTls,
+}
+
+fn build(
+    texts: Texts,
+    version: u64,
+    before: &Snapshot,
+    again: Again,
+    file: &Path,
+) -> Result<(Snapshot, Option<Secured>), Diagnostics> {
+    let secured = match again {
+        Again::Tls => secure::secure(&texts.settings).map(Some),
+        Again::NoTls => Ok(None),
+    };
     let built = Snapshot::build_after(texts, version, Some(before));
     match (built, secured) {
         (Ok(snapshot), Ok(secured)) => Ok((snapshot, secured)),
@@ -305,9 +387,11 @@ fn build(texts: Texts, version: u64, before: &Snapshot, file: &Path) -> Result<(
 }
 
 /// Puts a snapshot in force; the one before is returned, to be dropped where nobody waits.
-fn publish(shared: &Shared, snapshot: Snapshot, secured: Secured) -> Arc<Snapshot> {
-    shared.tls.store(Arc::new(secured.listen));
-    shared.upstream_tls.store(Arc::new(secured.upstreams));
+fn publish(shared: &Shared, snapshot: Snapshot, secured: Option<Secured>) -> Arc<Snapshot> {
+    if let Some(secured) = secured {
+        shared.tls.store(Arc::new(secured.listen));
+        shared.upstream_tls.store(Arc::new(secured.upstreams));
+    }
     shared.snapshot.swap(Arc::new(snapshot))
 }
 

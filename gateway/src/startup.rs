@@ -52,6 +52,7 @@ pub fn run(file: &Path) -> Result<(), StartFailure> {
     let facts = facts(&settings)?;
     let runtime = runtime()?;
     let mut held = Held::new(texts);
+    let fingerprint = secure::fingerprint(&settings);
     let secured = secure::secure(&settings).map_err(StartFailure::Findings)?;
     first_use::learn_all(&runtime, &mut held);
     let built = first_use::build_or_wait(&runtime, &mut held).map_err(|findings| named(findings, file))?;
@@ -70,7 +71,7 @@ pub fn run(file: &Path) -> Result<(), StartFailure> {
     let number = u16::try_from(facts.workers).unwrap_or(u16::MAX);
     let (file_of, position, synced) = syncing.shard(&shared, &recovery, number).map_err(audit_refused)?;
     let ledger = Arc::new(Ledger::new(file_of, &shared.boot.to_string(), &position, synced));
-    let begun = Begun { held, kept };
+    let begun = Begun { held, kept, fingerprint };
     let keeper = Arc::new(Keeper::new(file.to_owned(), shared.clone(), ledger.clone(), history, begun));
     let plane = Arc::new(Plane { shared: shared.clone(), keeper, ledger, facts });
     say(&plane, address, &recovery);
@@ -98,10 +99,14 @@ fn facts(settings: &Settings) -> Result<Facts, StartFailure> {
     let mut missing = Vec::new();
     match settings.kernel.ebpf {
         Ebpf::Off => {}
-        Ebpf::Auto => missing.push("eBPF programs: not part of this build; connections are spread by SO_REUSEPORT alone".to_owned()),
+        Ebpf::Auto => missing
+            .push("eBPF programs: not part of this build; connections are spread by SO_REUSEPORT alone".to_owned()),
         Ebpf::Require => {
             let cause = "`ebpf = \"require\"`, but the eBPF programs are not part of this build";
-            return Err(StartFailure::Kernel(cause.into(), "write `ebpf = \"auto\"` or `\"off\"` in `[kernel]`".into()));
+            return Err(StartFailure::Kernel(
+                cause.into(),
+                "write `ebpf = \"auto\"` or `\"off\"` in `[kernel]`".into(),
+            ));
         }
     }
     Ok(Facts { workers, cpus, descriptors: process::raise_descriptor_limit(), missing })
@@ -109,7 +114,13 @@ fn facts(settings: &Settings) -> Result<Facts, StartFailure> {
 
 /// The snapshot's number from the history, and its entry there.
 fn number(mut snapshot: Snapshot, held: &Held, settings: &Settings) -> Result<(Snapshot, History, Kept), StartFailure> {
-    let refused = |error| StartFailure::System(settings.policy.history.display().to_string(), error, "let this user write to the folder of kept rule sets");
+    let refused = |error| {
+        StartFailure::System(
+            settings.policy.history.display().to_string(),
+            error,
+            "let this user write to the folder of kept rule sets",
+        )
+    };
     let history = History::open(&settings.policy.history, settings.policy.keep).map_err(refused)?;
     snapshot.version = history.number(&snapshot.hash).map_err(refused)?;
     let before = history.latest().map_err(refused)?;
@@ -117,7 +128,11 @@ fn number(mut snapshot: Snapshot, held: &Held, settings: &Settings) -> Result<(S
         Some(before) if before.version == snapshot.version => before,
         before => {
             if let Some(before) = before.filter(|before| before.how == How::Rollback) {
-                tracing::warn!(was = before.version, now = snapshot.version, "an operator had rolled back; this start serves the files, not what was rolled back to");
+                tracing::warn!(
+                    was = before.version,
+                    now = snapshot.version,
+                    "an operator had rolled back; this start serves the files, not what was rolled back to"
+                );
             }
             let kept = reload::kept(&snapshot, held.texts(), How::Start, By::us());
             history.keep(&kept).map_err(refused)?;
@@ -134,7 +149,9 @@ fn audit_refused(error: io::Error) -> StartFailure {
 /// Locks the audit folder and takes its chains up where they ended.
 fn take_up_log(settings: &Settings) -> Result<(Recovery, File), StartFailure> {
     let folder = &settings.audit.folder;
-    let refused = |error| StartFailure::System(folder.display().to_string(), error, "let this gateway alone write to the audit folder");
+    let refused = |error| {
+        StartFailure::System(folder.display().to_string(), error, "let this gateway alone write to the audit folder")
+    };
     DirBuilder::new().recursive(true).mode(0o750).create(folder).map_err(refused)?;
     let lock = recover::lock(folder).map_err(refused)?;
     let recovery = recover::recover(folder).map_err(refused)?;
@@ -142,7 +159,10 @@ fn take_up_log(settings: &Settings) -> Result<(Recovery, File), StartFailure> {
         tracing::error!(file = %path.display(), line = broken.line, why = broken.why.as_str(), "the audit log was changed by somebody else; it is left as it is");
     }
     if recovery.torn_bytes > 0 {
-        tracing::warn!(bytes = recovery.torn_bytes, "a crash had torn the last write of the audit log; the torn bytes, which nobody was promised, are kept beside it");
+        tracing::warn!(
+            bytes = recovery.torn_bytes,
+            "a crash had torn the last write of the audit log; the torn bytes, which nobody was promised, are kept beside it"
+        );
     }
     if !recovery.unknown.is_empty() {
         let shown: Vec<&str> = recovery.unknown.iter().take(SHOWN_MAX).map(|name| &**name).collect();
@@ -166,14 +186,27 @@ impl Doors {
     fn open(settings: &Settings) -> Result<Self, StartFailure> {
         // Bound without SO_REUSEPORT once, so that another gateway on the same port is noticed instead of shared with.
         let address = settings.listen.address;
-        TcpListener::bind(address).map_err(|error| StartFailure::System(format!("address {address}"), error, "stop what listens there, or choose another `address` in `[listen]`"))?;
+        TcpListener::bind(address).map_err(|error| {
+            StartFailure::System(
+                format!("address {address}"),
+                error,
+                "stop what listens there, or choose another `address` in `[listen]`",
+            )
+        })?;
         let path: &PathBuf = &settings.control.socket;
         let control = Bound::bind(path).map_err(|error| {
-            StartFailure::System(path.display().to_string(), error, "stop the other gateway, or choose another `socket` in `[control]` that this user can create")
+            StartFailure::System(
+                path.display().to_string(),
+                error,
+                "stop the other gateway, or choose another `socket` in `[control]` that this user can create",
+            )
         })?;
         let metrics = settings.metrics.map(|address| {
-            let listener = TcpListener::bind(address).and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
-            listener.map_err(|error| StartFailure::System(format!("address {address}"), error, "choose another `address` in `[metrics]`"))
+            let listener =
+                TcpListener::bind(address).and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+            listener.map_err(|error| {
+                StartFailure::System(format!("address {address}"), error, "choose another `address` in `[metrics]`")
+            })
         });
         Ok(Self { control, metrics: metrics.transpose()? })
     }
@@ -217,7 +250,10 @@ fn say(plane: &Plane, address: std::net::SocketAddr, recovery: &Recovery) {
     tracing::info!(version = snapshot.version, hash = %snapshot.hash, rules = snapshot.engine.policy_ids().len(), agents, "rules");
     let durability = crate::control::status::durability(settings.audit.durability);
     tracing::info!(folder = %settings.audit.folder.display(), %durability, checked = recovery.records, "audit log");
-    tracing::info!(workers = plane.facts.workers, descriptors = ?plane.facts.descriptors, control = %settings.control.socket.display(), "process");
+    tracing::info!(workers = plane.facts.workers, descriptors = plane.facts.descriptors, control = %settings.control.socket.display(), "process");
     plane.facts.missing.iter().for_each(|missing| tracing::warn!("not in effect: {missing}"));
     snapshot.warnings.iter().for_each(|finding| tracing::warn!("{finding}"));
 }
+
+#[cfg(test)]
+mod tests;

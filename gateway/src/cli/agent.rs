@@ -58,7 +58,9 @@ fn agents(ways: &Ways) -> Outcome {
         say::json(&value);
         return Ok(End::Done);
     }
-    let words = |agent: &Value, pointer: &str| list(agent, pointer).iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",");
+    let words = |agent: &Value, pointer: &str| {
+        list(agent, pointer).iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")
+    };
     let mut rows = vec![["ID", "STATUS", "OWNER", "GROUPS", "EXPIRES"].map(str::to_owned).to_vec()];
     rows.extend(list(&value, "/agents").iter().map(|agent| {
         vec![

@@ -37,7 +37,9 @@ const LOOK: Duration = Duration::from_millis(200);
 pub fn audit(verb: &AuditVerb, ways: &Ways) -> Outcome {
     let folder = folder(ways)?;
     let shown = match verb {
-        AuditVerb::Tail { follow, number } => tail(Reader::new(&folder), *number, if *follow { Then::Follow } else { Then::End }, ways),
+        AuditVerb::Tail { follow, number } => {
+            tail(Reader::new(&folder), *number, if *follow { Then::Follow } else { Then::End }, ways)
+        }
         AuditVerb::Show { id } => return show(Reader::new(&folder), id, ways),
     };
     shown.map_err(|error| unreadable(&folder, &error))?;
@@ -45,7 +47,11 @@ pub fn audit(verb: &AuditVerb, ways: &Ways) -> Outcome {
 }
 
 fn unreadable(folder: &std::path::Path, error: &io::Error) -> Failure {
-    Failure::new(format!("the audit log in `{}` cannot be read: {error}", folder.display()), "read it as root or as the gateway's user")
+    let help = match error.kind() {
+        io::ErrorKind::NotFound => "nothing was recorded yet, or the configuration names another folder",
+        _ => "read it as root or as the gateway's user",
+    };
+    Failure::new(format!("the audit log in `{}` cannot be read: {error}", folder.display()), help)
 }
 
 fn folder(ways: &Ways) -> Result<PathBuf, Failure> {
@@ -106,7 +112,8 @@ fn print(call: &Call) {
 /// The verdict stands second, after the time.
 fn hued(line: &str) -> String {
     let mut words = line.splitn(3, ' ');
-    let (time, verdict, rest) = (words.next().unwrap_or_default(), words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let (time, verdict, rest) =
+        (words.next().unwrap_or_default(), words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let hue = match verdict {
         "ALLOW" => say::Hue::Green,
         "DENY" | "REFUSE" => say::Hue::Red,
@@ -135,15 +142,27 @@ fn parse(id: &str) -> Option<Id> {
 }
 
 fn show(mut reader: Reader, id: &str, ways: &Ways) -> Outcome {
-    let wanted = parse(id).ok_or_else(|| Failure::new(format!("`{id}` names no record"), "name it as `portcullis audit tail` does, such as 1795428000000-0-17"))?;
-    let lines = reader.boot(wanted.boot).map_err(|error| Failure::new(format!("the audit log cannot be read: {error}"), "read it as root or as the gateway's user"))?;
-    let of = |line: &Line, seq: u64| line.entry.shard == wanted.shard && (line.entry.seq == seq || line.entry.decision_seq == Some(seq));
+    let wanted = parse(id).ok_or_else(|| {
+        Failure::new(
+            format!("`{id}` names no record"),
+            "name it as `portcullis audit tail` does, such as 1795428000000-0-17",
+        )
+    })?;
+    let lines = reader.boot(wanted.boot).map_err(|error| {
+        Failure::new(format!("the audit log cannot be read: {error}"), "read it as root or as the gateway's user")
+    })?;
+    let of = |line: &Line, seq: u64| {
+        line.entry.shard == wanted.shard && (line.entry.seq == seq || line.entry.decision_seq == Some(seq))
+    };
     // The name of a result leads to its decision.
     let named = lines.iter().find(|line| line.entry.shard == wanted.shard && line.entry.seq == wanted.seq);
     let seq = named.and_then(|line| line.entry.decision_seq).unwrap_or(wanted.seq);
     let records: Vec<Line> = lines.into_iter().filter(|line| of(line, seq)).collect();
     if records.is_empty() {
-        return Err(Failure::new(format!("no record `{id}` in the log"), "it may lie in another folder, or be removed for its age"));
+        return Err(Failure::new(
+            format!("no record `{id}` in the log"),
+            "it may lie in another folder, or be removed for its age",
+        ));
     }
     let shown: Vec<Value> = records.iter().filter_map(|line| serde_json::from_str(&line.raw).ok()).collect();
     let mut pairing = Pairing::new();
@@ -157,7 +176,9 @@ fn show(mut reader: Reader, id: &str, ways: &Ways) -> Outcome {
     }
     calls.iter().for_each(print);
     if !known {
-        say::line("outcome unknown: it was let pass, and no end of it is recorded; the upstream may have done it or not");
+        say::line(
+            "outcome unknown: it was let pass, and no end of it is recorded; the upstream may have done it or not",
+        );
     }
     shown.iter().for_each(say::json);
     Ok(End::Done)

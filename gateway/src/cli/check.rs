@@ -38,15 +38,20 @@ pub fn check(ways: &Ways) -> Outcome {
         cli::findings(&looked.findings);
         match &looked.facts {
             Some(facts) => say::line(&format!(
-                "{}: {} servers, {} tools, {} agents, {} rules; {}",
+                "{}: {}, {}, {}, {}; {}",
                 say::painted("sound", say::Hue::Green),
-                facts.servers,
-                facts.tools,
-                facts.agents,
-                facts.rules,
+                counted(facts.servers, "server"),
+                counted(facts.tools, "tool"),
+                counted(facts.agents, "agent"),
+                counted(facts.rules, "rule"),
                 counted(warnings, "warning"),
             )),
-            None => say::line(&format!("{}: {}, {}", say::painted("refused", say::Hue::Red), counted(errors, "error"), counted(warnings, "warning"))),
+            None => say::line(&format!(
+                "{}: {}, {}",
+                say::painted("refused", say::Hue::Red),
+                counted(errors, "error"),
+                counted(warnings, "warning")
+            )),
         }
     }
     Ok(if errors == 0 { End::Done } else { End::Refused })
@@ -67,12 +72,15 @@ fn look(file: &Path) -> Looked {
             let facts = unsecured.is_empty().then(|| facts(&snapshot));
             Looked { findings: sources::named(snapshot.warnings, file).into_iter().chain(unsecured).collect(), facts }
         }
-        Err(findings) => Looked { findings: sources::named(findings, file).into_iter().chain(unsecured).collect(), facts: None },
+        Err(findings) => {
+            Looked { findings: sources::named(findings, file).into_iter().chain(unsecured).collect(), facts: None }
+        }
     }
 }
 
 fn facts(snapshot: &Snapshot) -> Facts {
-    let tools = snapshot.routes().filter_map(|(index, _)| snapshot.catalogue(index)).map(|catalogue| catalogue.tools().len());
+    let tools =
+        snapshot.routes().filter_map(|(index, _)| snapshot.catalogue(index)).map(|catalogue| catalogue.tools().len());
     Facts {
         hash: snapshot.hash.clone(),
         servers: snapshot.routes().count(),

@@ -59,7 +59,9 @@ fn ask(ways: &Ways, method: Method, path: &str, body: Option<&Value>) -> Result<
     let runtime = runtime()?;
     let asked = runtime.block_on(async {
         let exchange = exchange(&socket, method, path, body);
-        tokio::time::timeout(ANSWER_MAX, exchange).await.unwrap_or_else(|_| Err(Failure::new("the gateway did not answer in time", "look into its log")))
+        tokio::time::timeout(ANSWER_MAX, exchange)
+            .await
+            .unwrap_or_else(|_| Err(Failure::new("the gateway did not answer in time", "look into its log")))
     });
     let (status, value) = asked?;
     Ok(if (200..300).contains(&status) { Answer::Done(value) } else { Answer::Refused(value) })
@@ -73,24 +75,36 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 
 async fn exchange(socket: &Path, method: Method, path: &str, body: Option<&Value>) -> Result<(u16, Value), Failure> {
     let stream = UnixStream::connect(socket).await.map_err(|error| unreachable(socket, &error))?;
-    let broken = |error: &dyn std::fmt::Display| Failure::new(format!("the gateway broke the exchange off: {error}"), "only root, the gateway's user and the socket's group may steer it; otherwise look into its log");
+    let broken = |error: &dyn std::fmt::Display| {
+        Failure::new(
+            format!("the gateway broke the exchange off: {error}"),
+            "only root, the gateway's user and the socket's group may steer it; otherwise look into its log",
+        )
+    };
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
     tokio::spawn(async move {
         let _ = connection.await;
     });
     let body = body.map(Value::to_string).unwrap_or_default();
-    let request = Request::builder().method(method).uri(path).header("host", "localhost").header("content-type", "application/json");
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "localhost")
+        .header("content-type", "application/json");
     let request = request.body(Full::<Bytes>::from(body)).map_err(|error| broken(&error))?;
     let reply = sender.send_request(request).await.map_err(|error| broken(&error))?;
     let status = reply.status().as_u16();
-    let bytes = Limited::new(reply.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(|error| broken(&error))?.to_bytes();
+    let bytes =
+        Limited::new(reply.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(|error| broken(&error))?.to_bytes();
     let value = serde_json::from_slice(&bytes).map_err(|error| broken(&error))?;
     Ok((status, value))
 }
 
 fn unreachable(socket: &Path, error: &std::io::Error) -> Failure {
     let help = match error.kind() {
-        std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => "start the gateway with `portcullis run`, or name its socket with `--socket`",
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => {
+            "start the gateway with `portcullis run`, or name its socket with `--socket`"
+        }
         std::io::ErrorKind::PermissionDenied => "only root, the gateway's user and the socket's group may steer it",
         _ => "name its socket with `--socket`",
     };
@@ -139,13 +153,18 @@ mod tests {
     fn a_finding_reads_the_same_on_both_sides_of_the_socket() {
         let finding = Diagnostic::warning("a.cedar", Some(3), "odd").help("mend it");
         assert_eq!(shown(&serde_json::to_value(&finding).unwrap()), finding.to_string());
-        assert_eq!(shown(&json!({"severity": "error", "file": "x", "message": "m", "line": null, "help": null})), "x: m");
+        assert_eq!(
+            shown(&json!({"severity": "error", "file": "x", "message": "m", "line": null, "help": null})),
+            "x: m"
+        );
     }
 
     #[test]
     fn a_gateway_that_is_not_there_is_told_with_its_cure() {
         let ways = Ways { config: "none.toml".into(), socket: Some("/nonexistent/control.sock".into()), json: false };
         let failure = get(&ways, "/v1/status").unwrap_err();
-        assert!(failure.message.contains("/nonexistent/control.sock") && failure.help.unwrap().contains("portcullis run"));
+        assert!(
+            failure.message.contains("/nonexistent/control.sock") && failure.help.unwrap().contains("portcullis run")
+        );
     }
 }

@@ -36,7 +36,7 @@ const RULES: &str = r#"// What agents may do. Whatever no rule permits is refuse
 // First list the server's tools with `portcullis tools learn crm`. Then, for example:
 //
 // permit (principal in Group::"support", action == Action::"crm.read_customer", resource == Server::"crm")
-// when { context.input.region == "eu" };
+// when { context.input has region && context.input.region == "eu" };
 //
 // `portcullis check` tells what is wrong with the rules, `portcullis policy apply` puts them in force.
 "#;
@@ -50,7 +50,8 @@ struct Starter {
 
 /// Writes all files, or none where one of them exists.
 pub fn init(init: &Init, ways: &Ways) -> Outcome {
-    let (private, public) = key_pair().ok_or_else(|| Failure::new("no key could be made", "the system's source of randomness is broken"))?;
+    let (private, public) = key_pair()
+        .ok_or_else(|| Failure::new("no key could be made", "the system's source of randomness is broken"))?;
     let file = |name: &str, text: String, mode: u32| Starter { path: init.folder.join(name), text, mode };
     let files = [
         file("portcullis.toml", format!("{STARTER}{CONTROL}"), 0o644),
@@ -60,10 +61,18 @@ pub fn init(init: &Init, ways: &Ways) -> Outcome {
         file("keys/example.pem", private, 0o600),
     ];
     if let Some(there) = files.iter().find(|file| file.path.exists()) {
-        return Err(Failure::new(format!("`{}` exists", there.path.display()), "choose an empty folder: nothing is ever overwritten"));
+        return Err(Failure::new(
+            format!("`{}` exists", there.path.display()),
+            "choose an empty folder: nothing is ever overwritten",
+        ));
     }
     for file in &files {
-        write(file).map_err(|error| Failure::new(format!("`{}` cannot be written: {error}", file.path.display()), "choose a folder that this user can write to"))?;
+        write(file).map_err(|error| {
+            Failure::new(
+                format!("`{}` cannot be written: {error}", file.path.display()),
+                "choose a folder that this user can write to",
+            )
+        })?;
     }
     if ways.json {
         let written: Vec<String> = files.iter().map(|file| file.path.display().to_string()).collect();
@@ -72,7 +81,10 @@ pub fn init(init: &Init, ways: &Ways) -> Outcome {
     }
     files.iter().for_each(|file| say::line(&format!("wrote {}", file.path.display())));
     let config = init.folder.join("portcullis.toml");
-    say::line(&format!("\n`keys/example.pem` signs tokens of the issuer `example`, to try things out; put your provider's key set in its place.\nNext: portcullis check -c {0}, then portcullis run -c {0}", config.display()));
+    say::line(&format!(
+        "\n`keys/example.pem` signs tokens of the issuer `example`, to try things out; put your provider's key set in its place.\nNext: portcullis check -c {0}, then portcullis run -c {0}",
+        config.display()
+    ));
     Ok(End::Done)
 }
 
@@ -91,7 +103,8 @@ fn key_pair() -> Option<(String, String)> {
     let lines: Vec<&str> = encoded.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
     let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n"));
     let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
-    let set = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": "example-1", "x": x}]});
+    let set =
+        json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": "example-1", "x": x}]});
     Some((pem, format!("{set:#}\n")))
 }
 
@@ -122,6 +135,10 @@ mod tests {
         assert_eq!(crate::cli::check::check(&ways(&target)), Ok(End::Done));
         assert_eq!(fs::metadata(target.join("keys/example.pem")).unwrap().mode() & 0o777, 0o600);
         let pem = fs::read(target.join("keys/example.pem")).unwrap();
-        assert!(rustls_pki_types::pem::PemObject::from_pem_slice(&pem).map(|_: rustls_pki_types::PrivatePkcs8KeyDer<'_>| ()).is_ok());
+        assert!(
+            rustls_pki_types::pem::PemObject::from_pem_slice(&pem)
+                .map(|_: rustls_pki_types::PrivatePkcs8KeyDer<'_>| ())
+                .is_ok()
+        );
     }
 }

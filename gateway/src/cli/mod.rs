@@ -175,7 +175,9 @@ mod tests {
         let refused = Cli::try_parse_from(["portcullis", "polic"]).unwrap_err().to_string();
         assert!(refused.contains("policy"), "{refused}");
         assert!(Cli::try_parse_from(["portcullis", "agent", "suspend"]).is_err());
-        let parsed = Cli::try_parse_from(["portcullis", "policy", "rollback", "3", "--expect", "4", "--json", "-c", "x.toml"]).unwrap();
+        let parsed =
+            Cli::try_parse_from(["portcullis", "policy", "rollback", "3", "--expect", "4", "--json", "-c", "x.toml"])
+                .unwrap();
         assert!(parsed.ways.json && parsed.ways.config == PathBuf::from("x.toml"));
     }
 }

@@ -31,11 +31,15 @@ pub enum PolicyVerb {
 /// Runs the verb.
 pub fn policy(verb: &PolicyVerb, ways: &Ways) -> Outcome {
     match verb {
-        PolicyVerb::Apply { expect } => Ok(changed(client::post(ways, "/v1/policy/apply", Some(&wish(None, *expect)))?, ways)),
+        PolicyVerb::Apply { expect } => {
+            Ok(changed(client::post(ways, "/v1/policy/apply", Some(&wish(None, *expect)))?, ways))
+        }
         PolicyVerb::Rollback { version, expect } => {
             let end = changed(client::post(ways, "/v1/policy/rollback", Some(&wish(Some(*version), *expect)))?, ways);
             if end == End::Done && !ways.json {
-                say::line("the files were not touched: they come back with the next `portcullis policy apply`, reload or restart");
+                say::line(
+                    "the files were not touched: they come back with the next `portcullis policy apply`, reload or restart",
+                );
             }
             Ok(end)
         }
@@ -73,7 +77,12 @@ fn show(ways: &Ways) -> Outcome {
         say::json(&value);
         return Ok(End::Done);
     }
-    say::line(&format!("// version {} of {}, {}", number(&value, "/version"), text(&value, "/applied_at"), text(&value, "/hash")));
+    say::line(&format!(
+        "// version {} of {}, {}",
+        number(&value, "/version"),
+        text(&value, "/applied_at"),
+        text(&value, "/hash")
+    ));
     for source in list(&value, "/sources") {
         say::line(&format!("\n// {}\n{}", text(source, "/file"), text(source, "/text").trim_end()));
     }

@@ -11,7 +11,9 @@ pub fn run(ways: &Ways) -> Outcome {
         Ok(()) => Ok(End::Done),
         Err(StartFailure::Findings(findings)) => {
             match ways.json {
-                true => say::json(&json!({"error": "findings", "message": "the files do not load", "findings": answers::findings(&findings)})),
+                true => say::json(
+                    &json!({"error": "findings", "message": "the files do not load", "findings": answers::findings(&findings)}),
+                ),
                 false => cli::findings(&findings),
             }
             Ok(End::Refused)

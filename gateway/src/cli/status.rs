@@ -17,7 +17,12 @@ pub fn status(ways: &Ways) -> Outcome {
 fn page(value: &Value) {
     let state = text(value, "/state");
     let hue = if state == "serving" { Hue::Green } else { Hue::Yellow };
-    line(&format!("portcullis {} is {} since {}", text(value, "/build"), painted(state, hue), text(value, "/started_at")));
+    line(&format!(
+        "portcullis {} is {} since {}",
+        text(value, "/build"),
+        painted(state, hue),
+        text(value, "/started_at")
+    ));
     line(&format!("agents reach it at {} ({})", text(value, "/listen/public_url"), text(value, "/listen/address")));
     line(&format!(
         "rules: version {} of {} by uid {} ({}), {} rules",
@@ -29,10 +34,18 @@ fn page(value: &Value) {
     ));
     match text(value, "/snapshot/files") {
         "same" => {}
-        "differ" => line(&painted("       the files differ from what serves; `portcullis policy apply` puts them in force", Hue::Yellow)),
+        "differ" => line(&painted(
+            "       the files differ from what serves; `portcullis policy apply` puts them in force",
+            Hue::Yellow,
+        )),
         _ => line(&painted("       the files do not load; `portcullis check` tells why", Hue::Red)),
     }
-    line(&format!("agents: {} active, {} suspended, {} retired", number(value, "/agents/active"), number(value, "/agents/suspended"), number(value, "/agents/retired")));
+    line(&format!(
+        "agents: {} active, {} suspended, {} retired",
+        number(value, "/agents/active"),
+        number(value, "/agents/suspended"),
+        number(value, "/agents/retired")
+    ));
     routes(list(value, "/routes"));
     line(&format!("audit: {} in {}", text(value, "/audit/durability"), text(value, "/audit/folder")));
     line(&format!(
@@ -55,7 +68,12 @@ fn page(value: &Value) {
 
 fn routes(routes: &[Value]) {
     for route in routes {
-        line(&format!("route {} -> {} ({} tools)", text(route, "/resource"), text(route, "/upstream"), number(route, "/tools")));
+        line(&format!(
+            "route {} -> {} ({} tools)",
+            text(route, "/resource"),
+            text(route, "/upstream"),
+            number(route, "/tools")
+        ));
         if text(route, "/mode") == "observe" {
             line(&painted("      OBSERVE: refusals on this route are recorded and NOT enforced", Hue::Red));
         }

@@ -39,7 +39,9 @@ pub enum ToolsVerb {
 
 /// Runs the verb.
 pub fn tools(verb: &ToolsVerb, ways: &Ways) -> Outcome {
-    let (ToolsVerb::Learn { server: name } | ToolsVerb::Diff { server: name } | ToolsVerb::Approve { server: name, .. }) = verb;
+    let (ToolsVerb::Learn { server: name }
+    | ToolsVerb::Diff { server: name }
+    | ToolsVerb::Approve { server: name, .. }) = verb;
     let texts = match sources::read(&ways.config) {
         Ok(texts) => texts,
         Err(findings) => return Ok(refused(&sources::named(findings, &ways.config), ways)),
@@ -47,7 +49,10 @@ pub fn tools(verb: &ToolsVerb, ways: &Ways) -> Outcome {
     let servers = &texts.settings.servers;
     let Some(position) = servers.iter().position(|server| *server.name == **name) else {
         let near = did_you_mean(name, servers.iter().map(|server| &*server.name));
-        return Err(Failure::new(format!("unknown server `{name}`"), near.unwrap_or_else(|| "name one of the configuration's `[server.NAME]`".into())));
+        return Err(Failure::new(
+            format!("unknown server `{name}`"),
+            near.unwrap_or_else(|| "name one of the configuration's `[server.NAME]`".into()),
+        ));
     };
     match verb {
         ToolsVerb::Learn { .. } => learn_first(&texts, position, ways),
@@ -58,7 +63,9 @@ pub fn tools(verb: &ToolsVerb, ways: &Ways) -> Outcome {
 
 fn refused(findings: &Diagnostics, ways: &Ways) -> End {
     match ways.json {
-        true => say::json(&json!({"error": "findings", "message": "the files do not load", "findings": answers::findings(findings)})),
+        true => say::json(
+            &json!({"error": "findings", "message": "the files do not load", "findings": answers::findings(findings)}),
+        ),
         false => cli::findings(findings),
     }
     End::Refused
@@ -71,7 +78,10 @@ fn server(texts: &Texts, position: usize) -> Result<&Server, Failure> {
 /// What the server lists now.
 fn live(texts: &Texts, position: usize) -> Result<Vec<Value>, Failure> {
     let server = server(texts, position)?;
-    let first = |findings: Diagnostics| Failure { message: findings.first().map(ToString::to_string).unwrap_or_default(), help: None };
+    let first = |findings: Diagnostics| Failure {
+        message: findings.first().map(ToString::to_string).unwrap_or_default(),
+        help: None,
+    };
     let lender = learn::lender(texts.clone()).map_err(first)?;
     let tls = secure::upstream(server).map_err(|finding| first(vec![finding]))?;
     let index = u16::try_from(position).unwrap_or(u16::MAX);
@@ -83,14 +93,22 @@ fn live(texts: &Texts, position: usize) -> Result<Vec<Value>, Failure> {
 }
 
 fn reviewed(texts: &Texts, position: usize) -> Result<Option<Catalogue>, Diagnostics> {
-    texts.catalogues.get(position).and_then(Option::as_ref).map(|text| Catalogue::parse(&text.text, &text.file)).transpose()
+    texts
+        .catalogues
+        .get(position)
+        .and_then(Option::as_ref)
+        .map(|text| Catalogue::parse(&text.text, &text.file))
+        .transpose()
 }
 
 fn learn_first(texts: &Texts, position: usize, ways: &Ways) -> Outcome {
     let server = server(texts, position)?;
     if texts.catalogues.get(position).is_some_and(Option::is_some) {
         let file = server.catalogue.display();
-        return Err(Failure::new(format!("`{file}` exists: its tools are learned already"), format!("see what changed with `portcullis tools diff {}`", server.name)));
+        return Err(Failure::new(
+            format!("`{file}` exists: its tools are learned already"),
+            format!("see what changed with `portcullis tools diff {}`", server.name),
+        ));
     }
     let live = live(texts, position)?;
     let learned = match Catalogue::learn(&server.name, &live) {
@@ -102,19 +120,29 @@ fn learn_first(texts: &Texts, position: usize, ways: &Ways) -> Outcome {
     let warnings = learned.warnings(&file);
     if ways.json {
         let tools: Vec<&str> = learned.tools().iter().map(|tool| &*tool.name).collect();
-        say::json(&json!({"server": server.name, "file": file, "tools": tools, "warnings": answers::findings(&warnings)}));
+        say::json(
+            &json!({"server": server.name, "file": file, "tools": tools, "warnings": answers::findings(&warnings)}),
+        );
         return Ok(End::Done);
     }
     cli::findings(&warnings);
     for tool in learned.tools() {
         say::line(&format!("{}  {}", tool.pin, names::visible(&tool.name)));
     }
-    say::line(&format!("{} tools written to {file}; review them, then `portcullis policy apply`", learned.tools().len()));
+    say::line(&format!(
+        "{} tools written to {file}; review them, then `portcullis policy apply`",
+        learned.tools().len()
+    ));
     Ok(End::Done)
 }
 
 fn store(server: &Server, catalogue: &Catalogue) -> Result<(), Failure> {
-    let failed = |error| Failure::new(format!("`{}` cannot be written: {error}", server.catalogue.display()), "let this user write there");
+    let failed = |error| {
+        Failure::new(
+            format!("`{}` cannot be written: {error}", server.catalogue.display()),
+            "let this user write there",
+        )
+    };
     first_use::write(server, &catalogue.to_text()).map_err(failed)
 }
 
@@ -131,7 +159,10 @@ fn diff(texts: &Texts, position: usize, ways: &Ways) -> Outcome {
 }
 
 fn not_learned(server: &Server) -> Failure {
-    Failure::new(format!("the tools of server `{}` are not learned yet", server.name), format!("list them with `portcullis tools learn {}`", server.name))
+    Failure::new(
+        format!("the tools of server `{}` are not learned yet", server.name),
+        format!("list them with `portcullis tools learn {}`", server.name),
+    )
 }
 
 fn show(server: &Server, changes: &[Change], ways: &Ways) {
@@ -145,7 +176,9 @@ fn show(server: &Server, changes: &[Change], ways: &Ways) {
         say::line(&match change {
             Change::Added { .. } => say::painted(&format!("+ {name}"), say::Hue::Green),
             Change::Removed { .. } => say::painted(&format!("- {name}"), say::Hue::Red),
-            Change::Changed { fields, .. } => say::painted(&format!("~ {name}: {}", fields.join(", ")), say::Hue::Yellow),
+            Change::Changed { fields, .. } => {
+                say::painted(&format!("~ {name}: {}", fields.join(", ")), say::Hue::Yellow)
+            }
         });
     }
     if changes.is_empty() {
@@ -175,7 +208,10 @@ fn approve(texts: &Texts, position: usize, wanted: &[String], ways: &Ways) -> Ou
         let help = near.unwrap_or_else(|| format!("see what changed with `portcullis tools diff {}`", server.name));
         return Err(Failure::new(format!("tool `{unknown}` of server `{}` did not change", server.name), help));
     }
-    let taken: Vec<Change> = changes.into_iter().filter(|change| wanted.is_empty() || wanted.iter().any(|name| *name == change.name())).collect();
+    let taken: Vec<Change> = changes
+        .into_iter()
+        .filter(|change| wanted.is_empty() || wanted.iter().any(|name| *name == change.name()))
+        .collect();
     match catalogue.approve(&taken, &live) {
         Ok(approved) => {
             store(server, &approved)?;

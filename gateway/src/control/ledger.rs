@@ -89,7 +89,8 @@ mod tests {
             doorbell.stop();
             syncing.join().unwrap();
             // A segment of one byte is full after its first record, so the second stands in the next.
-            let mut files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+            let mut files: Vec<_> =
+                std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
             files.sort();
             let bytes: Vec<u8> = files.iter().flat_map(|path| std::fs::read(path).unwrap()).collect();
             assert_eq!(files.len(), 2);

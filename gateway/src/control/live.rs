@@ -19,7 +19,13 @@ use tokio::sync::watch;
 const LAST_WORDS_MAX: Duration = Duration::from_secs(5);
 
 /// Lives until `stopped` says so. `ready` is told once everything is open, or why it is not.
-pub async fn live(plane: Arc<Plane>, doors: Doors, torn_bytes: u64, ready: std::sync::mpsc::Sender<io::Result<()>>, stopped: watch::Receiver<bool>) {
+pub async fn live(
+    plane: Arc<Plane>,
+    doors: Doors,
+    torn_bytes: u64,
+    ready: std::sync::mpsc::Sender<io::Result<()>>,
+    stopped: watch::Receiver<bool>,
+) {
     let opened = open(&plane, doors, torn_bytes, stopped.clone()).await;
     let serving = opened.is_ok();
     let Ok(()) = ready.send(opened) else { return };
@@ -42,9 +48,12 @@ pub async fn live(plane: Arc<Plane>, doors: Doors, torn_bytes: u64, ready: std::
 }
 
 async fn open(plane: &Arc<Plane>, doors: Doors, torn_bytes: u64, stopped: watch::Receiver<bool>) -> io::Result<()> {
-    let broken = |failure: JournalFailure| io::Error::other(format!("the start could not be written to the audit log: {}", failure.name()));
+    let broken = |failure: JournalFailure| {
+        io::Error::other(format!("the start could not be written to the audit log: {}", failure.name()))
+    };
     started(plane, torn_bytes).await.map_err(broken)?;
-    let (end, interrupt, hang_up) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
+    let (end, interrupt, hang_up) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
     tokio::spawn(drain_on(plane.clone(), end, interrupt));
     tokio::spawn(reload_on(plane.clone(), hang_up));
     tokio::spawn(face::serve(doors.control.open()?, plane.clone(), wait(stopped)));
@@ -91,7 +100,11 @@ async fn drain_on(plane: Arc<Plane>, mut end: Signal, mut interrupt: Signal) {
     let mut heard = async || tokio::select! { _ = end.recv() => "SIGTERM", _ = interrupt.recv() => "SIGINT" };
     let name = heard().await;
     let grace = drain(&plane);
-    tracing::info!(signal = name, grace_seconds = grace.as_secs(), "draining: open calls finish, nothing new is taken; a second signal cuts them");
+    tracing::info!(
+        signal = name,
+        grace_seconds = grace.as_secs(),
+        "draining: open calls finish, nothing new is taken; a second signal cuts them"
+    );
     let name = heard().await;
     tracing::warn!(signal = name, "cut: calls that were under way have an unknown outcome");
     let last = Record::GatewayStopped(Stop { reason: "cut" });
@@ -113,7 +126,11 @@ pub fn drain(plane: &Plane) -> Duration {
 async fn reload_on(plane: Arc<Plane>, mut hang_up: Signal) {
     while hang_up.recv().await.is_some() {
         match plane.keeper.change(Change::Files, None, By::us()).await {
-            Ok(changed) => tracing::info!(version = changed.version, previous = changed.previous, "SIGHUP: the files were read again"),
+            Ok(changed) => tracing::info!(
+                version = changed.version,
+                previous = changed.previous,
+                "SIGHUP: the files were read again"
+            ),
             Err(failure) => {
                 let refused = Refused::from(failure);
                 tracing::error!(cause = refused.name, message = %refused.message, "SIGHUP: the last good snapshot goes on serving");

@@ -72,7 +72,9 @@ pub fn lock(folder: &Path) -> io::Result<File> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join(LOCK_FILE))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another gateway writes here")),
+        Err(fs::TryLockError::WouldBlock) => {
+            Err(io::Error::new(io::ErrorKind::AddrInUse, "another gateway writes here"))
+        }
         Err(fs::TryLockError::Error(error)) => Err(error),
     }
 }
@@ -80,7 +82,10 @@ pub fn lock(folder: &Path) -> io::Result<File> {
 /// Checks what was written since the last start, cuts torn tails off, and tells where each chain goes on.
 pub fn recover(folder: &Path) -> io::Result<Recovery> {
     let mut heads = read_heads(folder);
-    let mut recovery = Recovery { positions: heads.iter().map(|(shard, head)| (*shard, head.position())).collect(), ..Recovery::default() };
+    let mut recovery = Recovery {
+        positions: heads.iter().map(|(shard, head)| (*shard, head.position())).collect(),
+        ..Recovery::default()
+    };
     let mut open: BTreeMap<u16, Pairing> = BTreeMap::new();
     for (name, path) in segments(folder)? {
         recovery.boot = recovery.boot.max(Some(name.boot));
@@ -113,7 +118,8 @@ pub fn recover(folder: &Path) -> io::Result<Recovery> {
         heads.insert(name.shard, Head::new(name, &position));
     }
     let unsettled = open.into_values().flat_map(Pairing::unsettled);
-    recovery.unknown = unsettled.map(|call| format!("{}-{}-{}", call.entry.boot, call.entry.shard, call.entry.seq)).collect();
+    recovery.unknown =
+        unsettled.map(|call| format!("{}-{}-{}", call.entry.boot, call.entry.shard, call.entry.seq)).collect();
     write_heads(folder, &heads)?;
     Ok(recovery)
 }

@@ -111,11 +111,20 @@ mod tests {
     fn what_is_not_the_answer_is_refused() {
         let rows: [(&[u8], &str); 6] = [
             (b"<html>", "its answer is no MCP answer: no strict JSON"),
-            (br#"{"jsonrpc":"2.0","id":1,"result":{},"result":{"tools":[]}}"#, "its answer is no MCP answer: no strict JSON"),
+            (
+                br#"{"jsonrpc":"2.0","id":1,"result":{},"result":{"tools":[]}}"#,
+                "its answer is no MCP answer: no strict JSON",
+            ),
             (br#"{"jsonrpc":"2.0","id":2,"result":{}}"#, "its answer is no MCP answer: the id is not ours"),
             (br#"{"jsonrpc":"2.0","id":1,"result":[]}"#, "its answer is no MCP answer: no result"),
-            (br#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no\nsuch"}}"#, "it refuses with error -32601: `nosuch`"),
-            (br#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"x"}}"#, "it refuses with error -32600: `x`"),
+            (
+                br#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no\nsuch"}}"#,
+                "it refuses with error -32601: `nosuch`",
+            ),
+            (
+                br#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"x"}}"#,
+                "it refuses with error -32600: `x`",
+            ),
         ];
         for (body, expected) in rows {
             assert_eq!(of_json(body, 1).unwrap_err().cause(), expected);

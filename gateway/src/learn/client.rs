@@ -72,7 +72,12 @@ impl Client<'_> {
         tokio::time::timeout(EXCHANGE_MAX, exchange).await.unwrap_or(Err(LearnFailure::TimedOut))
     }
 
-    async fn send(&self, method: Method, fields: &[Field<'_>], body: String) -> Result<Response<Incoming>, LearnFailure> {
+    async fn send(
+        &self,
+        method: Method,
+        fields: &[Field<'_>],
+        body: String,
+    ) -> Result<Response<Incoming>, LearnFailure> {
         let broken = |error: hyper::Error| LearnFailure::Broken(error.to_string());
         let (stream, peer) = self.connect().await?;
         let request = self.request(method, fields, body, peer)?;
@@ -84,7 +89,13 @@ impl Client<'_> {
         sender.send_request(request).await.map_err(broken)
     }
 
-    fn request(&self, method: Method, fields: &[Field<'_>], body: String, peer: IpAddr) -> Result<Request<Full<Bytes>>, LearnFailure> {
+    fn request(
+        &self,
+        method: Method,
+        fields: &[Field<'_>],
+        body: String,
+        peer: IpAddr,
+    ) -> Result<Request<Full<Bytes>>, LearnFailure> {
         let mut request = Request::builder()
             .method(method)
             .uri(&*self.server.url.path)
@@ -108,7 +119,10 @@ impl Client<'_> {
             UpstreamTls::Tls => Channel::Tls,
         };
         let destination = Destination { authority: &self.server.url.authority, channel, peer };
-        let lent = self.lender.lend(self.index, &destination).map_err(|error| LearnFailure::Credential(error.name().to_owned()))?;
+        let lent = self
+            .lender
+            .lend(self.index, &destination)
+            .map_err(|error| LearnFailure::Credential(error.name().to_owned()))?;
         let Some(credential) = lent else { return Ok(None) };
         let unfit = || LearnFailure::Credential("no header can carry it".into());
         let mut line = Vec::with_capacity(8 * 1024);

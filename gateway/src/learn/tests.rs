@@ -23,7 +23,10 @@ async fn stub(answers: Answers) -> (u16, Arc<Mutex<Vec<(String, Value)>>>) {
                 stream.read_buf(&mut bytes).await.unwrap();
                 let text = String::from_utf8_lossy(&bytes).into_owned();
                 let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-                let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |length| length.parse().unwrap());
+                let length = head
+                    .lines()
+                    .find_map(|line| line.strip_prefix("content-length: "))
+                    .map_or(0, |length| length.parse().unwrap());
                 if body.len() >= length {
                     break (head.to_owned(), serde_json::from_str(body).unwrap_or(Value::Null));
                 }
@@ -31,7 +34,10 @@ async fn stub(answers: Answers) -> (u16, Arc<Mutex<Vec<(String, Value)>>>) {
             let method = body.get("method").and_then(Value::as_str).unwrap_or("DELETE").to_owned();
             let (status, fields, answer) = answers(&method, &body);
             log.lock().unwrap().push((head, body));
-            let reply = format!("HTTP/1.1 {status} X\r\n{fields}content-length: {}\r\nconnection: close\r\n\r\n{answer}", answer.len());
+            let reply = format!(
+                "HTTP/1.1 {status} X\r\n{fields}content-length: {}\r\nconnection: close\r\n\r\n{answer}",
+                answer.len()
+            );
             let _ = stream.write_all(reply.as_bytes()).await;
         }
     });
@@ -43,10 +49,19 @@ fn texts(port: u16, more: &str) -> Texts {
         "secrets = \"s.toml\"\n[identity.idp]\nissuer = \"https://idp.example.com\"\nkeys = \"k.json\"\n[server.crm]\nurl = \"http://127.0.0.1:{port}/mcp\"\n\
          credential = {{ header = \"authorization\", value = \"Bearer {{secret:crm}}\" }}\n{more}"
     );
-    let (settings, warnings) = portcullis_core::config::parse(&text, SETTINGS_FILE, Path::new("")).unwrap_or_else(|found| panic!("{found:#?}"));
+    let (settings, warnings) = portcullis_core::config::parse(&text, SETTINGS_FILE, Path::new(""))
+        .unwrap_or_else(|found| panic!("{found:#?}"));
     let text = |text: &str| snapshot::Text { file: "x".into(), text: text.into() };
     let secrets = Some(text("[secrets]\ncrm = \"s3cret-value\"\n"));
-    Texts { settings, warnings, agents: text(""), policies: Vec::new(), catalogues: vec![None], keys: Vec::new(), secrets }
+    Texts {
+        settings,
+        warnings,
+        agents: text(""),
+        policies: Vec::new(),
+        catalogues: vec![None],
+        keys: Vec::new(),
+        secrets,
+    }
 }
 
 async fn listed(port: u16, more: &str) -> Result<Vec<String>, LearnFailure> {
@@ -58,12 +73,18 @@ async fn listed(port: u16, more: &str) -> Result<Vec<String>, LearnFailure> {
 }
 
 fn json_answer(id: &Value, result: Value) -> (u16, String, String) {
-    (200, "content-type: application/json\r\n".into(), json!({"jsonrpc": "2.0", "id": id, "result": result}).to_string())
+    (
+        200,
+        "content-type: application/json\r\n".into(),
+        json!({"jsonrpc": "2.0", "id": id, "result": result}).to_string(),
+    )
 }
 
 fn modern(method: &str, body: &Value) -> (u16, String, String) {
     match method {
-        "server/discover" => json_answer(&body["id"], json!({"resultType": "complete", "supportedVersions": ["2026-07-28"]})),
+        "server/discover" => {
+            json_answer(&body["id"], json!({"resultType": "complete", "supportedVersions": ["2026-07-28"]}))
+        }
         _ if body["params"]["cursor"] == "2" => json_answer(&body["id"], json!({"tools": [{"name": "c"}]})),
         _ => json_answer(&body["id"], json!({"tools": [{"name": "a"}, {"name": "b"}], "nextCursor": "2"})),
     }
@@ -72,7 +93,11 @@ fn modern(method: &str, body: &Value) -> (u16, String, String) {
 fn legacy(method: &str, body: &Value) -> (u16, String, String) {
     let events = |result: Value| {
         let message = json!({"jsonrpc": "2.0", "id": body["id"], "result": result});
-        (200, "content-type: text/event-stream\r\nmcp-session-id: s1\r\n".to_owned(), format!("id: 0\nretry: 1\ndata:\n\ndata: {message}\n\n"))
+        (
+            200,
+            "content-type: text/event-stream\r\nmcp-session-id: s1\r\n".to_owned(),
+            format!("id: 0\nretry: 1\ndata:\n\ndata: {message}\n\n"),
+        )
     };
     match method {
         "initialize" => events(json!({"protocolVersion": "2025-06-18", "capabilities": {}})),
@@ -89,7 +114,10 @@ async fn what_is_no_mcp_server_is_refused_with_cause_and_cure() {
         (|_, _| (401, String::new(), String::new()), "it refuses our credential with HTTP status 401"),
         (|_, _| (302, "location: http://127.0.0.1:1/\r\n".into(), String::new()), "it answers with HTTP status 302"),
         (|_, _| (404, String::new(), "nothing".into()), "it answers with HTTP status 404"),
-        (|_, body| json_answer(&body["id"], json!({"protocolVersion": "1999-01-01"})), "its answer is no MCP answer: it supports no revision of ours"),
+        (
+            |_, body| json_answer(&body["id"], json!({"protocolVersion": "1999-01-01"})),
+            "its answer is no MCP answer: it supports no revision of ours",
+        ),
         (|_, _| (500, String::new(), String::new()), "it answers with HTTP status 500"),
     ];
     for (answers, expected) in rows {
@@ -119,7 +147,11 @@ async fn a_modern_server_is_asked_page_by_page_with_our_credential() {
     assert_eq!(asked.len(), 3);
     for (head, body) in asked.iter() {
         assert!(head.contains("authorization: Bearer s3cret-value"), "{head}");
-        assert!(head.contains("mcp-protocol-version: 2026-07-28") && head.contains(&format!("mcp-method: {}", body["method"].as_str().unwrap())), "{head}");
+        assert!(
+            head.contains("mcp-protocol-version: 2026-07-28")
+                && head.contains(&format!("mcp-method: {}", body["method"].as_str().unwrap())),
+            "{head}"
+        );
         assert_eq!(body["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"], "2026-07-28");
     }
 }

@@ -35,7 +35,9 @@ pub fn learn_all(runtime: &Runtime, held: &mut Held) {
     for (position, server) in waiting {
         match runtime.block_on(learn_one(&server, position, &lender)) {
             Ok(catalogue) => held.learned(position, catalogue),
-            Err(why) => tracing::warn!(server = %server.name, %why, "its tools could not be learned; every call to it is refused until they are"),
+            Err(why) => {
+                tracing::warn!(server = %server.name, %why, "its tools could not be learned; every call to it is refused until they are")
+            }
         }
     }
 }
@@ -57,22 +59,29 @@ pub fn build_or_wait(runtime: &Runtime, held: &mut Held) -> Result<Snapshot, Dia
             Err(findings) => findings,
         };
         let waiting = unlearned(held);
-        let about_rules = |finding: &Diagnostic| finding.severity == Severity::Warning || held.texts().policies.iter().any(|text| text.file == finding.file);
+        let about_rules = |finding: &Diagnostic| {
+            finding.severity == Severity::Warning || held.texts().policies.iter().any(|text| text.file == finding.file)
+        };
         if waiting.is_empty() || !findings.iter().all(about_rules) {
             return Err(findings);
         }
         if std::time::Instant::now() >= until {
             return Err(findings.into_iter().chain(waiting.iter().map(|(_, server)| never_answered(server))).collect());
         }
-        tracing::warn!(servers = waiting.len(), "the rules name tools that are not learned yet; waiting for their servers to start");
+        tracing::warn!(
+            servers = waiting.len(),
+            "the rules name tools that are not learned yet; waiting for their servers to start"
+        );
         runtime.block_on(tokio::time::sleep(RETRY.0 * 4));
         learn_all(runtime, held);
     }
 }
 
 fn never_answered(server: &Server) -> Diagnostic {
-    let message = format!("the tools of server `{}` are not learned yet, so rules that name them cannot be checked", server.name);
-    Diagnostic::error(server.catalogue.display().to_string(), None, message).help("start the server first, or copy its catalogue here")
+    let message =
+        format!("the tools of server `{}` are not learned yet, so rules that name them cannot be checked", server.name);
+    Diagnostic::error(server.catalogue.display().to_string(), None, message)
+        .help("start the server first, or copy its catalogue here")
 }
 
 /// Tries again until every such server is learned, for as long as the gateway lives.
@@ -83,7 +92,9 @@ pub async fn learn_forever(plane: Arc<Plane>) {
         tokio::time::sleep(pause).await;
         let snapshot = plane.shared.snapshot.load_full();
         let mut left = 0;
-        for (index, route) in snapshot.routes().filter(|(_, route)| route.settings.learn == Learn::FirstUse && !route.learned) {
+        for (index, route) in
+            snapshot.routes().filter(|(_, route)| route.settings.learn == Learn::FirstUse && !route.learned)
+        {
             match learn_one(&route.settings, usize::from(index.0), &snapshot.lender).await {
                 Ok(catalogue) => put_in_force(&plane, &route.settings, catalogue).await,
                 Err(why) => {
@@ -102,8 +113,12 @@ pub async fn learn_forever(plane: Arc<Plane>) {
 async fn put_in_force(plane: &Plane, server: &Server, catalogue: Text) {
     let change = Change::Learned { server: server.name.clone(), catalogue };
     match plane.keeper.change(change, None, By::us()).await {
-        Ok(changed) => tracing::info!(server = %server.name, version = changed.version, "its tools are learned and served"),
-        Err(failure) => tracing::error!(server = %server.name, ?failure, "its tools are learned, but the rules do not load with them"),
+        Ok(changed) => {
+            tracing::info!(server = %server.name, version = changed.version, "its tools are learned and served")
+        }
+        Err(failure) => {
+            tracing::error!(server = %server.name, ?failure, "its tools are learned, but the rules do not load with them")
+        }
     }
 }
 

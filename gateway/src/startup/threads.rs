@@ -15,8 +15,8 @@ use portcullis_ring::Listener;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -40,16 +40,23 @@ impl Syncing {
     pub fn start(settings: &Settings, workers: usize) -> Result<Self, StartFailure> {
         let durability = settings.audit.durability;
         let doorbell = Arc::new(Doorbell::default());
-        let shards: Vec<Arc<Synced>> = (0..=workers).map(|_| Arc::new(Synced::new(durability, doorbell.clone()))).collect();
+        let shards: Vec<Arc<Synced>> =
+            (0..=workers).map(|_| Arc::new(Synced::new(durability, doorbell.clone()))).collect();
         let (bell, served) = (doorbell.clone(), shards.clone());
         let thread = spawn("syncer", move || syncer::run(&bell, &served, durability))?;
         Ok(Self { audit: settings.audit.clone(), doorbell, shards, thread })
     }
 
     /// Opens the segment of one shard.
-    pub fn shard(&self, shared: &Shared, recovery: &Recovery, number: u16) -> io::Result<(ShardFile, Position, Arc<Synced>)> {
+    pub fn shard(
+        &self,
+        shared: &Shared,
+        recovery: &Recovery,
+        number: u16,
+    ) -> io::Result<(ShardFile, Position, Arc<Synced>)> {
         let synced = self.shards.get(usize::from(number)).cloned().ok_or(io::ErrorKind::InvalidInput)?;
-        let file = ShardFile::create(&self.audit.folder, shared.boot, number, self.audit.segment_bytes_max, synced.clone())?;
+        let file =
+            ShardFile::create(&self.audit.folder, shared.boot, number, self.audit.segment_bytes_max, synced.clone())?;
         Ok((file, recovery.positions.get(&number).copied().unwrap_or_default(), synced))
     }
 
@@ -68,14 +75,20 @@ pub struct Workers {
 
 impl Workers {
     /// Starts one worker a core; the address they listen on once all of them do.
-    pub fn start(shared: &Arc<Shared>, facts: &Facts, recovery: &Recovery, syncing: &Syncing) -> Result<(Self, SocketAddr), StartFailure> {
+    pub fn start(
+        shared: &Arc<Shared>,
+        facts: &Facts,
+        recovery: &Recovery,
+        syncing: &Syncing,
+    ) -> Result<(Self, SocketAddr), StartFailure> {
         let (tell, ended) = channel();
         let mut address = shared.snapshot.load().settings.listen.address;
         for number in (0..u16::MAX).take(facts.workers) {
             let cpu = facts.cpus.get(usize::from(number) % facts.cpus.len().max(1)).copied();
             let shard = syncing.shard(shared, recovery, number).map_err(super::audit_refused)?;
             // One after the other, so that port 0 becomes one port for all.
-            address = start_worker(Place { number, cpu, address }, shared, shard, syncing, tell.clone()).inspect_err(|_| shared.life.drain(reload::now()))?;
+            address = start_worker(Place { number, cpu, address }, shared, shard, syncing, tell.clone())
+                .inspect_err(|_| shared.life.drain(reload::now()))?;
         }
         shared.life.serve();
         Ok((Self { ended, count: facts.workers }, address))
@@ -110,7 +123,13 @@ struct Place {
 
 type Shard = (ShardFile, Position, Arc<Synced>);
 
-fn start_worker(place: Place, shared: &Arc<Shared>, shard: Shard, syncing: &Syncing, ended: Sender<(u16, Result<(), String>)>) -> Result<SocketAddr, StartFailure> {
+fn start_worker(
+    place: Place,
+    shared: &Arc<Shared>,
+    shard: Shard,
+    syncing: &Syncing,
+    ended: Sender<(u16, Result<(), String>)>,
+) -> Result<SocketAddr, StartFailure> {
     let (ready, listening) = channel();
     let (shared, durability) = (shared.clone(), syncing.audit.durability);
     spawn(&format!("worker-{}", place.number), move || {
@@ -133,7 +152,11 @@ fn start_worker(place: Place, shared: &Arc<Shared>, shard: Shard, syncing: &Sync
     })?;
     listening.recv_timeout(START_MAX).map_err(|_| {
         let error = io::Error::other("the worker could not listen");
-        StartFailure::System(format!("worker {} on {}", place.number, place.address), error, "look for the reason above; another program may hold the port")
+        StartFailure::System(
+            format!("worker {} on {}", place.number, place.address),
+            error,
+            "look for the reason above; another program may hold the port",
+        )
     })
 }
 
@@ -175,7 +198,12 @@ impl Control {
 /// How long an answer to an operator may still take.
 const LINGER_MAX: Duration = Duration::from_secs(1);
 
-fn spawn<T: Send + 'static>(name: &str, run: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, StartFailure> {
+fn spawn<T: Send + 'static>(
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, StartFailure> {
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
-    thread.map_err(|error| StartFailure::System(format!("thread {name}"), error, "raise the limit of threads of this process"))
+    thread.map_err(|error| {
+        StartFailure::System(format!("thread {name}"), error, "raise the limit of threads of this process")
+    })
 }

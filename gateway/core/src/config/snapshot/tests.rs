@@ -26,11 +26,13 @@ groups = ["customerTools"]
 capture = { arguments = "digest" }
 "#;
 
-const KEYS: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k1","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+const KEYS: &str =
+    r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k1","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 
 const AGENTS: &str = "[agent.bot]\nowner = \"a@example.com\"\ngroups = [\"support\"]\ntokens = [{ issuer = \"idp\", client_id = \"bot\" }]\n";
 
-const RULE: &str = "permit (principal in Group::\"support\", action == Action::\"crm.read_table\", resource == Server::\"crm\");\n";
+const RULE: &str =
+    "permit (principal in Group::\"support\", action == Action::\"crm.read_table\", resource == Server::\"crm\");\n";
 
 fn text(file: &str, text: &str) -> Text {
     Text { file: file.into(), text: text.into() }
@@ -46,10 +48,19 @@ fn catalogue(server: &str) -> Text {
 }
 
 fn texts(config: &str) -> Texts {
-    let (settings, warnings) = crate::config::parse(config, SETTINGS_FILE, Path::new("")).unwrap_or_else(|found| panic!("{found:#?}"));
+    let (settings, warnings) =
+        crate::config::parse(config, SETTINGS_FILE, Path::new("")).unwrap_or_else(|found| panic!("{found:#?}"));
     let catalogues = settings.servers.iter().map(|server| Some(catalogue(&server.name))).collect();
     let keys = settings.issuers.iter().map(|_| text("idp.json", KEYS)).collect();
-    Texts { settings, warnings, agents: text("agents.toml", AGENTS), policies: vec![text("policies/a.cedar", RULE)], catalogues, keys, secrets: None }
+    Texts {
+        settings,
+        warnings,
+        agents: text("agents.toml", AGENTS),
+        policies: vec![text("policies/a.cedar", RULE)],
+        catalogues,
+        keys,
+        secrets: None,
+    }
 }
 
 fn build(texts: Texts) -> Snapshot {
@@ -72,7 +83,10 @@ fn every_stage_says_what_is_wrong_in_one_go() {
     all.policies[0].text = RULE.replace("read_table", "reed_table");
     all.keys[0].text = "{".into();
     all.secrets = Some(text("secrets.toml", "= hush"));
-    check_refused(all, &["agents.toml:1: agent `bot` has no `owner`", "a.cedar:1: unknown", "idp.json", "secrets.toml:1: not TOML"]);
+    check_refused(
+        all,
+        &["agents.toml:1: agent `bot` has no `owner`", "a.cedar:1: unknown", "idp.json", "secrets.toml:1: not TOML"],
+    );
 }
 
 #[test]
@@ -83,7 +97,10 @@ fn what_one_file_names_must_stand_in_the_other() {
     let mut unknown_group = texts(CONFIG);
     unknown_group.policies[0].text = RULE.replace("support", "suport");
     check_refused(unknown_group, &["unknown group `suport`"]);
-    let credential = CONFIG.replace("scopes = [\"crm.read\"]", "credential = { header = \"authorization\", value = \"Bearer {secret:crm}\" }");
+    let credential = CONFIG.replace(
+        "scopes = [\"crm.read\"]",
+        "credential = { header = \"authorization\", value = \"Bearer {secret:crm}\" }",
+    );
     let mut unknown_secret = texts(&format!("secrets = \"secrets.toml\"\n{credential}"));
     unknown_secret.secrets = Some(text("secrets.toml", "[secrets]\npg = \"s3cret-value\"\n"));
     check_refused(unknown_secret, &["server `crm`: unknown secret `crm`"]);
@@ -126,7 +143,9 @@ fn no_secret_value_is_in_the_hash_and_everything_else_is() {
 fn a_route_is_found_by_path_and_then_by_host() {
     let hosted = CONFIG.replace("path = \"/pg\"", "path = \"/mcp/crm\"\nhost = \"pg.example.com\"");
     let snapshot = build(texts(&hosted));
-    let named = |host: &str, path: &str| snapshot.route(host, path).and_then(|server| snapshot.server(server)).map(|route| &*route.settings.name);
+    let named = |host: &str, path: &str| {
+        snapshot.route(host, path).and_then(|server| snapshot.server(server)).map(|route| &*route.settings.name)
+    };
     assert_eq!(named("edge.example.com:8443", "/mcp/crm"), Some("crm"));
     assert_eq!(named("PG.example.com", "/mcp/crm"), Some("pg"));
     assert_eq!(named("edge.example.com:8443", "/mcp/pg"), None);
@@ -155,7 +174,10 @@ fn kept_connections_outlive_rules_but_not_a_change_of_servers() {
     let mut rules = texts(CONFIG);
     rules.policies.clear();
     assert_eq!(build(rules).upstream_generation(), base);
-    assert_ne!(build(texts(&CONFIG.replace("https://pg.example.com", "https://pg2.example.com"))).upstream_generation(), base);
+    assert_ne!(
+        build(texts(&CONFIG.replace("https://pg.example.com", "https://pg2.example.com"))).upstream_generation(),
+        base
+    );
 }
 
 #[test]
@@ -171,4 +193,18 @@ fn servers_without_tools_load_loudly() {
     first_use.catalogues = vec![None, Some(catalogue("pg"))];
     first_use.policies.clear();
     assert_eq!(build(first_use).unlearned().map(|route| &*route.settings.name).collect::<Vec<_>>(), ["crm"]);
+}
+
+#[test]
+fn a_suspension_needs_no_new_rules_and_anything_a_rule_reads_does() {
+    let snapshot = build(texts(CONFIG));
+    let with = |agents: &str| snapshot.with_agents(&text("agents.toml", agents), 8, "sha256:x".into());
+    let suspended = with(&AGENTS.replace("groups", "status = \"suspended\"\ngroups")).unwrap().unwrap();
+    assert_eq!(suspended.registry.agents().next().unwrap().status, crate::identity::registry::Status::Suspended);
+    assert!(Arc::ptr_eq(&suspended.engine, &snapshot.engine));
+    assert_eq!((suspended.version, &*suspended.hash), (8, "sha256:x"));
+    assert!(with(&AGENTS.replace("support", "finance")).unwrap().is_none());
+    assert!(with(&format!("{AGENTS}[agent.new]\nowner = \"b\"\nstatus = \"suspended\"\n")).unwrap().is_none());
+    assert!(with(&AGENTS.replace("owner = \"a@example.com\"\n", "")).is_err());
+    assert!(with(&AGENTS.replace("\"idp\"", "\"other\"")).is_err());
 }
