@@ -3,7 +3,6 @@
 use std::sync::Mutex;
 
 use portcullis_tests::audit::text;
-use portcullis_tests::client::Client;
 use portcullis_tests::gateway::Gateway;
 use portcullis_tests::mcp;
 use portcullis_tests::secrets::{changed, claims, keys};
@@ -11,6 +10,7 @@ use portcullis_tests::setup::{OPEN, Setup};
 use portcullis_tests::stream::{Events, Next};
 use portcullis_tests::upstream::{Gate, Upstream, kind};
 use portcullis_tests::wire::{Framing, Request};
+use rustix::thread::{CpuSet, sched_setaffinity};
 use serde_json::{Value, json};
 
 /// Opens a session and gives its id.
@@ -355,12 +355,17 @@ fn a_session_is_known_to_every_core() {
     let upstream = Upstream::kind();
     let gateway = Setup::open(&upstream).start();
     let session = open(&gateway, "reader", "crm");
-    let mut clients: Vec<Client> = (0..32).map(|_| gateway.connect()).collect();
-    for client in &mut clients {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    // A connection is served by the core that received it, where there are several.
+    for cpu in 0..2 {
+        let mut only = CpuSet::new();
+        only.set(cpu);
+        let _one_core_alone = sched_setaffinity(None, &only);
+        let mut client = gateway.connect();
         assert!(client.exchange(&within(&gateway, "reader", &session, &ping())).is_result());
     }
     let shards: std::collections::BTreeSet<u64> = gateway.events("decision").iter().filter_map(|record| record["shard"].as_u64()).collect();
-    assert_eq!(shards.len(), 2, "both cores served");
+    assert!(cores < 2 || shards.len() == 2, "one core served all");
 }
 
 #[test]

@@ -40,10 +40,11 @@ fn a_body_that_does_not_come_in_time_is_refused() {
         let request = good.clone().framed(framing);
         let bytes = request.bytes();
         for end in [request.head().len(), bytes.len() - 1] {
+            // Whether its connection ends with an answer or without one.
             let mut client = gateway.connect();
-            let answer = client.send(&bytes[..end]).response();
-            assert_eq!(answer.status(), 408, "{}", answer.text());
-            client.closed();
+            let status = client.send(&bytes[..end]).next_status();
+            assert!(matches!(status, 0 | 408), "{status}");
+            client.rest();
         }
     }
     assert_eq!(upstream.requests().len(), 0);

@@ -119,6 +119,12 @@ impl Client {
         }
     }
 
+    /// The status a request is answered with; 0 where the connection ends instead.
+    #[track_caller]
+    pub fn status_of(&mut self, request: &Request) -> u16 {
+        self.send(request.bytes()).next_status()
+    }
+
     /// Sends a request and reads the answer.
     #[track_caller]
     pub fn exchange(&mut self, request: &Request) -> Response {

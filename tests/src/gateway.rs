@@ -95,9 +95,9 @@ impl Gateway {
     fn probe(&self) -> bool {
         match self.setup.tls {
             Tls::No | Tls::Optional => Client::try_connect(self.address, self.identity(None).as_ref())
-                .is_ok_and(|mut client| client.exchange(&self.get("/readyz")).status() == 200),
-            // Without a certificate nothing is answered; that it listens is all that can be seen.
-            Tls::Required => std::net::TcpStream::connect(self.address).is_ok(),
+                .is_ok_and(|mut client| client.status_of(&self.get("/readyz")) == 200),
+            // Without a certificate nothing is answered; what is open last tells.
+            Tls::Required => UnixStream::connect(self.folder().join("control.sock")).is_ok(),
         }
     }
 
