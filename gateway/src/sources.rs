@@ -20,7 +20,11 @@ pub fn settings(file: &Path) -> Result<(Settings, Diagnostics), Diagnostics> {
             ReadFailure::Missing => {
                 vec![finding.help("write one with `portcullis init`, or name another with `--config`")]
             }
-            _ => vec![finding],
+            ReadFailure::System(_)
+            | ReadFailure::TooLarge
+            | ReadFailure::NotText
+            | ReadFailure::Exposed(_)
+            | ReadFailure::Foreign(_) => vec![finding],
         }
     })?;
     config::parse(&text, &name, file.parent().unwrap_or(Path::new("")))
