@@ -21,7 +21,7 @@ use portcullis_core::policy::verdict::Permit;
 use portcullis_core::policy::who::Who;
 use portcullis_core::protocol::era::{self, Era, EraError, MethodEra, Offered};
 use portcullis_core::protocol::header::McpHeaders;
-use portcullis_core::protocol::json::{self, Value};
+use portcullis_core::protocol::json::{self, Kind, Value};
 use portcullis_core::protocol::message::{self, Message, MessageKind};
 use portcullis_core::protocol::method::{ClientNotification, Method};
 use portcullis_core::protocol::revision::Revision;
@@ -90,7 +90,9 @@ pub fn message<'j>(
     let mut scratch = core.scratch.borrow_mut();
     let body = agent.body();
     let document = json::read(&mut scratch, body, &snapshot.json_limits()).map_err(Refusal::Body)?;
-    case.id = span::member(body, &["id"]).unwrap_or(0..0);
+    // An id that no answer may carry is left out of the answer: a client's own schema would refuse it (MCP 2025-11-25).
+    let echoed = document.root().get("id").is_some_and(|id| matches!(id.kind(), Kind::String | Kind::Integer));
+    case.id = if echoed { span::member(body, &["id"]).unwrap_or(0..0) } else { 0..0 };
     let message = message::message(document.root()).map_err(Refusal::Message)?;
     let era =
         era::classify(&McpHeaders::read(agent.fields()), &message, &route.settings.revisions).map_err(Refusal::Era)?;

@@ -76,6 +76,8 @@ pub fn run(file: &Path) -> Result<(), StartFailure> {
     let plane = Arc::new(Plane { shared: shared.clone(), keeper, ledger, facts });
     say(&plane, address, &recovery);
     let control = Control::start(plane, doors, recovery.torn_bytes)?;
+    // Ready means also: the start is in the log, and a signal to end is heard.
+    shared.life.serve();
     let ended = workers.join(&shared);
     control.stop();
     syncing.stop();
