@@ -199,16 +199,13 @@ impl<'j> Bench<'_, 'j> {
     fn locate(&self, method: Method, case: &mut Case) {
         let body = self.agent.body();
         let path: &[&str] = match method {
+            Method::ToolsCall | Method::PromptsGet => &["params", "name"],
+            Method::ResourcesRead | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => &["params", "uri"],
+            Method::TasksGet | Method::TasksUpdate | Method::TasksCancel | Method::TasksResult => &["params", "taskId"],
             Method::Complete => &["params", "ref"],
-            Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => &["params", "uri"],
             Method::SubscriptionsListen => &["params", "notifications"],
-            Method::TasksResult => &["params", "taskId"],
-            other => match other.named_by() {
-                Some("name") => &["params", "name"],
-                Some("uri") => &["params", "uri"],
-                Some(_) => &["params", "taskId"],
-                None => &[],
-            },
+            Method::Initialize | Method::Discover | Method::Ping | Method::SetLevel | Method::ToolsList => &[],
+            Method::ResourcesList | Method::ResourceTemplatesList | Method::PromptsList | Method::TasksList => &[],
         };
         case.subject = if path.is_empty() { 0..0 } else { span::member(body, path).unwrap_or(0..0) };
         case.arguments = span::member(body, &["params", "arguments"]).unwrap_or(0..0);
