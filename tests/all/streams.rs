@@ -21,7 +21,11 @@ fn call(gateway: &Gateway) -> Request {
 }
 
 fn listen(gateway: &Gateway, agent: &str) -> Request {
-    gateway.modern(agent, "crm", &mcp::modern("subscriptions/listen", json!({"notifications": {"toolsListChanged": true}})))
+    gateway.modern(
+        agent,
+        "crm",
+        &mcp::modern("subscriptions/listen", json!({"notifications": {"toolsListChanged": true}})),
+    )
 }
 
 /// Acknowledges a listening stream, then leaves it open.
@@ -143,7 +147,8 @@ fn an_event_beyond_the_bound_ends_its_stream_and_costs_no_memory() {
 #[test]
 fn a_stream_that_breaks_shows_no_half_event_and_no_end() {
     let upstream = Upstream::calls(|request, wire| {
-        let how = request.json().pointer("/params/arguments/how").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let how =
+            request.json().pointer("/params/arguments/how").and_then(Value::as_str).unwrap_or_default().to_owned();
         let half = "event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"resu";
         wire.stream("");
         if !how.starts_with("first ") {
@@ -172,7 +177,8 @@ fn a_stream_that_breaks_shows_no_half_event_and_no_end() {
     let mut events = Events::open(gateway.connect(), &gateway.call("reader", "loose", json!({"how": "end"})));
     assert_eq!(events.message(), progress(1));
     assert!(matches!(events.any(), Next::End | Next::Broken));
-    let ended = gateway.record(|record| text(record, "event") == "result.ended" && text(record, "outcome") == "upstream_failed");
+    let ended = gateway
+        .record(|record| text(record, "event") == "result.ended" && text(record, "outcome") == "upstream_failed");
     assert!(number(&ended, "bytes").is_some_and(|bytes| bytes > 0), "{ended}");
 }
 
@@ -193,7 +199,9 @@ fn an_agent_that_leaves_cancels_a_modern_call() {
     let upstream = Upstream::calls(|request, wire| {
         match request.json().pointer("/params/arguments/how").and_then(Value::as_str) {
             Some("stream") => drop(wire.stream("").event(&progress(1))),
-            Some("half") => drop(wire.send("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")),
+            Some("half") => {
+                wire.send("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{");
+            }
             _ => {}
         }
         wire.hang();
