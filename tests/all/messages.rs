@@ -15,8 +15,7 @@ struct Stage {
 impl Stage {
     fn new() -> Self {
         let upstream = Upstream::kind();
-        let gateway =
-            Setup::new().server("crm", &upstream, "extension_methods = [\"acme/reindex\"]").policy(OPEN).start();
+        let gateway = Setup::new().server("crm", &upstream, "extension_methods = [\"acme/reindex\"]").policy(OPEN).start();
         Self { upstream, gateway }
     }
 
@@ -28,11 +27,7 @@ impl Stage {
         let given = || format!("given {}\ngot {}", String::from_utf8_lossy(&request.bytes()), answer.text());
         assert_eq!((answer.status(), answer.code()), expected, "{}", given());
         assert_eq!(answer.json()["jsonrpc"], json!("2.0"), "{}", given());
-        assert!(
-            answer.json().get("id").is_none_or(|id| !id.is_null()),
-            "an id that cannot be read is left out; {}",
-            given()
-        );
+        assert!(answer.json().get("id").is_none_or(|id| !id.is_null()), "an id that cannot be read is left out; {}", given());
         assert_eq!(self.upstream.requests().len(), before, "it was forwarded; {}", given());
         answer
     }
@@ -46,12 +41,7 @@ impl Stage {
     #[track_caller]
     fn passes(&self, request: &Request) {
         let answer = self.gateway.answer(request);
-        assert!(
-            answer.status() == 202 || answer.is_result(),
-            "given {}\ngot {}",
-            String::from_utf8_lossy(&request.bytes()),
-            answer.text()
-        );
+        assert!(answer.status() == 202 || answer.is_result(), "given {}\ngot {}", String::from_utf8_lossy(&request.bytes()), answer.text());
     }
 }
 
@@ -187,11 +177,7 @@ fn what_is_no_single_message_is_refused() {
         stage.body(body, INVALID);
     }
     for id in ["0", "-1", "9007199254740991", "\"\"", "\"a\\u0000b\"", &format!("\"{}\"", "i".repeat(256))] {
-        let answer = stage.gateway.answer(&stage.gateway.post(
-            "reader",
-            "crm",
-            call("{}").replace("\"id\":1", &format!("\"id\":{id}")),
-        ));
+        let answer = stage.gateway.answer(&stage.gateway.post("reader", "crm", call("{}").replace("\"id\":1", &format!("\"id\":{id}"))));
         assert!(answer.is_result(), "{}", answer.text());
         assert_eq!(answer.json()["id"], serde_json::from_str::<Value>(id).unwrap());
     }
@@ -254,34 +240,14 @@ fn unknown_methods_and_notifications_are_refused_in_both_eras() {
         "roots/list",
         "tasks/update",
     ] {
-        stage.body(
-            format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{"name":"loose"}}}}"#),
-            (200, -32601),
-        );
+        stage.body(format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{"name":"loose"}}}}"#), (200, -32601));
     }
-    for method in [
-        "initialize",
-        "ping",
-        "logging/setLevel",
-        "resources/subscribe",
-        "resources/unsubscribe",
-        "tasks/list",
-        "tasks/result",
-        "unknown/method",
-        "TOOLS/LIST",
-    ] {
+    for method in ["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe", "tasks/list", "tasks/result", "unknown/method", "TOOLS/LIST"] {
         let message = mcp::modern(method, json!({"uri": "doc://open/1", "level": "info", "taskId": "t"}));
         let answer = stage.refused(&stage.gateway.modern("reader", "crm", &message), (404, -32601));
         assert_eq!(answer.json()["id"], json!(1), "{method}");
     }
-    for method in [
-        "notifications/unknown",
-        "notifications/message",
-        "notifications/tools/list_changed",
-        "tools/call",
-        "ping",
-        "Notifications/initialized",
-    ] {
+    for method in ["notifications/unknown", "notifications/message", "notifications/tools/list_changed", "tools/call", "ping", "Notifications/initialized"] {
         let body = json!({"jsonrpc": "2.0", "method": method, "params": {"name": "loose"}}).to_string();
         let answer = stage.gateway.answer(&stage.gateway.post("reader", "crm", &body));
         assert!((400..500).contains(&answer.status()), "{method}: {}", answer.status());
@@ -294,20 +260,7 @@ fn unknown_methods_and_notifications_are_refused_in_both_eras() {
 #[test]
 fn a_name_is_that_tool_only_as_it_is_written() {
     let stage = Stage::new();
-    for name in [
-        "Loose",
-        "LOOSE",
-        "loose ",
-        " loose",
-        "lооse",
-        "ｌoose",
-        "loose\u{200b}",
-        "loose\u{301}",
-        "crm.loose",
-        "loose/../hidden",
-        "loo%73e",
-        "loose\u{a0}",
-    ] {
+    for name in ["Loose", "LOOSE", "loose ", " loose", "lооse", "ｌoose", "loose\u{200b}", "loose\u{301}", "crm.loose", "loose/../hidden", "loo%73e", "loose\u{a0}"] {
         let body = mcp::legacy("tools/call", mcp::call(name, json!({}))).to_string();
         let answer = stage.refused(&stage.gateway.post("reader", "crm", body), (200, -32602));
         assert_eq!(answer.json()["error"]["message"], json!(format!("Unknown tool: {name}")));
@@ -359,10 +312,7 @@ fn a_modern_version_that_is_not_spoken_is_named_with_those_that_are() {
     let mut message = mcp::modern("tasks/get", json!({"taskId": "t"}));
     message["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
     let answer = stage.refused(&stage.gateway.modern("reader", "crm", &message), (400, -32021));
-    assert_eq!(
-        answer.json()["error"]["data"]["requiredCapabilities"],
-        json!({"extensions": {"io.modelcontextprotocol/tasks": {}}})
-    );
+    assert_eq!(answer.json()["error"]["data"]["requiredCapabilities"], json!({"extensions": {"io.modelcontextprotocol/tasks": {}}}));
 }
 
 #[test]
@@ -396,21 +346,9 @@ fn headers_that_differ_from_the_body_are_refused() {
     ] {
         stage.refused(&request, HEADER);
     }
-    stage.refused(
-        &stage.gateway.modern("reader", "crm", &mcp::modern("tools/list", json!({}))).set(method, "tools/call"),
-        HEADER,
-    );
-    stage.refused(
-        &stage
-            .gateway
-            .modern("reader", "crm", &mcp::modern("resources/read", json!({"uri": "doc://open/1"})))
-            .set(name, "doc://open/2"),
-        HEADER,
-    );
-    stage.refused(
-        &stage.gateway.modern("reader", "crm", &mcp::modern("prompts/get", json!({"name": "greet"}))).without(name),
-        HEADER,
-    );
+    stage.refused(&stage.gateway.modern("reader", "crm", &mcp::modern("tools/list", json!({}))).set(method, "tools/call"), HEADER);
+    stage.refused(&stage.gateway.modern("reader", "crm", &mcp::modern("resources/read", json!({"uri": "doc://open/1"}))).set(name, "doc://open/2"), HEADER);
+    stage.refused(&stage.gateway.modern("reader", "crm", &mcp::modern("prompts/get", json!({"name": "greet"}))).without(name), HEADER);
     for request in [
         good(),
         good().set(name, "=?base64?bG9vc2U=?="),
@@ -509,10 +447,7 @@ fn mirrored_arguments_must_say_what_the_body_says() {
         call(json!({"shard": 42})).field(shard, "42"),
         call(json!({"shard": 42})).field(shard, "42.0"),
         call(json!({"dry": false})).field(dry, "false"),
-        call(json!({"dry": false, "shard": -1, "region": "a b"}))
-            .field(dry, "false")
-            .field(shard, "-1")
-            .field(region, "a b"),
+        call(json!({"dry": false, "shard": -1, "region": "a b"})).field(dry, "false").field(shard, "-1").field(region, "a b"),
     ] {
         stage.passes(&request);
     }
