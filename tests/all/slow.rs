@@ -81,7 +81,8 @@ fn many_slow_agents_cost_little_and_hold_up_nobody() {
     let huge = good.clone().framed(Framing::AsItIs).field("Content-Length", "4000000");
     let mut slow: Vec<Client> = (0..CONNECTIONS).map(|_| gateway.connect()).collect();
     for (number, client) in slow.iter_mut().enumerate() {
-        let bytes = if number % 2 == 0 { good.head()[..200].to_vec() } else { [huge.head(), vec![b' '; 1000]].concat() };
+        let bytes =
+            if number % 2 == 0 { good.head()[..200].to_vec() } else { [huge.head(), vec![b' '; 1000]].concat() };
         client.send(bytes);
     }
     gateway.wait_metric("portcullis_requests_open", (CONNECTIONS / 2) as f64);

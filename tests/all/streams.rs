@@ -21,7 +21,11 @@ fn call(gateway: &Gateway) -> Request {
 }
 
 fn listen(gateway: &Gateway, agent: &str) -> Request {
-    gateway.modern(agent, "crm", &mcp::modern("subscriptions/listen", json!({"notifications": {"toolsListChanged": true}})))
+    gateway.modern(
+        agent,
+        "crm",
+        &mcp::modern("subscriptions/listen", json!({"notifications": {"toolsListChanged": true}})),
+    )
 }
 
 /// Acknowledges a listening stream, then leaves it open.
@@ -149,7 +153,8 @@ fn a_stream_that_breaks_shows_no_half_event_and_no_end() {
     let gate = Gate::default();
     let at_script = gate.clone();
     let upstream = Upstream::calls(move |request, wire| {
-        let how = request.json().pointer("/params/arguments/how").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let how =
+            request.json().pointer("/params/arguments/how").and_then(Value::as_str).unwrap_or_default().to_owned();
         let half = "event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"resu";
         wire.stream("");
         if !how.starts_with("first ") {
@@ -181,7 +186,8 @@ fn a_stream_that_breaks_shows_no_half_event_and_no_end() {
     assert_eq!(events.message(), progress(1));
     gate.open();
     assert!(matches!(events.any(), Next::End | Next::Broken));
-    let ended = gateway.record(|record| text(record, "event") == "result.ended" && text(record, "outcome") == "upstream_failed");
+    let ended = gateway
+        .record(|record| text(record, "event") == "result.ended" && text(record, "outcome") == "upstream_failed");
     assert!(number(&ended, "bytes").is_some_and(|bytes| bytes > 0), "{ended}");
 }
 
@@ -202,7 +208,9 @@ fn an_agent_that_leaves_cancels_a_modern_call() {
     let upstream = Upstream::calls(|request, wire| {
         match request.json().pointer("/params/arguments/how").and_then(Value::as_str) {
             Some("stream") => drop(wire.stream("").event(&progress(1))),
-            Some("half") => drop(wire.send("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")),
+            Some("half") => {
+                wire.send("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{");
+            }
             _ => {}
         }
         wire.hang();
