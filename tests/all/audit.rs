@@ -12,7 +12,7 @@ use portcullis_tests::gateway::Gateway;
 use portcullis_tests::mcp;
 use portcullis_tests::setup::{OPEN, Setup};
 use portcullis_tests::stream::{Events, Next};
-use portcullis_tests::upstream::Upstream;
+use portcullis_tests::upstream::{Gate, Upstream};
 use portcullis_tests::wire::{Request, Response};
 use serde_json::{Value, json};
 
@@ -63,10 +63,16 @@ fn a_decision_is_in_the_log_before_the_upstream_hears_of_the_call() {
 
 #[test]
 fn a_result_is_in_the_log_before_the_agent_has_it() {
-    let upstream = Upstream::calls(|request, wire| {
+    let gate = Gate::default();
+    let at_script = gate.clone();
+    let upstream = Upstream::calls(move |request, wire| {
         let progress = mcp::notification("notifications/progress", json!({"progressToken": 1, "progress": 1}));
         match request.json().pointer("/params/arguments/id").and_then(Value::as_str) {
-            Some("stream") => drop(wire.stream("").event(&progress).last_event(request, mcp::text_result("fine"))),
+            Some("stream") => {
+                wire.stream("").event(&progress);
+                at_script.pass();
+                wire.last_event(request, mcp::text_result("fine"));
+            }
             Some("error") => drop(wire.result(request, json!({"isError": true, "content": []}))),
             Some("broken") => wire.close(),
             _ => drop(wire.result(request, mcp::text_result("fine"))),
@@ -87,6 +93,7 @@ fn a_result_is_in_the_log_before_the_agent_has_it() {
     events.message();
     let records = gateway.records();
     assert!(answer_of(&records, decision_of(&records, "stream").unwrap(), "result.begun").is_some());
+    gate.open();
     events.message();
     let records = gateway.records();
     assert!(answer_of(&records, decision_of(&records, "stream").unwrap(), "result.ended").is_some());

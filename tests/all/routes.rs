@@ -4,7 +4,7 @@ use portcullis_tests::gateway::Gateway;
 use portcullis_tests::secrets;
 use portcullis_tests::setup::{OPEN, Setup};
 use portcullis_tests::stream::Events;
-use portcullis_tests::upstream::{Upstream, kind};
+use portcullis_tests::upstream::{Gate, Upstream, kind};
 use portcullis_tests::wire::{Request, Response, holds};
 use serde_json::{Value, json};
 
@@ -20,8 +20,9 @@ fn a_host_that_is_not_ours_is_refused() {
     let ip = gateway.address().ip().to_string();
     for host in [
         "evil.test",
-        "localhost:8080",
-        "127.0.0.1:8080",
+        "localhost",
+        "127.0.0.2:8080",
+        "localhost.evil.test:8080",
         &ip,
         &format!("{ip}:8081"),
         &format!("{authority}0"),
@@ -30,7 +31,6 @@ fn a_host_that_is_not_ours_is_refused() {
         "edge.internal:443",
         "a.edge.internal:8443",
         "edge.internal.:8443",
-        "[::1]:8080",
     ] {
         for request in [good(&gateway), gateway.get("/readyz"), gateway.get("/.well-known/oauth-protected-resource/mcp/crm")] {
             let answer = gateway.answer(&request.set("Host", host));
@@ -38,10 +38,10 @@ fn a_host_that_is_not_ours_is_refused() {
             assert!(!answer.head.has("www-authenticate"));
         }
     }
-    for host in ["edge.internal:8443", "EDGE.Internal:8443", &authority] {
+    for host in ["edge.internal:8443", "EDGE.Internal:8443", "localhost:8080", &authority] {
         assert!(gateway.answer(&good(&gateway).set("Host", host)).is_result(), "given {host}");
     }
-    assert_eq!(upstream.called().len(), 3);
+    assert_eq!(upstream.called().len(), 4);
     gateway.refusal("host_not_allowed");
 }
 
@@ -358,6 +358,8 @@ fn a_credential_reaches_its_upstream_and_nobody_else() {
 fn an_answer_with_our_secret_in_it_is_withheld() {
     let escaped = serde_json::to_string(SECRET).unwrap();
     let escaped = escaped.trim_matches('"').to_owned();
+    let gate = Gate::default();
+    let at_script = gate.clone();
     let upstream = Upstream::start(move |request, wire| {
         let how = request.json().pointer("/params/arguments/how").cloned().unwrap_or_default();
         let (open, close) = (r#"{"jsonrpc":"2.0","id":1,"#, "}");
@@ -370,7 +372,11 @@ fn an_answer_with_our_secret_in_it_is_withheld() {
         let progress = json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": 1, "progress": 1}});
         match how.as_str() {
             Some("stream") => drop(wire.stream("").chunk(format!("data: {body}\n\n")).end()),
-            Some("late") => drop(wire.stream("").event(&progress).chunk(format!("data: {body}\n\n")).end()),
+            Some("late") => {
+                wire.stream("").event(&progress);
+                at_script.pass();
+                wire.chunk(format!("data: {body}\n\n")).end();
+            }
             _ => drop(wire.send(format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len()))),
         }
     });
@@ -382,6 +388,7 @@ fn an_answer_with_our_secret_in_it_is_withheld() {
     }
     let mut events = Events::open(gateway.connect(), &gateway.call("reader", "loose", json!({"how": "late"})));
     events.message();
+    gate.open();
     assert_eq!(events.next_event(), portcullis_tests::stream::Next::Broken, "what follows a leak is not shown");
     gateway.refusal("upstream_leaked_secret");
     assert!(!gateway.records().iter().any(|record| record.to_string().contains("s3cret")), "the log holds the secret");
