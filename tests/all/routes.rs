@@ -25,7 +25,7 @@ fn a_host_that_is_not_ours_is_refused() {
         "localhost.evil.test:8080",
         &ip,
         &format!("{ip}:8081"),
-        &format!("{authority}0"),
+        &format!("{ip}:808"),
         &format!("{ip}.evil.test:8080"),
         "edge.internal",
         "edge.internal:443",
