@@ -24,6 +24,9 @@ use std::time::Duration;
 /// Room for a head and a small body in one read.
 const INPUT_BYTES: usize = 8 * 1024;
 
+/// A buffer that grew beyond this is given up after its request.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+
 /// How long a connection keeps its buffer while nothing comes; then it waits without one.
 const BUFFER_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -145,6 +148,10 @@ impl Downstream {
     /// Waits for the next request's head. The deadlines: `keep_alive` for its first byte, then `head` for the rest.
     pub async fn next(&mut self, core: &Core, limits: &Limits, timeouts: &Timeouts) -> Result<(), Ended> {
         self.input.drain(..self.used.min(self.input.len()));
+        if self.input.is_empty() && self.input.capacity() > KEPT_BYTES_MAX {
+            // One large body must not make its connection large for ever.
+            core.buffers.give(std::mem::replace(&mut self.input, core.buffers.take(INPUT_BYTES)));
+        }
         (self.used, self.body, self.body_read, self.stage) = (0, 0..0, false, Stage::Unanswered);
         let mut timed_head = false;
         loop {
@@ -264,6 +271,7 @@ impl Downstream {
             None => self.read_chunked(start, bytes_max).await?,
         }
         self.body_read = true;
+        self.lift_deadline();
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use crate::worker::Core;
 use portcullis_core::config::snapshot::Snapshot;
 use portcullis_core::policy::verdict::Visibility;
 use portcullis_core::protocol::code;
+use portcullis_core::protocol::era::EraError;
 use portcullis_core::protocol::method::Method;
 use portcullis_core::protocol::reply::{self, ErrorReply};
 use portcullis_core::refusal::{Outward, Refusal, RouteRefusal};
@@ -29,6 +30,9 @@ pub async fn answer(core: &Core, snapshot: &Snapshot, agent: &mut Downstream, ca
     challenge(&mut fields, snapshot, case, refusal);
     if let Refusal::Route(RouteRefusal::MethodNotAllowed) = refusal {
         records::field(&mut fields, "Allow", "POST, GET, DELETE, OPTIONS");
+    }
+    if let Refusal::Era(EraError::MethodNotAllowed) = refusal {
+        records::field(&mut fields, "Allow", "POST, OPTIONS");
     }
     let mut body = core.buffers.take(512);
     write_body(&mut body, snapshot, agent, case, refusal, &outward);

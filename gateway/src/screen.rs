@@ -13,6 +13,7 @@ use crate::{ownership, records};
 use portcullis_core::config::settings::Mode;
 use portcullis_core::config::snapshot::{Route, Snapshot};
 use portcullis_core::filter::cache;
+use portcullis_core::filter::capabilities::{self, Capability, Carrier};
 use portcullis_core::filter::list;
 use portcullis_core::filter::splice::Keep;
 use portcullis_core::identity::principal::Principal;
@@ -22,6 +23,7 @@ use portcullis_core::policy::engine::Action;
 use portcullis_core::policy::facts::Facts;
 use portcullis_core::policy::verdict::Visibility;
 use portcullis_core::policy::who::Who;
+use portcullis_core::protocol::era::TASKS_EXTENSION;
 use portcullis_core::protocol::json::{self, Value};
 use portcullis_core::protocol::message::{self, Message, MessageKind};
 use portcullis_core::protocol::method::{Method, ServerMethod, ServerNotification};
@@ -32,6 +34,9 @@ use std::ops::Range;
 
 /// A client may keep a list this long; a grant that was revoked is gone from its view after it. Calls are judged anew at any time.
 const LIST_TTL_MS_MAX: u32 = 10_000;
+
+/// Extensions whose methods and results are judged here; apps only add metadata to tools and resources.
+const JUDGED_EXTENSIONS: &[&str] = &[TASKS_EXTENSION, "io.modelcontextprotocol/ui"];
 
 /// What became of a whole answer.
 pub struct Whole {
@@ -170,10 +175,12 @@ fn answer(
     let mut whole = Whole { change: Change::AsItIs, revision: None, is_error: false };
     match way.plan.expect {
         Expect::Accepted => return Err(UpstreamFailure::NotAnAnswer),
-        Expect::Listen | Expect::Discover => {}
+        Expect::Listen => {}
+        Expect::Discover => whole.change = narrow(way, body, root, out)?,
         Expect::Initialize => {
             let version = result.get("protocolVersion").and_then(Value::as_str).and_then(Revision::parse);
             whole.revision = Some(version.ok_or(UpstreamFailure::NotAnAnswer)?);
+            whole.change = narrow(way, body, root, out)?;
         }
         Expect::List(key) => whole.change = filter(way, body, root, key, out)?,
         Expect::Result => {
@@ -182,6 +189,29 @@ fn answer(
         }
     }
     Ok(whole)
+}
+
+/// Takes out of what a server says of itself what does not pass here: revisions that the route does not speak, extensions nobody judges.
+fn narrow(way: &Way<'_>, body: &[u8], root: Value<'_>, out: &mut Vec<u8>) -> Result<Change, UpstreamFailure> {
+    let (_, route) = parties(way)?;
+    let mut versions = way.core.buffers.take(body.len());
+    let mut spoken = |version: Value<'_>, _: &[u8]| {
+        let revision = version.as_str().and_then(Revision::parse);
+        if revision.is_some_and(|revision| route.settings.revisions.contains(&revision)) { Keep::Keep } else { Keep::Drop }
+    };
+    if way.plan.expect == Expect::Discover {
+        list::filter_list(body, root, "supportedVersions", &mut spoken, &mut versions).map_err(|_| UpstreamFailure::NotAnAnswer)?;
+    } else {
+        versions.extend_from_slice(body);
+    }
+    let mut judged = |capability: Capability<'_>| match capability {
+        Capability::Extension(id) if !JUDGED_EXTENSIONS.contains(&id) && route.settings.extension_methods.is_empty() => Keep::Drop,
+        Capability::Extension(_) | Capability::Core(_) | Capability::Experimental(_) => Keep::Keep,
+    };
+    let reduced = capabilities::reduce(&versions, root, Carrier::ServerResult, &mut judged, out);
+    reduced.map_err(|_| UpstreamFailure::NotAnAnswer)?;
+    way.core.buffers.give(versions);
+    Ok(Change::Changed)
 }
 
 /// Takes out of a list what this principal may not see.

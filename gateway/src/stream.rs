@@ -69,6 +69,7 @@ pub async fn relay(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Re
         digest: blake3::Hasher::new(),
         silent_since: way.core.now(),
     };
+    let mut ended = false;
     let stop = loop {
         match open.take_events(&way, agent)? {
             Taken::Answer(answer) => {
@@ -81,9 +82,13 @@ pub async fn relay(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Re
         if let Err(stop) = open.send_ready(&way, agent).await? {
             break stop;
         }
+        if ended {
+            break Stop::Ended;
+        }
         match open.read(&way, agent, &mut reply).await? {
             Ok(Piece::More) => {}
-            Ok(Piece::End) => break Stop::Ended,
+            // The last bytes may have come with the end.
+            Ok(Piece::End) => ended = true,
             Err(stop) => break stop,
         }
     };

@@ -19,6 +19,7 @@ use std::rc::Rc;
 /// Serves the request whose head `agent` holds.
 pub async fn serve(core: &Rc<Core>, agent: &mut Downstream) {
     let _open = core.counters.hold(Gauge::RequestsOpen);
+    agent.lift_deadline();
     let snapshot = core.snapshot();
     let mut case = Case::begin(core, agent.source);
     let done = match own::entrance(&snapshot, agent) {

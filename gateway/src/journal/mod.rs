@@ -18,11 +18,15 @@ use portcullis_core::policy::verdict::Permit;
 use portcullis_core::refusal::JournalFailure;
 use portcullis_core::time::UnixMillis;
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 /// Bytes that may wait for the next write; a core that gathers more than this in one turn refuses calls. 16 full-size records.
 const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Unwritten batches remembered; those who wait for one are woken and asked in the very turn it failed, so few are ever needed.
+const UNWRITTEN_MAX: usize = 1024;
 
 /// The journal of one core. Not shared: every method runs on the core's own thread.
 pub struct Journal {
@@ -30,7 +34,10 @@ pub struct Journal {
     state: RefCell<State>,
     /// Batches that the kernel holds (`batched`) or the disk holds (`strict`).
     settled: Cell<u64>,
-    failure: Cell<Option<(u64, JournalFailure)>>,
+    /// The shard takes no more: nothing will ever be acknowledged again.
+    closed: Cell<Option<JournalFailure>>,
+    /// Batches that were not written, the latest of them: whoever waits for one is refused.
+    unwritten: RefCell<VecDeque<u64>>,
     synced: Arc<Synced>,
 }
 
@@ -65,7 +72,7 @@ impl Journal {
             waking: Vec::with_capacity(256),
             flusher: None,
         };
-        Self { durability, state: RefCell::new(state), settled: Cell::new(0), failure: Cell::new(None), synced }
+        Self { durability, state: RefCell::new(state), settled: Cell::new(0), closed: Cell::new(None), unwritten: RefCell::default(), synced }
     }
 
     /// Enters a permit and its record into the batch. The call may go on once the returned promise is kept.
@@ -142,24 +149,20 @@ impl Journal {
             Err(error) => {
                 // The file cut itself back to its last whole batch, so the chain goes on from there.
                 state.shard = Shard::resume(&state.boot, state.file.number(), &state.committed);
-                self.failure.set(Some((number, JournalFailure::Write)));
-                if self.durability == Durability::BestEffort {
-                    self.settled.set(number);
-                }
+                self.remember_unwritten(number);
                 tracing::error!(shard = state.file.number(), %error, "the audit log cannot be written; calls are refused until it can");
             }
         }
         state.writing.clear();
-        if self.durability != Durability::Strict || self.failure.get().is_some() {
-            self.wake_waiters(state);
-        }
+        // In strict the syncing thread wakes those whose batch was written; those whose batch was not must not wait for it.
+        self.wake_waiters(state);
     }
 
     /// Strict only: the disk holds everything up to batch `number`, or will never.
     pub fn settle(&self, number: Result<u64, JournalFailure>) {
         match number {
             Ok(number) => self.settled.set(number.max(self.settled.get())),
-            Err(failure) => self.failure.set(Some((u64::MAX, failure))),
+            Err(failure) => self.closed.set(Some(failure)),
         }
         self.wake_waiters(&mut self.state.borrow_mut());
     }
@@ -171,12 +174,24 @@ impl Journal {
         }
     }
 
+    fn remember_unwritten(&self, number: u64) {
+        let mut unwritten = self.unwritten.borrow_mut();
+        if unwritten.len() == UNWRITTEN_MAX {
+            unwritten.pop_front();
+        }
+        unwritten.push_back(number);
+    }
+
     fn poll_settled(&self, batch: u64, context: &mut Context<'_>) -> Poll<Result<(), JournalFailure>> {
-        if let Some((failed, failure)) = self.failure.get()
-            && (failed == u64::MAX || failed == batch)
-            && self.durability != Durability::BestEffort
-        {
-            return Poll::Ready(Err(failure));
+        let failure = match self.closed.get() {
+            None if self.unwritten.borrow().contains(&batch) => Some(JournalFailure::Write),
+            closed => closed,
+        };
+        match failure {
+            // Asked for by name only: the log may lag, the calls go on.
+            Some(_) if self.durability == Durability::BestEffort => return Poll::Ready(Ok(())),
+            Some(failure) => return Poll::Ready(Err(failure)),
+            None => {}
         }
         if self.settled.get() >= batch {
             return Poll::Ready(Ok(()));

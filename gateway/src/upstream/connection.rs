@@ -165,6 +165,7 @@ impl Reply {
                         Framing::Chunked => Body::Chunked(Decoder::new(u64::MAX)),
                         Framing::UntilClose => Body::UntilClose,
                     };
+                    connection.deadline.extend(snapshot.settings.timeouts.total);
                     return Ok(Self { head, connection, server, born, body });
                 }
                 None => {

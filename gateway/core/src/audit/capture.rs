@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use super::line::{Field, Line, decimal, unicode_escape};
+use super::line::{Field, Line, decimal, is_special, unicode_escape};
 use crate::limits::JSON_DEPTH_MAX;
 use crate::protocol::span;
 
@@ -312,7 +312,16 @@ enum Top {
 impl Copier {
     fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Cut> {
         let mut rest = bytes;
-        while let Some((&byte, after)) = rest.split_first() {
+        loop {
+            // Whatever means nothing where it stands is copied in one piece.
+            let plain = match self.inside {
+                Inside::Text => rest.iter().position(|byte| is_special(*byte)),
+                Inside::Nothing if self.depth > 0 => rest.iter().position(|byte| !is_scalar(*byte)),
+                Inside::Nothing | Inside::Escape => Some(0),
+            };
+            let (copied, after) = rest.split_at_checked(plain.unwrap_or(rest.len())).unwrap_or_default();
+            out.extend_from_slice(copied);
+            let Some((&byte, after)) = after.split_first() else { return Ok(()) };
             rest = after;
             match self.inside {
                 Inside::Text => rest = self.text(byte, after, out)?,
@@ -326,7 +335,6 @@ impl Copier {
                 Inside::Nothing => self.token(byte, out)?,
             }
         }
-        Ok(())
     }
 
     /// A byte of a string; characters that some reader takes for a line's end or a command are escaped, which leaves the value the same.
@@ -382,7 +390,7 @@ impl Copier {
                 self.objects >>= 1;
             }
             b',' | b':' if self.depth > 0 => {}
-            b'0'..=b'9' | b'a'..=b'z' | b'E' | b'+' | b'-' | b'.' => {
+            byte if is_scalar(byte) => {
                 if self.depth > 0 || self.top != Top::Open {
                     self.begin(Top::Open)?;
                 }
@@ -419,6 +427,11 @@ impl Copier {
         let whole = self.depth == 0 && self.inside == Inside::Nothing && self.top != Top::Awaited;
         if whole { Ok(()) } else { Err(Cut::NotJson) }
     }
+}
+
+/// A byte of a number or of a literal.
+fn is_scalar(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'E' | b'+' | b'-' | b'.')
 }
 
 /// Appends JSON that must be one short value, such as an id; what is none stands as a string.

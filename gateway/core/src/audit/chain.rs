@@ -276,9 +276,9 @@ const PREV_KEY: &[u8] = b",\"prev\":\"";
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::samples::{answer, decision};
-    use super::super::record::{Stop, Verdict};
     use super::*;
+    use crate::audit::record::samples::{answer, decision};
+    use crate::audit::record::{Stop, Verdict};
 
     /// Three records, and where they end.
     fn log() -> (Vec<u8>, Position) {

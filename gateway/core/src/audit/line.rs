@@ -255,10 +255,7 @@ impl<'b> Line<'b> {
 /// Lower-case hexadecimal.
 pub fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
     let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
-    for byte in bytes {
-        out.push(digit(byte >> 4));
-        out.push(digit(byte & 15));
-    }
+    out.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
 }
 
 /// A JSON string of at most `bytes_max` bytes of `value`.
@@ -289,18 +286,35 @@ fn prefix(value: &str, bytes_max: usize) -> &str {
 /// Appends the inside of a JSON string (RFC 8259 §7). Beside what must be escaped: DEL, C1 controls, U+2028 and U+2029, which some readers
 /// take for the end of a line or for a command to the terminal.
 fn escape(out: &mut Vec<u8>, value: &str) {
-    for character in value.chars() {
-        match character {
-            '"' => out.extend_from_slice(b"\\\""),
-            '\\' => out.extend_from_slice(b"\\\\"),
-            '\n' => out.extend_from_slice(b"\\n"),
-            '\r' => out.extend_from_slice(b"\\r"),
-            '\t' => out.extend_from_slice(b"\\t"),
-            '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{2028}' | '\u{2029}' => unicode_escape(out, character),
-            _ => {
-                let mut utf8 = [0; 4];
-                out.extend_from_slice(character.encode_utf8(&mut utf8).as_bytes());
-            }
+    let mut rest = value;
+    while let Some(plain) = rest.bytes().position(is_special) {
+        let (before, after) = rest.split_at_checked(plain).unwrap_or((rest, ""));
+        out.extend_from_slice(before.as_bytes());
+        let mut characters = after.chars();
+        if let Some(character) = characters.next() {
+            escape_character(out, character);
+        }
+        rest = characters.as_str();
+    }
+    out.extend_from_slice(rest.as_bytes());
+}
+
+/// Whether a byte of UTF-8 is, or may begin, a character that is escaped: most texts hold none, and are copied whole.
+pub(super) fn is_special(byte: u8) -> bool {
+    matches!(byte, 0..=0x1f | b'"' | b'\\' | 0x7f | 0xc2 | 0xe2)
+}
+
+fn escape_character(out: &mut Vec<u8>, character: char) {
+    match character {
+        '"' => out.extend_from_slice(b"\\\""),
+        '\\' => out.extend_from_slice(b"\\\\"),
+        '\n' => out.extend_from_slice(b"\\n"),
+        '\r' => out.extend_from_slice(b"\\r"),
+        '\t' => out.extend_from_slice(b"\\t"),
+        '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{2028}' | '\u{2029}' => unicode_escape(out, character),
+        _ => {
+            let mut utf8 = [0; 4];
+            out.extend_from_slice(character.encode_utf8(&mut utf8).as_bytes());
         }
     }
 }

@@ -225,10 +225,10 @@ const SHOWN_CHARACTERS_MAX: usize = 160;
 
 #[cfg(test)]
 mod tests {
-    use super::super::chain::{Position, Shard};
-    use super::super::record::samples::{NOTHING, answer, decision, part};
-    use super::super::record::{self, Caller, Decision, Outcome, Record, Refusal, Stop, Subject, Verdict};
     use super::*;
+    use crate::audit::chain::{Position, Shard};
+    use crate::audit::record::samples::{NOTHING, answer, decision, part};
+    use crate::audit::record::{self, Caller, Decision, Outcome, Record, Refusal, Stop, Subject, Verdict};
 
     const AT: UnixMillis = UnixMillis(1_795_428_000_000);
 

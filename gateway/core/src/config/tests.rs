@@ -6,6 +6,7 @@ use crate::diagnostic::Severity;
 
 mod accepted;
 mod refused;
+mod refused_parties;
 
 /// The findings of `text`, one line each.
 fn findings(text: &str) -> Vec<String> {
@@ -33,6 +34,12 @@ fn settings(text: &str) -> Settings {
 /// `extra` after the least that parses without a finding; its first line is line 8.
 fn with(extra: &str) -> String {
     format!("{LEAST}{extra}")
+}
+
+/// `extra` after the least that parses gives exactly these findings; its first line is line 8.
+#[track_caller]
+fn check(extra: &str, expected: &[&str]) {
+    assert_eq!(findings(&with(extra)), expected, "given {extra}");
 }
 
 const LEAST: &str = "\
