@@ -33,7 +33,6 @@ type Rule = (&'static str, usize);
 
 #[derive(Clone, Copy, Debug)]
 enum Sight {
-    Open,
     Rows,
     Tools(&'static [&'static str]),
     /// A JSON-RPC error with these words.
@@ -203,12 +202,12 @@ fn fault(scene: &Scene, visit: &Visit, record: &Record, saw: &Saw) -> Result<Opt
 
 fn seen(sight: Sight, saw: &Saw) -> bool {
     match (sight, saw) {
-        (Sight::Open, Saw::Open { .. }) => true,
+        
         (Sight::Rows, Saw::Answer { content, error: false }) => content.get("count").and_then(Value::as_u64) > Some(0),
         (Sight::Tools(expected), Saw::Tools { names }) => names == expected,
         (Sight::Told(words), Saw::Refused { message, .. }) => message.starts_with(words),
         (Sight::Unauthorized(words), Saw::Unauthorized { challenge }) => challenge.contains(words),
-        (Sight::Open | Sight::Rows | Sight::Tools(_) | Sight::Told(_) | Sight::Unauthorized(_), _) => false,
+        (Sight::Rows | Sight::Tools(_) | Sight::Told(_) | Sight::Unauthorized(_), _) => false,
     }
 }
 
