@@ -50,6 +50,8 @@ pub enum Saw {
     Refused { code: i64, message: String },
     /// HTTP 401 with this challenge.
     Unauthorized { challenge: String },
+    /// HTTP 403.
+    Forbidden { challenge: String },
     /// Neither.
     Broken { words: String },
 }

@@ -59,7 +59,7 @@ impl Face {
         let word = if record.allows() { self.paint(Tone::Allow, "ALLOW") } else { self.paint(Tone::Deny, "DENY ") };
         let why = why(record);
         let came_back = self.paint(Tone::Dim, &format!("→ {}", came_back(saw)));
-        format!("{word}  {agent:<11}  {asked:<ASKED_WIDTH$}  {why:<WHY_WIDTH$}  {came_back}")
+        format!("{word}  {agent:<11}  {asked:<ASKED_WIDTH$}  {why}  {came_back}")
     }
 }
 
@@ -70,9 +70,25 @@ fn why(record: &Record) -> String {
         why.push(format!("reason={cause}"));
     }
     if !record.rules.is_empty() {
-        why.push(format!("rule={}", record.rules.join(",")));
+        why.push(format!("rule={}", listed(&record.rules)));
     }
     why.join(" ")
+}
+
+/// `policies/support.cedar:4,12,policies/hours.cedar:2`, several rules of a file under one name.
+fn listed(rules: &[String]) -> String {
+    let mut text = String::new();
+    let mut file = "";
+    for rule in rules {
+        match rule.rsplit_once(':') {
+            Some((same, line)) if same == file => text = format!("{text},{line}"),
+            parts => {
+                file = parts.map_or("", |(file, _)| file);
+                text = format!("{text}{}{rule}", if text.is_empty() { "" } else { "," });
+            }
+        }
+    }
+    text
 }
 
 /// What the agent got, in a few words.
@@ -91,12 +107,10 @@ pub fn came_back(saw: &Saw) -> String {
             let said = challenge.split_once("error_description=\"").and_then(|(_, rest)| rest.split_once('"'));
             said.map_or_else(|| "401".to_owned(), |(words, _)| format!("401 \"{words}\""))
         }
+        Saw::Forbidden { .. } => "403".to_owned(),
         Saw::Broken { words } => format!("broken: {words}"),
     }
 }
 
-/// The longest call of the tour fits.
-const ASKED_WIDTH: usize = 50;
-
-/// A reason with a rule.
-const WHY_WIDTH: usize = 47;
+/// All but the longest call of the tour fit.
+const ASKED_WIDTH: usize = 42;

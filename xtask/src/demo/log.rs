@@ -125,7 +125,11 @@ mod tests {
         let mut text = String::new();
         for record in records {
             let line = format!("{{\"event\":\"{record}\",\"prev\":\"{head}\"}}");
-            head = digest::digest(&digest::SHA256, line.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+            head = digest::digest(&digest::SHA256, line.as_bytes())
+                .as_ref()
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
             text = format!("{text}{line}\n");
         }
         text
@@ -142,7 +146,8 @@ mod tests {
     #[test]
     fn a_changed_or_missing_line_breaks_the_chain_at_the_next() {
         let text = chained(&["a", "b", "c"]);
-        let without: String = text.lines().filter(|line| !line.contains("\"b\"")).map(|line| format!("{line}\n")).collect();
+        let without: String =
+            text.lines().filter(|line| !line.contains("\"b\"")).map(|line| format!("{line}\n")).collect();
         for (broken, line) in [(text.replace("\"b\"", "\"x\""), 3), (without, 2)] {
             let folder = folder(&[("1-000-00000.jsonl", &broken)]);
             let error = verify(&folder).unwrap_err().to_string();

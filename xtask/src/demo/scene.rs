@@ -37,6 +37,8 @@ pub struct Scene {
     pub folder: PathBuf,
     /// The gateway's program.
     pub portcullis: PathBuf,
+    /// When rules let agents write (UTC).
+    hours: (u64, u64),
     gateway: Running,
     crm: Running,
 }
@@ -62,7 +64,15 @@ impl Scene {
         let (crm, crm_url) = start_crm(&programs.crm, folder, &credential)?;
         let address = address()?;
         let url = format!("https://{address}/mcp/crm");
-        write_configuration(folder, address, &crm_url, &url)?;
+        let hours = hours_that_are_not_now()?;
+        let blanks = [
+            ("@PORT@", address.port().to_string()),
+            ("@UPSTREAM@", crm_url.clone()),
+            ("@URL@", url.clone()),
+            ("@FROM@", hours.0.to_string()),
+            ("@UNTIL@", hours.1.to_string()),
+        ];
+        write_assets(folder, &blanks)?;
         write_private(&folder.join("secrets.toml"), &format!("[secrets]\ncrm = \"{credential}\"\n"))?;
         write_certificates(folder)?;
         let tokens = write_tokens(folder, &url)?;
@@ -78,6 +88,7 @@ impl Scene {
             crm_url,
             folder: folder.to_owned(),
             portcullis: programs.portcullis,
+            hours,
             gateway,
             crm,
         })
@@ -91,7 +102,20 @@ impl Scene {
             ("portcullis", format!("in front of it, {}", self.url)),
             ("support-bot", "an agent with a bearer token, speaking MCP 2026-07-28".to_owned()),
             ("finance-bot", "an agent with a client certificate and no token, speaking MCP 2025-11-25".to_owned()),
-            ("rules", format!("{}, some lines each", shown(&self.folder.join("policies/*.cedar")))),
+            (
+                "rules",
+                format!(
+                    "{}: support reads customers and orders, finance reads everything,",
+                    shown(&self.folder.join("policies/*.cedar"))
+                ),
+            ),
+            (
+                "",
+                format!(
+                    "nobody writes but from {:02}:00 to {:02}:00 UTC, and nothing else is permitted",
+                    self.hours.0, self.hours.1
+                ),
+            ),
         ];
         for (name, words) in rows {
             println!("  {name:<11}  {words}");
@@ -152,19 +176,13 @@ fn start_crm(program: &Path, folder: &Path, credential: &str) -> Result<(Running
     Ok((running, url.context("`crm` did not say where it listens")?))
 }
 
-/// Configuration, registry, rules, and the file that an MCP client takes.
-fn write_configuration(folder: &Path, address: SocketAddr, crm_url: &str, url: &str) -> Result<()> {
+/// Configuration, registry, rules and the script, with their blanks filled in.
+fn write_assets(folder: &Path, blanks: &[(&str, String)]) -> Result<()> {
     let assets = place::root()?.join("tests/demo");
-    let (from, until) = hours_that_are_not_now()?;
     for (asset, name) in ASSETS {
         let file = assets.join(asset);
         let text = fs::read_to_string(&file).with_context(|| format!("`{}` cannot be read", file.display()))?;
-        let text = text
-            .replace("@PORT@", &address.port().to_string())
-            .replace("@UPSTREAM@", crm_url)
-            .replace("@URL@", url)
-            .replace("@FROM@", &from.to_string())
-            .replace("@UNTIL@", &until.to_string());
+        let text = blanks.iter().fold(text, |text, (blank, value)| text.replace(blank, value));
         fs::write(folder.join(name), text)?;
     }
     fs::set_permissions(folder.join("call"), fs::Permissions::from_mode(0o755))?;
@@ -217,7 +235,9 @@ fn start_gateway(program: &Path, folder: &Path) -> Result<Running> {
             last = status(program, folder);
             last == "serving"
         })
-        .with_context(|| format!("its words:\n{}", fs::read_to_string(folder.join("gateway.log")).unwrap_or_default()))?;
+        .with_context(|| {
+            format!("its words:\n{}", fs::read_to_string(folder.join("gateway.log")).unwrap_or_default())
+        })?;
     Ok(running)
 }
 

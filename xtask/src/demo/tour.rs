@@ -39,6 +39,8 @@ enum Sight {
     Told(&'static str),
     /// HTTP 401 with these words in the challenge.
     Unauthorized(&'static str),
+    /// HTTP 403.
+    Forbidden,
 }
 
 struct Visit {
@@ -72,26 +74,30 @@ pub fn walk(scene: &mut Scene, face: &Face, stop: &Stop) -> Result<u32> {
 fn allowed_and_refused() -> [Visit; 9] {
     let (customers, financials) = (("support.cedar", 0), ("finance.cedar", 0));
     let order = json!({"table": "orders", "row": {"item": "lamp"}});
-    let sum = json!({"sql": "select sum(cents) from orders"});
+    let every = json!({"sql": "select * from orders"});
     [
         visit(SUPPORT, Ask::List, Promise::Allow(None, Sight::Tools(&["read_table", "write_table"]))),
         visit(FINANCE, Ask::List, Promise::Allow(None, Sight::Tools(&["read_table", "run_sql"]))),
         visit(SUPPORT, read("customers"), Promise::Allow(Some(customers), Sight::Rows)),
         visit(SUPPORT, read("orders"), Promise::Allow(Some(customers), Sight::Rows)),
         visit(SUPPORT, read("financials"), Promise::Deny("no_rule", None, DENIED)),
-        visit(SUPPORT, Ask::Call("run_sql", sum.clone()), Promise::Deny("forbidden", Some(("support.cedar", 2)), UNKNOWN)),
+        visit(
+            SUPPORT,
+            Ask::Call("run_sql", every.clone()),
+            Promise::Deny("forbidden", Some(("support.cedar", 2)), UNKNOWN),
+        ),
         visit(SUPPORT, Ask::Call("write_table", order), Promise::Deny("forbidden", Some(("hours.cedar", 0)), DENIED)),
         visit(FINANCE, read("financials"), Promise::Allow(Some(financials), Sight::Rows)),
-        visit(FINANCE, Ask::Call("run_sql", sum), Promise::Allow(Some(financials), Sight::Rows)),
+        visit(FINANCE, Ask::Call("run_sql", every), Promise::Allow(Some(financials), Sight::Rows)),
     ]
 }
 
 fn strangers() -> [Visit; 3] {
-    let refused = |agent, reason, words| visit(agent, Ask::Connect, Promise::Deny(reason, None, Sight::Unauthorized(words)));
+    let refused = |agent, reason, sight| visit(agent, Ask::Connect, Promise::Deny(reason, None, sight));
     [
-        refused(NOBODY, "no_credentials", ""),
-        refused(STRANGER, "token_agent_unknown", "the access token is not valid"),
-        refused(YESTERDAY, "token_expired", "the access token expired"),
+        refused(NOBODY, "no_credentials", Sight::Unauthorized("")),
+        refused(STRANGER, "token_agent_unknown", Sight::Forbidden),
+        refused(YESTERDAY, "token_expired", Sight::Unauthorized("the access token expired")),
     ]
 }
 
@@ -114,7 +120,7 @@ fn change_a_rule(scene: &mut Scene, face: &Face) -> Result<u32> {
 
 fn suspend(scene: &mut Scene, face: &Face) -> Result<u32> {
     operate(scene, face, &["agent", "suspend", SUPPORT])?;
-    let refused = Promise::Deny("agent_suspended", None, Sight::Unauthorized("the access token is not valid"));
+    let refused = Promise::Deny("agent_suspended", None, Sight::Forbidden);
     let mut broken = show(scene, face, &visit(SUPPORT, read("customers"), refused))?;
     operate(scene, face, &["agent", "resume", SUPPORT])?;
     let customers = Promise::Allow(Some(("support.cedar", 0)), Sight::Rows);
@@ -126,11 +132,12 @@ fn suspend(scene: &mut Scene, face: &Face) -> Result<u32> {
 fn operate(scene: &Scene, face: &Face, verb: &[&str]) -> Result<()> {
     println!("{}", face.paint(Tone::Dim, &format!("$ portcullis {}", verb.join(" "))));
     let done = scene.operate(verb)?;
-    for line in String::from_utf8_lossy(&done.stdout).lines().chain(String::from_utf8_lossy(&done.stderr).lines()) {
+    for line in String::from_utf8_lossy(&done.stdout).lines() {
         println!("{}", face.paint(Tone::Dim, &format!("  {line}")));
     }
     if !done.status.success() {
-        bail!("`portcullis {}` failed: {}", verb.join(" "), done.status);
+        let words = String::from_utf8_lossy(&done.stderr).into_owned();
+        bail!("`portcullis {}` failed with {}: {}", verb.join(" "), done.status, words.trim_end());
     }
     Ok(())
 }
@@ -180,7 +187,9 @@ fn is_of(record: &Record, visit: &Visit) -> bool {
     };
     match &*record.event {
         "refusal" => true,
-        "decision" => record.agent.as_deref() == Some(visit.agent) && method.is_some() && record.method.as_deref() == method,
+        "decision" => {
+            record.agent.as_deref() == Some(visit.agent) && method.is_some() && record.method.as_deref() == method
+        }
         _ => false,
     }
 }
@@ -202,12 +211,12 @@ fn fault(scene: &Scene, visit: &Visit, record: &Record, saw: &Saw) -> Result<Opt
 
 fn seen(sight: Sight, saw: &Saw) -> bool {
     match (sight, saw) {
-        
         (Sight::Rows, Saw::Answer { content, error: false }) => content.get("count").and_then(Value::as_u64) > Some(0),
         (Sight::Tools(expected), Saw::Tools { names }) => names == expected,
         (Sight::Told(words), Saw::Refused { message, .. }) => message.starts_with(words),
         (Sight::Unauthorized(words), Saw::Unauthorized { challenge }) => challenge.contains(words),
-        (Sight::Rows | Sight::Tools(_) | Sight::Told(_) | Sight::Unauthorized(_), _) => false,
+        (Sight::Forbidden, Saw::Forbidden { .. }) => true,
+        (Sight::Rows | Sight::Tools(_) | Sight::Told(_) | Sight::Unauthorized(_) | Sight::Forbidden, _) => false,
     }
 }
 

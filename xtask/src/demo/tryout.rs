@@ -29,6 +29,7 @@ fn instruct(scene: &Scene, face: &Face) -> Result<()> {
     let (ca, url, call) = (in_folder("ca.pem"), &scene.url, in_folder("call"));
     let head = |words: &str| println!("\n{}", face.paint(Tone::Head, words));
     head("Try it from another terminal, in this folder");
+    println!("  {call} support-bot read_table '{{\"table\":\"customers\"}}'");
     println!("  {call} support-bot read_table '{{\"table\":\"financials\"}}'");
     println!("  {call} finance-bot run_sql '{{\"sql\":\"select name, city from customers\"}}'");
     head("The same with nothing but curl");
@@ -41,7 +42,10 @@ fn instruct(scene: &Scene, face: &Face) -> Result<()> {
     for line in fs::read_to_string(scene.folder.join("mcp.json"))?.lines() {
         println!("  {line}");
     }
-    println!("  Clients on Node trust the demo's authority with NODE_EXTRA_CA_CERTS={}", scene.folder.join("ca.pem").display());
+    println!(
+        "  Clients on Node trust the demo's authority with NODE_EXTRA_CA_CERTS={}",
+        scene.folder.join("ca.pem").display()
+    );
     head("Change something");
     println!("  edit {}, then", in_folder("policies/support.cedar"));
     println!("  {}", scene.typed("policy apply"));

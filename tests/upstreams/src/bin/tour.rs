@@ -13,7 +13,9 @@ use anyhow::Context;
 use clap::Parser;
 use rmcp::ClientHandler;
 use rmcp::model::*;
-use rmcp::service::{ClientInitializeError, ClientLifecycleMode, ClientServiceExt, RoleClient, RunningService, ServiceError};
+use rmcp::service::{
+    ClientInitializeError, ClientLifecycleMode, ClientServiceExt, RoleClient, RunningService, ServiceError,
+};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::{StreamableHttpClientTransportConfig, StreamableHttpError};
 use serde::{Deserialize, Serialize};
@@ -64,8 +66,10 @@ enum Saw {
     Answer { content: Value, error: bool },
     /// A JSON-RPC error.
     Refused { code: i32, message: String },
-    /// HTTP 401 with this challenge.
+    /// HTTP 401 with this challenge: the agent is not believed.
     Unauthorized { challenge: String },
+    /// HTTP 403 with this challenge: it is believed, and may not come in.
+    Forbidden { challenge: String },
     /// Neither: no answer, or one that is no MCP.
     Broken { words: String },
 }
@@ -75,7 +79,10 @@ struct Agent;
 
 impl ClientHandler for Agent {
     fn get_info(&self) -> ClientConfig {
-        ClientConfig::new(ClientCapabilities::default(), Implementation::new("portcullis-tour", env!("CARGO_PKG_VERSION")))
+        ClientConfig::new(
+            ClientCapabilities::default(),
+            Implementation::new("portcullis-tour", env!("CARGO_PKG_VERSION")),
+        )
     }
 }
 
@@ -131,7 +138,8 @@ async fn open(
     let mut client = reqwest::Client::builder().tls_certs_only([trusted]).no_proxy();
     if let Some(file) = certificate {
         let pem = fs::read(file).with_context(|| format!("cannot read `{}`", file.display()))?;
-        client = client.identity(reqwest::Identity::from_pem(&pem).context("the certificate or its key cannot be used")?);
+        client =
+            client.identity(reqwest::Identity::from_pem(&pem).context("the certificate or its key cannot be used")?);
     }
     let mut config = StreamableHttpClientTransportConfig::with_uri(url);
     if let Some(token) = token {
@@ -192,10 +200,15 @@ fn broken(error: &(dyn std::error::Error + 'static)) -> Saw {
     let mut words = error.to_string();
     let mut cause = Some(error);
     while let Some(error) = cause {
-        if let Some(StreamableHttpError::AuthRequired(http)) = error.downcast_ref::<StreamableHttpError<reqwest::Error>>() {
-            return Saw::Unauthorized { challenge: http.www_authenticate_header.clone() };
+        match error.downcast_ref::<StreamableHttpError<reqwest::Error>>() {
+            Some(StreamableHttpError::AuthRequired(http)) => {
+                return Saw::Unauthorized { challenge: http.www_authenticate_header.clone() };
+            }
+            Some(StreamableHttpError::InsufficientScope(http)) => {
+                return Saw::Forbidden { challenge: http.www_authenticate_header.clone() };
+            }
+            Some(_) | None => cause = error.source(),
         }
-        cause = error.source();
         if let Some(cause) = cause {
             words = format!("{words}: {cause}");
         }
