@@ -95,13 +95,18 @@ impl Agents {
         self.seen.push_str(&line);
         serde_json::from_str(&line).with_context(|| format!("the client said `{line}`"))
     }
+
+    /// Closes every session; nothing can be asked afterwards.
+    pub fn close(&mut self) {
+        // The end of its input tells the client to leave. One that does not is ended when this is dropped.
+        drop(self.input.take());
+        let _left_or_late = self.running.wait_until(CLOSE_MAX, || false);
+    }
 }
 
 impl Drop for Agents {
     fn drop(&mut self) {
-        // The end of its input tells the client to close its sessions and leave.
-        drop(self.input.take());
-        let _ends_anyway = self.running.wait_until(CLOSE_MAX, || false);
+        self.close();
     }
 }
 

@@ -13,12 +13,19 @@ use crate::process::Running;
 
 /// Says how to try it, shows the audit log live, and waits for Ctrl-C.
 pub fn stay(scene: &mut Scene, face: &Face, stop: &Stop) -> Result<()> {
+    scene.agents.close();
     instruct(scene, face)?;
     let mut tail = Command::new(&scene.portcullis);
     tail.args(["audit", "tail", "--follow", "--number", "0", "--config", "portcullis.toml"]);
     let _tail = Running::start("portcullis audit tail", tail.current_dir(&scene.folder).stdin(Stdio::null()))?;
     while stop.wait(LOOK) == Waited::Passed {
-        scene.check()?;
+        if let Err(ended) = scene.check() {
+            // Ctrl-C reaches everything that runs here, and the others may be quicker.
+            if stop.wait(LOOK) == Waited::Passed {
+                return Err(ended);
+            }
+            break;
+        }
     }
     println!("\nended");
     Ok(())
