@@ -7,13 +7,13 @@ use crate::http1::response::Content as Media;
 use crate::journal::{Decision, Pending};
 use crate::judge::{self, Expect, Plan};
 use crate::records;
-use portcullis_core::audit::record::Outcome;
 use crate::relay::Way;
 use crate::upstream::connection::Reply;
 use crate::upstream::forward;
 use crate::upstream::request::Verb;
 use crate::worker::Core;
 use crate::{headers, identify, stream};
+use portcullis_core::audit::record::Outcome;
 use portcullis_core::config::snapshot::{Route, Snapshot};
 use portcullis_core::identity::principal::Principal;
 use portcullis_core::policy::engine::Action;
@@ -70,13 +70,15 @@ fn judge<'j>(
     if verb == Verb::Get {
         headers::check_stream(agent).map_err(Refusal::Route)?;
     }
-    let era = era::classify_bodyless(&McpHeaders::read(agent.fields()), &route.settings.revisions).map_err(Refusal::Era)?;
+    let era =
+        era::classify_bodyless(&McpHeaders::read(agent.fields()), &route.settings.revisions).map_err(Refusal::Era)?;
     let id = agent.field(Field::McpSessionId).ok_or(Refusal::Session(SessionRefusal::Missing))?;
     let session = judge::find_session(core, route, principal, id, case)?;
     case.revision = Some(session.revision);
     case.session = Some(session);
     let facts = Facts { arguments: None, source: agent.source, now: case.at, calendars: &[] };
-    let permit = snapshot.engine.decide(&Who::from(principal), server, Action::Connect, &facts).map_err(Refusal::Policy)?;
+    let permit =
+        snapshot.engine.decide(&Who::from(principal), server, Action::Connect, &facts).map_err(Refusal::Policy)?;
     core.counters.add(records::count(&permit));
     let entered = records::decision(core, snapshot, agent, case, permit);
     let expect = if verb == Verb::Get { Expect::Listen } else { Expect::Accepted };

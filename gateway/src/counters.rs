@@ -59,7 +59,10 @@ pub struct Counters {
 
 impl Default for Counters {
     fn default() -> Self {
-        Self { counts: [const { AtomicU64::new(0) }; Count::ALL.len()], gauges: [const { AtomicI64::new(0) }; Gauge::ALL.len()] }
+        Self {
+            counts: [const { AtomicU64::new(0) }; Count::ALL.len()],
+            gauges: [const { AtomicI64::new(0) }; Gauge::ALL.len()],
+        }
     }
 }
 

@@ -41,11 +41,15 @@ impl ReadFailure {
         match self {
             Self::Missing => ("the file does not exist".into(), "create it, or correct the path that names it".into()),
             Self::System(error) => (format!("cannot be read: {error}"), "let this user read it".into()),
-            Self::TooLarge => (format!("larger than {} MiB", FILE_BYTES_MAX >> 20), "split it, or correct the path that names it".into()),
+            Self::TooLarge => (
+                format!("larger than {} MiB", FILE_BYTES_MAX >> 20),
+                "split it, or correct the path that names it".into(),
+            ),
             Self::NotText => ("not UTF-8 text".into(), "save it as UTF-8".into()),
-            Self::Exposed(mode) => {
-                (format!("holds secrets, and its mode {:04o} lets others at them", mode & 0o7777), format!("chmod 0600 {shown}"))
-            }
+            Self::Exposed(mode) => (
+                format!("holds secrets, and its mode {:04o} lets others at them", mode & 0o7777),
+                format!("chmod 0600 {shown}"),
+            ),
             Self::Foreign(owner) => {
                 let us = rustix::process::geteuid().as_raw();
                 (format!("holds secrets, and belongs to user {owner}, not to us ({us})"), format!("chown {us} {shown}"))
@@ -136,7 +140,14 @@ mod tests {
 
     #[test]
     fn a_file_that_others_can_read_holds_no_secret() {
-        for (owner, mode, refused) in [(7, 0o100644, true), (7, 0o100640, true), (7, 0o100604, true), (8, 0o100600, true), (7, 0o100600, false), (7, 0o100400, false)] {
+        for (owner, mode, refused) in [
+            (7, 0o100644, true),
+            (7, 0o100640, true),
+            (7, 0o100604, true),
+            (8, 0o100600, true),
+            (7, 0o100600, false),
+            (7, 0o100400, false),
+        ] {
             assert_eq!(check_private(owner, mode, 7).is_err(), refused, "{owner} {mode:o}");
         }
         let folder = tempfile::tempdir().unwrap();

@@ -15,7 +15,11 @@ pub fn check(agent: &Downstream) -> Result<(), RouteRefusal> {
         return Err(RouteRefusal::MediaTypeNotAllowed);
     }
     let accept = agent.text(Field::Accept).ok_or(RouteRefusal::NotAcceptable)?;
-    if lists(accept, "application/json") && lists(accept, "text/event-stream") { Ok(()) } else { Err(RouteRefusal::NotAcceptable) }
+    if lists(accept, "application/json") && lists(accept, "text/event-stream") {
+        Ok(())
+    } else {
+        Err(RouteRefusal::NotAcceptable)
+    }
 }
 
 /// What a GET stream must say: events out.
@@ -32,6 +36,8 @@ fn essence(media: &str) -> &str {
 fn lists(accept: &str, media: &str) -> bool {
     let family = media.split_once('/').map_or(media, |(family, _)| family);
     accept.split(',').map(essence).any(|range| {
-        range == "*/*" || range.eq_ignore_ascii_case(media) || range.strip_suffix("/*").is_some_and(|range| range.eq_ignore_ascii_case(family))
+        range == "*/*"
+            || range.eq_ignore_ascii_case(media)
+            || range.strip_suffix("/*").is_some_and(|range| range.eq_ignore_ascii_case(family))
     })
 }

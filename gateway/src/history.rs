@@ -37,6 +37,18 @@ pub struct By {
     pub uid: u32,
 }
 
+impl By {
+    /// Ourselves.
+    pub fn us() -> Self {
+        Self { uid: rustix::process::geteuid().as_raw() }
+    }
+
+    /// As records name who did something.
+    pub fn actor(self) -> String {
+        format!("uid {}", self.uid)
+    }
+}
+
 /// How a rule set came to be in force.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -49,6 +61,8 @@ pub enum How {
     Rollback,
     /// An agent was suspended or resumed; the rules stayed.
     Agent,
+    /// The tools of a server were listed for the first time.
+    Learned,
 }
 
 impl How {
@@ -59,6 +73,7 @@ impl How {
             Self::Apply => "apply",
             Self::Rollback => "rollback",
             Self::Agent => "agent",
+            Self::Learned => "learned",
         }
     }
 }
@@ -121,7 +136,8 @@ impl History {
             Err(ReadFailure::Missing) => return Ok(None),
             Err(other) => return Err(io::Error::other(format!("{}: {}", path.display(), other.words(&path).0))),
         };
-        let kept = serde_json::from_str(&text).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
+        let kept =
+            serde_json::from_str(&text).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
         Ok(Some(kept))
     }
 

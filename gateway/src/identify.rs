@@ -16,7 +16,13 @@ use portcullis_core::refusal::{LimitRefusal, Refusal, RouteRefusal};
 use std::rc::Rc;
 
 /// Who sent the request, proven against this route.
-pub fn principal(core: &Core, snapshot: &Snapshot, server: ServerIndex, agent: &Downstream, case: &mut Case) -> Result<Rc<Principal>, Refusal> {
+pub fn principal(
+    core: &Core,
+    snapshot: &Snapshot,
+    server: ServerIndex,
+    agent: &Downstream,
+    case: &mut Case,
+) -> Result<Rc<Principal>, Refusal> {
     let route = snapshot.server(server).ok_or(Refusal::Route(RouteRefusal::UnknownPath))?;
     let token = bearer(agent).map_err(Refusal::Identity)?;
     let evidence = Evidence { token, certificate: agent.certificate.as_deref(), source: agent.source };
@@ -53,5 +59,6 @@ fn bearer(agent: &Downstream) -> Result<Option<&str>, IdentityError> {
 /// A place among the calls this agent may have in flight, across cores.
 pub fn place(core: &Core, snapshot: &Snapshot, principal: &Principal) -> Result<InFlight, Refusal> {
     let counter = core.shared.agent_counter(principal.agent());
-    shared::enter(&counter, snapshot.settings.limits.agent_concurrency_max).ok_or(Refusal::Limit(LimitRefusal::AgentBusy))
+    shared::enter(&counter, snapshot.settings.limits.agent_concurrency_max)
+        .ok_or(Refusal::Limit(LimitRefusal::AgentBusy))
 }

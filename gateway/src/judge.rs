@@ -21,7 +21,7 @@ use portcullis_core::policy::verdict::Permit;
 use portcullis_core::policy::who::Who;
 use portcullis_core::protocol::era::{self, Era, EraError, MethodEra, Offered};
 use portcullis_core::protocol::header::McpHeaders;
-use portcullis_core::protocol::json::{self, Value};
+use portcullis_core::protocol::json::{self, Kind, Value};
 use portcullis_core::protocol::message::{self, Message, MessageKind};
 use portcullis_core::protocol::method::{ClientNotification, Method};
 use portcullis_core::protocol::revision::Revision;
@@ -90,9 +90,12 @@ pub fn message<'j>(
     let mut scratch = core.scratch.borrow_mut();
     let body = agent.body();
     let document = json::read(&mut scratch, body, &snapshot.json_limits()).map_err(Refusal::Body)?;
-    case.id = span::member(body, &["id"]).unwrap_or(0..0);
+    // An id that no answer may carry is left out of the answer: a client's own schema would refuse it (MCP 2025-11-25).
+    let echoed = document.root().get("id").is_some_and(|id| matches!(id.kind(), Kind::String | Kind::Integer));
+    case.id = if echoed { span::member(body, &["id"]).unwrap_or(0..0) } else { 0..0 };
     let message = message::message(document.root()).map_err(Refusal::Message)?;
-    let era = era::classify(&McpHeaders::read(agent.fields()), &message, &route.settings.revisions).map_err(Refusal::Era)?;
+    let era =
+        era::classify(&McpHeaders::read(agent.fields()), &message, &route.settings.revisions).map_err(Refusal::Era)?;
     enter_session(core, route, principal, agent, case, era, &message)?;
     let bench = Bench { core, snapshot, server, route, principal, agent, era };
     match message.kind {
@@ -141,7 +144,13 @@ fn enter_session(
 }
 
 /// The session under this id, if it is this principal's on this route.
-pub fn find_session(core: &Core, route: &Route, principal: &Principal, id: &[u8], case: &Case) -> Result<Arc<Session>, Refusal> {
+pub fn find_session(
+    core: &Core,
+    route: &Route,
+    principal: &Principal,
+    id: &[u8],
+    case: &Case,
+) -> Result<Arc<Session>, Refusal> {
     let id = std::str::from_utf8(id).ok();
     let session = id.and_then(|id| core.shared.sessions.find(id, principal, &route.settings.name, case.at));
     session.ok_or(Refusal::Session(SessionRefusal::Unknown))
@@ -165,7 +174,8 @@ impl<'j> Bench<'_, 'j> {
     }
 
     fn request(self, message: &Message<'_>, case: &mut Case) -> Result<Judged<'j>, Refusal> {
-        let offered = era::offered_method(message, self.revision(case), &self.route.settings.extension_methods).map_err(Refusal::Era)?;
+        let offered = era::offered_method(message, self.revision(case), &self.route.settings.extension_methods)
+            .map_err(Refusal::Era)?;
         let method = match offered {
             Offered::Known(method) => method,
             Offered::Extension(method) => return self.extension(method, case),
@@ -179,7 +189,8 @@ impl<'j> Bench<'_, 'j> {
         }
         if let Some(state) = message.request_state() {
             let call = Call { method, subject: &subject }.text();
-            ownership::check_request_state(self.core, self.route, self.principal, state, &call, case.at).map_err(Refusal::Ownership)?;
+            ownership::check_request_state(self.core, self.route, self.principal, state, &call, case.at)
+                .map_err(Refusal::Ownership)?;
         }
         Ok(self.enter(permit, expect(method), Some(method), case))
     }
@@ -188,16 +199,13 @@ impl<'j> Bench<'_, 'j> {
     fn locate(&self, method: Method, case: &mut Case) {
         let body = self.agent.body();
         let path: &[&str] = match method {
+            Method::ToolsCall | Method::PromptsGet => &["params", "name"],
+            Method::ResourcesRead | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => &["params", "uri"],
+            Method::TasksGet | Method::TasksUpdate | Method::TasksCancel | Method::TasksResult => &["params", "taskId"],
             Method::Complete => &["params", "ref"],
-            Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => &["params", "uri"],
             Method::SubscriptionsListen => &["params", "notifications"],
-            Method::TasksResult => &["params", "taskId"],
-            other => match other.named_by() {
-                Some("name") => &["params", "name"],
-                Some("uri") => &["params", "uri"],
-                Some(_) => &["params", "taskId"],
-                None => &[],
-            },
+            Method::Initialize | Method::Discover | Method::Ping | Method::SetLevel | Method::ToolsList => &[],
+            Method::ResourcesList | Method::ResourceTemplatesList | Method::PromptsList | Method::TasksList => &[],
         };
         case.subject = if path.is_empty() { 0..0 } else { span::member(body, path).unwrap_or(0..0) };
         case.arguments = span::member(body, &["params", "arguments"]).unwrap_or(0..0);
@@ -233,7 +241,8 @@ impl<'j> Bench<'_, 'j> {
     }
 
     fn task_tool(&self, id: &str, case: &Case) -> Result<Option<ToolIndex>, Refusal> {
-        ownership::task_tool(self.core, self.snapshot, self.server, self.principal, id, case.at).map_err(Refusal::Ownership)
+        ownership::task_tool(self.core, self.snapshot, self.server, self.principal, id, case.at)
+            .map_err(Refusal::Ownership)
     }
 
     /// A method beyond the specification, which this server's configuration names and policy permits.
@@ -244,7 +253,8 @@ impl<'j> Bench<'_, 'j> {
 
     fn notification(self, message: &Message<'_>, case: &mut Case) -> Result<Judged<'j>, Refusal> {
         let revision = self.revision(case);
-        let notification = message.method.and_then(ClientNotification::parse).filter(|known| known.offered_in(revision));
+        let notification =
+            message.method.and_then(ClientNotification::parse).filter(|known| known.offered_in(revision));
         let Some(notification) = notification else {
             // Nobody waits for an answer, so the status alone can say it.
             return Err(Refusal::Era(EraError::MethodNotFound(MethodEra::Modern)));

@@ -9,8 +9,13 @@ pub mod failure;
 use self::client::{Answered, Client, Field};
 use self::failure::LearnFailure;
 use hyper::Method;
+use portcullis_core::config::snapshot::{self, SETTINGS_FILE, Texts};
+use portcullis_core::diagnostic::Diagnostics;
 use portcullis_core::policy::catalogue::TOOLS_MAX;
 use portcullis_core::protocol::revision::Revision;
+use portcullis_core::secret::Secret;
+use portcullis_core::token::credential::Lender;
+use portcullis_core::token::secrets::Secrets;
 use serde_json::{Value, json};
 
 /// Pages of one list; servers send 50 to 100 tools a page.
@@ -18,6 +23,20 @@ const PAGES_MAX: usize = 1_000;
 
 /// The newest revision with a handshake.
 const LEGACY: Revision = Revision::V2025_11_25;
+
+/// The credentials of every server, for a client that runs before there is a snapshot.
+pub fn lender(mut texts: Texts) -> Result<Lender, Diagnostics> {
+    let wanted: Vec<_> = texts.settings.servers.iter().map(snapshot::wanted).collect();
+    let secrets = match texts.secrets.take() {
+        None => Secrets::none(),
+        Some(text) => {
+            // Held as a secret, so that it is wiped.
+            let held = Secret::new(text.text);
+            Secrets::parse(held.expose(), &text.file)?
+        }
+    };
+    Lender::build(&wanted, &secrets, SETTINGS_FILE)
+}
 
 /// Every tool the server lists to us. `seen` is told how many have come so far.
 pub async fn tools(client: &Client<'_>, seen: &(dyn Fn(usize) + Sync)) -> Result<Vec<Value>, LearnFailure> {
@@ -77,7 +96,13 @@ fn us() -> Value {
     json!({"name": "portcullis", "version": env!("CARGO_PKG_VERSION")})
 }
 
-async fn call(client: &Client<'_>, manner: &Manner, id: i64, method: &str, mut params: Value) -> Result<Answered, LearnFailure> {
+async fn call(
+    client: &Client<'_>,
+    manner: &Manner,
+    id: i64,
+    method: &str,
+    mut params: Value,
+) -> Result<Answered, LearnFailure> {
     if let (Some(meta), Some(params)) = (manner.meta(), params.as_object_mut()) {
         params.insert("_meta".into(), meta);
     }
@@ -87,7 +112,8 @@ async fn call(client: &Client<'_>, manner: &Manner, id: i64, method: &str, mut p
 
 async fn discover(client: &Client<'_>, revision: Revision) -> Result<(), LearnFailure> {
     let answered = call(client, &Manner::Modern(revision), 1, "server/discover", json!({})).await?;
-    let supported = answered.result.as_ref().and_then(|result| result.get("supportedVersions")).and_then(Value::as_array);
+    let supported =
+        answered.result.as_ref().and_then(|result| result.get("supportedVersions")).and_then(Value::as_array);
     match supported.into_iter().flatten().any(|version| version.as_str() == Some(revision.as_str())) {
         true => Ok(()),
         false => Err(LearnFailure::NotAnAnswer("it supports no revision of ours")),
@@ -107,7 +133,11 @@ async fn initialize(client: &Client<'_>) -> Result<Manner, LearnFailure> {
     Ok(manner)
 }
 
-async fn pages(client: &Client<'_>, manner: &Manner, seen: &(dyn Fn(usize) + Sync)) -> Result<Vec<Value>, LearnFailure> {
+async fn pages(
+    client: &Client<'_>,
+    manner: &Manner,
+    seen: &(dyn Fn(usize) + Sync),
+) -> Result<Vec<Value>, LearnFailure> {
     let mut tools = Vec::new();
     let mut cursor: Option<String> = None;
     for id in (2..).take(PAGES_MAX) {

@@ -4,9 +4,11 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice, clippy::panic)
 )]
 
-pub mod http1;
+pub mod disk;
+pub mod logging;
 pub mod transport;
 pub mod tls;
+pub mod http1;
 pub mod counters;
 pub mod journal;
 pub mod session;
@@ -31,3 +33,12 @@ pub mod refuse;
 pub mod records;
 #[cfg(feature = "bench-pass")]
 pub mod pass;
+pub mod resolve;
+pub mod sources;
+pub mod secure;
+pub mod learn;
+pub mod history;
+pub mod reload;
+pub mod control;
+pub mod startup;
+pub mod cli;

@@ -52,7 +52,9 @@ pub fn entrance(snapshot: &Snapshot, agent: &Downstream) -> Result<Entrance, Rou
             Method::Get => Ok(Entrance::Stream(server)),
             Method::Delete => Ok(Entrance::EndSession(server)),
             Method::Options => Ok(Entrance::Own(Page::Preflight)),
-            Method::Head | Method::Put | Method::Patch | Method::Trace | Method::Other => Err(RouteRefusal::MethodNotAllowed),
+            Method::Head | Method::Put | Method::Patch | Method::Trace | Method::Other => {
+                Err(RouteRefusal::MethodNotAllowed)
+            }
         };
     }
     let page = match path {
@@ -63,7 +65,9 @@ pub fn entrance(snapshot: &Snapshot, agent: &Downstream) -> Result<Entrance, Rou
     match agent.method() {
         Method::Get | Method::Head => Ok(Entrance::Own(page)),
         Method::Options => Ok(Entrance::Own(Page::Preflight)),
-        Method::Post | Method::Delete | Method::Put | Method::Patch | Method::Trace | Method::Other => Err(RouteRefusal::MethodNotAllowed),
+        Method::Post | Method::Delete | Method::Put | Method::Patch | Method::Trace | Method::Other => {
+            Err(RouteRefusal::MethodNotAllowed)
+        }
     }
 }
 
@@ -84,7 +88,9 @@ pub async fn answer(core: &Core, snapshot: &Snapshot, agent: &mut Downstream, pa
     let json = Some("application/json");
     let answer = match page {
         Page::Healthy => Answer { status: 200, content_type: json, fields: &cors, body: b"{\"status\":\"ok\"}\n" },
-        Page::Ready if core.shared.life.is_ready() => Answer { status: 200, content_type: json, fields: &cors, body: b"{\"status\":\"ready\"}\n" },
+        Page::Ready if core.shared.life.is_ready() => {
+            Answer { status: 200, content_type: json, fields: &cors, body: b"{\"status\":\"ready\"}\n" }
+        }
         Page::Ready => Answer { status: 503, content_type: json, fields: &cors, body: b"{\"status\":\"not ready\"}\n" },
         Page::Metadata(server) => {
             let body = snapshot.server(server).map(|route| &*route.metadata).unwrap_or_default();

@@ -52,7 +52,15 @@ pub fn owns_task(core: &Core, route: &Route, principal: &Principal, id: &str, no
 }
 
 /// Remembers what a reply hands out. False when it cannot be remembered: then its use will be refused, and the operator is told.
-pub fn bind(core: &Core, route: &Route, principal: &Principal, case: &Case, handed: Handed, name: &str, call: &str) -> bool {
+pub fn bind(
+    core: &Core,
+    route: &Route,
+    principal: &Principal,
+    case: &Case,
+    handed: Handed,
+    name: &str,
+    call: &str,
+) -> bool {
     let lifetime = match handed {
         Handed::Task => TASK_LIFETIME,
         Handed::RequestState => REQUEST_STATE_LIFETIME,

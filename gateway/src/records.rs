@@ -9,7 +9,8 @@ use crate::relay::Way;
 use crate::worker::Core;
 use portcullis_core::audit::capture::{Content, Part};
 use portcullis_core::audit::record::{
-    Answer, Begun, Caller, Decision as DecisionRecord, Drift, Judged, Outcome, Record, Refusal as RefusalRecord, ServerRequest, Subject, Verdict,
+    Answer, Begun, Caller, Decision as DecisionRecord, Drift, Judged, Outcome, Record, Refusal as RefusalRecord,
+    ServerRequest, Subject, Verdict,
 };
 use portcullis_core::config::settings::CaptureRule;
 use portcullis_core::config::snapshot::Snapshot;
@@ -31,7 +32,13 @@ pub fn count(permit: &Permit) -> Count {
 }
 
 /// Enters a permit.
-pub fn decision<'j>(core: &'j Core, snapshot: &Snapshot, agent: &Downstream, case: &Case, permit: Permit) -> Pending<'j, Decision> {
+pub fn decision<'j>(
+    core: &'j Core,
+    snapshot: &Snapshot,
+    agent: &Downstream,
+    case: &Case,
+    permit: Permit,
+) -> Pending<'j, Decision> {
     let rules = ids(snapshot, permit.determining());
     let (verdict, cause) = match permit.observed() {
         Some(cause) => (Verdict::ObservedDeny, Some(cause.name())),
@@ -42,7 +49,13 @@ pub fn decision<'j>(core: &'j Core, snapshot: &Snapshot, agent: &Downstream, cas
 }
 
 /// Enters a refusal: policy's denials as decisions, failures after a decision as its result, everything else as what it is.
-pub fn refusal<'j>(core: &'j Core, snapshot: &Snapshot, agent: &Downstream, case: &Case, refusal: &Refusal) -> Pending<'j, Refused> {
+pub fn refusal<'j>(
+    core: &'j Core,
+    snapshot: &Snapshot,
+    agent: &Downstream,
+    case: &Case,
+    refusal: &Refusal,
+) -> Pending<'j, Refused> {
     let outward = refusal.outward();
     let server = server_name(snapshot, case);
     let agent_id = case.principal.as_ref().map(|principal| principal.agent());
@@ -89,12 +102,22 @@ pub fn result<'j>(way: &Way<'j>, status: u16, outcome: Outcome, content: &[u8]) 
 
 /// Enters that a stream is about to begin.
 pub fn result_begun<'j>(way: &Way<'j>) -> Pending<'j, ResultSeen> {
-    let begun = Begun { decision_seq: way.case.decision.unwrap_or(0), agent: agent_id(way.case), server: server_name(way.snapshot, way.case).unwrap_or_default(), status: 200 };
+    let begun = Begun {
+        decision_seq: way.case.decision.unwrap_or(0),
+        agent: agent_id(way.case),
+        server: server_name(way.snapshot, way.case).unwrap_or_default(),
+        status: 200,
+    };
     way.core.journal.result(way.core.now(), &Record::ResultBegun(begun))
 }
 
 /// Enters that a stream is about to end.
-pub fn result_ended<'j>(way: &Way<'j>, outcome: Outcome, bytes: u64, digest: &blake3::Hasher) -> Pending<'j, ResultSeen> {
+pub fn result_ended<'j>(
+    way: &Way<'j>,
+    outcome: Outcome,
+    bytes: u64,
+    digest: &blake3::Hasher,
+) -> Pending<'j, ResultSeen> {
     let digest = digest.finalize();
     let content = Content::Passed { bytes, digest: digest.as_bytes() };
     way.core.journal.result(way.core.now(), &Record::ResultEnded(answer(way, 200, outcome, content)))
@@ -120,10 +143,16 @@ pub fn server_request(way: &Way<'_>, method: ServerMethod, decided: &Result<Perm
 /// Enters that a tool is not what was approved.
 pub fn drifted(way: &Way<'_>, tool: ToolIndex, name: &str, live: &[u8]) {
     let server = server_name(way.snapshot, way.case).unwrap_or_default();
-    tracing::warn!(server, tool = name, "the tool's definition is not the approved one; it is hidden until approved with `portcullis tools approve`");
+    tracing::warn!(
+        server,
+        tool = name,
+        "the tool's definition is not the approved one; it is hidden until approved with `portcullis tools approve`"
+    );
     let pinned = way.snapshot.engine.pin(way.server, tool).map(|pin| pin.to_string()).unwrap_or_default();
     let seen = Pin::of_bytes(live).map(|pin| pin.to_string()).unwrap_or_default();
-    way.core.journal.note(way.core.now(), &Record::ToolDrifted(Drift { server, tool: name, pinned: &pinned, seen: &seen }));
+    way.core
+        .journal
+        .note(way.core.now(), &Record::ToolDrifted(Drift { server, tool: name, pinned: &pinned, seen: &seen }));
 }
 
 /// Appends one header line.
@@ -150,7 +179,13 @@ fn answer<'r>(way: &'r Way<'_>, status: u16, outcome: Outcome, content: Content<
 }
 
 /// Spells the decision's record and hands it to `enter`; the record borrows from what lives only here.
-fn with_decision<T>(snapshot: &Snapshot, agent: &Downstream, case: &Case, judged: Judged<'_>, enter: impl FnOnce(&Record<'_>) -> T) -> T {
+fn with_decision<T>(
+    snapshot: &Snapshot,
+    agent: &Downstream,
+    case: &Case,
+    judged: Judged<'_>,
+    enter: impl FnOnce(&Record<'_>) -> T,
+) -> T {
     let route = case.server.and_then(|server| snapshot.server(server));
     let capture = route.map(|route| route.capture(case.tool));
     let body = agent.body();
@@ -162,7 +197,10 @@ fn with_decision<T>(snapshot: &Snapshot, agent: &Downstream, case: &Case, judged
     let unescaped = OnceCell::new();
     let certificate = case.principal.as_ref().and_then(|principal| principal.certificate());
     let record = DecisionRecord {
-        caller: caller(case.principal.as_deref(), certificate.as_ref().map(|thumbprint| thumbprint.as_bytes().as_slice())),
+        caller: caller(
+            case.principal.as_deref(),
+            certificate.as_ref().map(|thumbprint| thumbprint.as_bytes().as_slice()),
+        ),
         source: Some(agent.source),
         server: route.map(|route| &*route.settings.name).unwrap_or_default(),
         session: case.session.as_ref().map(|session| &*session.id),
@@ -185,7 +223,8 @@ fn subject<'r>(case: &Case, raw: Option<&'r [u8]>, unescaped: &'r OnceCell<Strin
     let plain = raw.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).filter(|text| !text.contains(&b'\\'));
     let text = match plain.and_then(|text| std::str::from_utf8(text).ok()) {
         Some(text) => text,
-        None => unescaped.get_or_init(|| serde_json::from_slice(raw).unwrap_or_else(|_| String::from_utf8_lossy(raw).into_owned())),
+        None => unescaped
+            .get_or_init(|| serde_json::from_slice(raw).unwrap_or_else(|_| String::from_utf8_lossy(raw).into_owned())),
     };
     match case.method.and_then(Method::parse) {
         Some(Method::ToolsCall) => Subject::Tool(text),

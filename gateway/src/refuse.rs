@@ -26,7 +26,9 @@ pub async fn answer(core: &Core, snapshot: &Snapshot, agent: &mut Downstream, ca
         agent.break_off();
         return;
     }
-    let mut fields = agent.cors();
+    // A page that may not call may not read why either: its origin is not repeated to its browser.
+    let stranger = matches!(refusal, Refusal::Route(RouteRefusal::HostNotAllowed | RouteRefusal::OriginNotAllowed));
+    let mut fields = if stranger { Vec::new() } else { agent.cors() };
     challenge(&mut fields, snapshot, case, refusal);
     if let Refusal::Route(RouteRefusal::MethodNotAllowed) = refusal {
         records::field(&mut fields, "Allow", "POST, GET, DELETE, OPTIONS");
@@ -36,7 +38,8 @@ pub async fn answer(core: &Core, snapshot: &Snapshot, agent: &mut Downstream, ca
     }
     let mut body = core.buffers.take(512);
     write_body(&mut body, snapshot, agent, case, refusal, &outward);
-    let answer = Answer { status: outward.status, content_type: Some("application/json"), fields: &fields, body: &body };
+    let answer =
+        Answer { status: outward.status, content_type: Some("application/json"), fields: &fields, body: &body };
     agent.refuse(core, recorded, &answer, &snapshot.settings.timeouts).await;
     core.buffers.give(body);
 }
@@ -56,7 +59,10 @@ pub async fn malformed(core: &Core, agent: &mut Downstream, error: FramingError)
 
 /// `WWW-Authenticate` of a 401 or 403 (RFC 6750 §3, RFC 9728 §5.1).
 fn challenge(fields: &mut Vec<u8>, snapshot: &Snapshot, case: &Case, refusal: &Refusal) {
-    let (Some(challenge), Some(route)) = (refusal.challenge(), case.server.and_then(|server| snapshot.server(server))) else { return };
+    let (Some(challenge), Some(route)) = (refusal.challenge(), case.server.and_then(|server| snapshot.server(server)))
+    else {
+        return;
+    };
     fields.extend_from_slice(b"WWW-Authenticate: Bearer resource_metadata=\"");
     fields.extend_from_slice(route.metadata_url.as_bytes());
     fields.push(b'"');
@@ -79,7 +85,14 @@ fn challenge(fields: &mut Vec<u8>, snapshot: &Snapshot, case: &Case, refusal: &R
 }
 
 /// The JSON-RPC error. A tool that policy hides is named exactly as an unknown one is: by the agent's own word for it.
-fn write_body(body: &mut Vec<u8>, snapshot: &Snapshot, agent: &Downstream, case: &Case, refusal: &Refusal, outward: &Outward) {
+fn write_body(
+    body: &mut Vec<u8>,
+    snapshot: &Snapshot,
+    agent: &Downstream,
+    case: &Case,
+    refusal: &Refusal,
+    outward: &Outward,
+) {
     let id = case.raw_id(agent);
     let hidden = refusal.denial().is_some_and(|denial| denial.visibility() == Visibility::Hidden);
     if hidden && case.method == Some(Method::ToolsCall.as_str()) {

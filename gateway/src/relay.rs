@@ -8,12 +8,13 @@ use crate::http1::response::Content as Media;
 use crate::journal::{Decision, Recorded};
 use crate::judge::{Expect, Plan};
 use crate::records;
-use portcullis_core::audit::record::Outcome;
 use crate::screen::{self, Change};
 use crate::session::Session;
 use crate::stream;
 use crate::upstream::connection::Reply;
+use crate::watch;
 use crate::worker::Core;
+use portcullis_core::audit::record::Outcome;
 use portcullis_core::config::snapshot::Snapshot;
 use portcullis_core::policy::surface::ServerIndex;
 use portcullis_core::protocol::era::Era;
@@ -48,16 +49,25 @@ impl Way<'_> {
 }
 
 /// Brings `reply` back to `agent`. `decision` is spent: one decision, one reply.
-pub async fn reply(way: Way<'_>, agent: &mut Downstream, decision: Recorded<Decision>, reply: Reply) -> Result<(), Refusal> {
+pub async fn reply(
+    way: Way<'_>,
+    agent: &mut Downstream,
+    decision: Recorded<Decision>,
+    reply: Reply,
+) -> Result<(), Refusal> {
     let _spent = decision;
     let status = reply.head.status;
     match (status, reply.head.content) {
         (200, Media::EventStream) => stream::relay(way, agent, reply).await,
-        (202 | 204, _) | (200, Media::Untyped) if way.plan.expect == Expect::Accepted => accepted(way, agent, reply).await,
+        (202 | 204, _) | (200, Media::Untyped) if way.plan.expect == Expect::Accepted => {
+            accepted(way, agent, reply).await
+        }
         (404, _) if way.case.session.is_some() => Err(lost_session(&way)),
         (401 | 403, _) => Err(Refusal::Upstream(UpstreamFailure::Refused(status))),
         (200 | 400..=499, Media::Json) => whole(way, agent, reply).await,
-        (_, Media::Json | Media::EventStream | Media::Other | Media::Untyped) => Err(Refusal::Upstream(UpstreamFailure::Refused(status))),
+        (_, Media::Json | Media::EventStream | Media::Other | Media::Untyped) => {
+            Err(Refusal::Upstream(UpstreamFailure::Refused(status)))
+        }
     }
 }
 
@@ -88,7 +98,14 @@ async fn whole(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Result
     reply.leave_head();
     let mut body = way.core.buffers.take(4096);
     let limits = &way.snapshot.settings.limits;
-    reply.whole(&mut body, limits.result_bytes_max).await.map_err(Refusal::Upstream)?;
+    let reading = reply.whole(&mut body, limits.result_bytes_max);
+    let read = if way.is_modern() {
+        // Modern: a client that leaves has cancelled, also in the middle of an answer (MCP 2026-07-28).
+        watch::unless_gone(way.core, agent, reading).await.ok_or(Refusal::Upstream(UpstreamFailure::Cancelled))?
+    } else {
+        reading.await
+    };
+    read.map_err(Refusal::Upstream)?;
     reply.finish(way.core);
     let mut changed = way.core.buffers.take(0);
     let screened = screen::whole(&way, agent, &body, &mut changed).map_err(Refusal::Upstream)?;
@@ -121,7 +138,9 @@ pub fn open_session(
     upstream_id: Option<Box<str>>,
     revision: Option<portcullis_core::protocol::revision::Revision>,
 ) -> Result<Option<Arc<Session>>, Refusal> {
-    let (Some(upstream_id), Some(revision), Expect::Initialize) = (upstream_id, revision, way.plan.expect) else { return Ok(None) };
+    let (Some(upstream_id), Some(revision), Expect::Initialize) = (upstream_id, revision, way.plan.expect) else {
+        return Ok(None);
+    };
     let route = way.snapshot.server(way.server).ok_or(Refusal::Session(SessionRefusal::Unknown))?;
     let principal = way.case.principal.as_ref().ok_or(Refusal::Session(SessionRefusal::Unknown))?;
     let opened = way.core.shared.sessions.open(principal, &route.settings.name, &upstream_id, revision, way.case.at);

@@ -78,7 +78,8 @@ pub struct Answered {
 /// Screens a whole JSON answer.
 pub fn whole(way: &Way<'_>, agent: &Downstream, body: &[u8], out: &mut Vec<u8>) -> Result<Whole, UpstreamFailure> {
     let mut scratch = way.core.scratch.borrow_mut();
-    let document = json::read(&mut scratch, body, &way.snapshot.result_limits()).map_err(|_| UpstreamFailure::NotAnAnswer)?;
+    let document =
+        json::read(&mut scratch, body, &way.snapshot.result_limits()).map_err(|_| UpstreamFailure::NotAnAnswer)?;
     let message = message::message(document.root()).map_err(|_| UpstreamFailure::NotAnAnswer)?;
     if !is_answer(way, agent, body, &message) {
         return Err(UpstreamFailure::NotAnAnswer);
@@ -96,7 +97,8 @@ pub fn event(way: &Way<'_>, agent: &Downstream, event: &[u8], ready: &mut Vec<u8
     };
     leaks(way, data)?;
     let mut scratch = way.core.scratch.borrow_mut();
-    let document = json::read(&mut scratch, data, &way.snapshot.result_limits()).map_err(|_| UpstreamFailure::NotAnAnswer)?;
+    let document =
+        json::read(&mut scratch, data, &way.snapshot.result_limits()).map_err(|_| UpstreamFailure::NotAnAnswer)?;
     let message = message::message(document.root()).map_err(|_| UpstreamFailure::NotAnAnswer)?;
     let passes = match message.kind {
         MessageKind::Result | MessageKind::Error if is_answer(way, agent, data, &message) => {
@@ -197,15 +199,24 @@ fn narrow(way: &Way<'_>, body: &[u8], root: Value<'_>, out: &mut Vec<u8>) -> Res
     let mut versions = way.core.buffers.take(body.len());
     let mut spoken = |version: Value<'_>, _: &[u8]| {
         let revision = version.as_str().and_then(Revision::parse);
-        if revision.is_some_and(|revision| route.settings.revisions.contains(&revision)) { Keep::Keep } else { Keep::Drop }
+        if revision.is_some_and(|revision| route.settings.revisions.contains(&revision)) {
+            Keep::Keep
+        } else {
+            Keep::Drop
+        }
     };
     if way.plan.expect == Expect::Discover {
-        list::filter_list(body, root, "supportedVersions", &mut spoken, &mut versions).map_err(|_| UpstreamFailure::NotAnAnswer)?;
+        list::filter_list(body, root, "supportedVersions", &mut spoken, &mut versions)
+            .map_err(|_| UpstreamFailure::NotAnAnswer)?;
     } else {
         versions.extend_from_slice(body);
     }
     let mut judged = |capability: Capability<'_>| match capability {
-        Capability::Extension(id) if !JUDGED_EXTENSIONS.contains(&id) && route.settings.extension_methods.is_empty() => Keep::Drop,
+        Capability::Extension(id)
+            if !JUDGED_EXTENSIONS.contains(&id) && route.settings.extension_methods.is_empty() =>
+        {
+            Keep::Drop
+        }
         Capability::Extension(_) | Capability::Core(_) | Capability::Experimental(_) => Keep::Keep,
     };
     let reduced = capabilities::reduce(&versions, root, Carrier::ServerResult, &mut judged, out);
@@ -215,7 +226,13 @@ fn narrow(way: &Way<'_>, body: &[u8], root: Value<'_>, out: &mut Vec<u8>) -> Res
 }
 
 /// Takes out of a list what this principal may not see.
-fn filter(way: &Way<'_>, body: &[u8], root: Value<'_>, key: &str, out: &mut Vec<u8>) -> Result<Change, UpstreamFailure> {
+fn filter(
+    way: &Way<'_>,
+    body: &[u8],
+    root: Value<'_>,
+    key: &str,
+    out: &mut Vec<u8>,
+) -> Result<Change, UpstreamFailure> {
     let (principal, route) = parties(way)?;
     let mode = route.settings.mode;
     let who = Who::from(principal);
@@ -227,11 +244,12 @@ fn filter(way: &Way<'_>, body: &[u8], root: Value<'_>, key: &str, out: &mut Vec<
             "tools" => text("name").is_some_and(|name| keep_tool(way, &who, name, raw, mode)),
             // What would be refused is not refused here, so it must not be missing either.
             "resources" | "resourceTemplates" | "prompts" if mode == Mode::Observe => true,
-            "resources" => text("uri").is_some_and(|uri| engine.lists_resource(&who, way.server, uri, &facts) == Visibility::Listed),
-            "resourceTemplates" => {
-                text("uriTemplate").is_some_and(|uri| engine.lists_resource(&who, way.server, uri, &facts) == Visibility::Listed)
-            }
-            "prompts" => text("name").is_some_and(|name| engine.lists_prompt(&who, way.server, name, &facts) == Visibility::Listed),
+            "resources" => text("uri")
+                .is_some_and(|uri| engine.lists_resource(&who, way.server, uri, &facts) == Visibility::Listed),
+            "resourceTemplates" => text("uriTemplate")
+                .is_some_and(|uri| engine.lists_resource(&who, way.server, uri, &facts) == Visibility::Listed),
+            "prompts" => text("name")
+                .is_some_and(|name| engine.lists_prompt(&who, way.server, name, &facts) == Visibility::Listed),
             _ => text("taskId").is_some_and(|id| ownership::owns_task(way.core, route, principal, id, way.case.at)),
         };
         if visible { Keep::Keep } else { Keep::Drop }
@@ -307,7 +325,9 @@ fn may_ask(way: &Way<'_>, agent: &Downstream, method: ServerMethod) -> bool {
         ServerMethod::Elicit => Action::Elicit,
         ServerMethod::RootsList => Action::Roots,
         // Tasks of agents, which upstreams would follow, are not offered.
-        ServerMethod::TasksGet | ServerMethod::TasksResult | ServerMethod::TasksCancel | ServerMethod::TasksList => return false,
+        ServerMethod::TasksGet | ServerMethod::TasksResult | ServerMethod::TasksCancel | ServerMethod::TasksList => {
+            return false;
+        }
     };
     let Some(principal) = way.case.principal.as_deref() else { return false };
     let facts = Facts { arguments: None, source: agent.source, now: way.core.now(), calendars: &[] };
@@ -339,11 +359,18 @@ fn server_notification(way: &Way<'_>, agent: &Downstream, message: &Message<'_>)
         Some(ServerNotification::ResourcesUpdated) => {
             let facts = Facts { arguments: None, source: agent.source, now: way.core.now(), calendars: &[] };
             let uri = message.param("uri").and_then(Value::as_str);
-            uri.is_some_and(|uri| way.snapshot.engine.decide(&Who::from(principal), way.server, Action::ResourceRead { uri }, &facts).is_ok())
+            uri.is_some_and(|uri| {
+                way.snapshot
+                    .engine
+                    .decide(&Who::from(principal), way.server, Action::ResourceRead { uri }, &facts)
+                    .is_ok()
+            })
         }
         Some(ServerNotification::TasksStatus | ServerNotification::Tasks) => {
             let id = message.param("taskId").and_then(Value::as_str);
-            parties(way).is_ok_and(|(principal, route)| id.is_some_and(|id| ownership::owns_task(way.core, route, principal, id, way.core.now())))
+            parties(way).is_ok_and(|(principal, route)| {
+                id.is_some_and(|id| ownership::owns_task(way.core, route, principal, id, way.core.now()))
+            })
         }
         Some(_) => true,
     }
@@ -360,7 +387,9 @@ pub fn still_granted(way: &Way<'_>, live: &Snapshot) -> bool {
     let who = Who { agent: index, ..Who::from(principal) };
     let facts = Facts { arguments: None, source: way.case.source, now: way.core.now(), calendars: &[] };
     match way.case.tool.and_then(|tool| way.snapshot.engine.tool_name(way.server, tool)) {
-        Some(name) => live.engine.tool(server, name).is_ok_and(|tool| live.engine.lists(&who, server, tool) == Visibility::Listed),
+        Some(name) => {
+            live.engine.tool(server, name).is_ok_and(|tool| live.engine.lists(&who, server, tool) == Visibility::Listed)
+        }
         None => live.engine.decide(&who, server, Action::Connect, &facts).is_ok(),
     }
 }

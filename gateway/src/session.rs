@@ -93,7 +93,14 @@ impl Sessions {
     }
 
     /// Binds an upstream's session to the principal that opened it, under a fresh id of our own.
-    pub fn open(&self, principal: &Principal, server: &str, upstream_id: &str, revision: Revision, now: UnixMillis) -> Result<Arc<Session>, SessionFailure> {
+    pub fn open(
+        &self,
+        principal: &Principal,
+        server: &str,
+        upstream_id: &str,
+        revision: Revision,
+        now: UnixMillis,
+    ) -> Result<Arc<Session>, SessionFailure> {
         if self.by_id.len() >= self.sessions_max {
             self.sweep(now);
             if self.by_id.len() >= self.sessions_max {
@@ -199,7 +206,14 @@ impl Owners {
     }
 
     /// What `principal` holds under `name`, if it does.
-    pub fn find(&self, kind: Handed, server: &str, name: &str, principal: &Principal, now: UnixMillis) -> Option<Holding> {
+    pub fn find(
+        &self,
+        kind: Handed,
+        server: &str,
+        name: &str,
+        principal: &Principal,
+        now: UnixMillis,
+    ) -> Option<Holding> {
         let held = self.by_name.get(&(kind, digest(server, name)))?;
         (held.owner.is(principal) && held.expires > now).then(|| held.clone())
     }

@@ -16,10 +16,12 @@ pub fn settings(file: &Path) -> Result<(Settings, Diagnostics), Diagnostics> {
     let name = file.display().to_string();
     let text = disk::read(file, Guard::Open).map_err(|failure| {
         let finding = refused(file, &failure);
-        match failure {
-            ReadFailure::Missing => vec![finding.help("write one with `portcullis init`, or name another with `--config`")],
-            _ => vec![finding],
-        }
+        let missing = matches!(failure, ReadFailure::Missing);
+        vec![if missing {
+            finding.help("write one with `portcullis init`, or name another with `--config`")
+        } else {
+            finding
+        }]
     })?;
     config::parse(&text, &name, file.parent().unwrap_or(Path::new("")))
 }
@@ -34,7 +36,8 @@ pub fn read(file: &Path) -> Result<Texts, Diagnostics> {
     let agents = text(&settings.agents_file, Guard::Open, &mut findings);
     let policies = policies(&settings.policy.folder, &mut findings);
     let catalogues = settings.servers.iter().map(|server| catalogue(&server.catalogue, &mut findings)).collect();
-    let keys: Vec<Option<Text>> = settings.issuers.iter().map(|issuer| text(&issuer.keys, Guard::Open, &mut findings)).collect();
+    let keys: Vec<Option<Text>> =
+        settings.issuers.iter().map(|issuer| text(&issuer.keys, Guard::Open, &mut findings)).collect();
     let secrets = settings.secrets_file.as_deref().and_then(|path| text(path, Guard::Private, &mut findings));
     let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
     let (Some(agents), false) = (agents, refused) else {
@@ -81,7 +84,11 @@ fn policies(folder: &Path, findings: &mut Diagnostics) -> Vec<Text> {
     let paths = match cedar_files(folder) {
         Ok(paths) => paths,
         Err(error) => {
-            let finding = Diagnostic::error(folder.display().to_string(), None, format!("the folder of rules cannot be read: {error}"));
+            let finding = Diagnostic::error(
+                folder.display().to_string(),
+                None,
+                format!("the folder of rules cannot be read: {error}"),
+            );
             findings.push(finding.help("create it, or correct `folder` in `[policy]`"));
             return Vec::new();
         }
@@ -138,7 +145,11 @@ mod tests {
         fs::set_permissions(folder.path().join("secrets.toml"), fs::Permissions::from_mode(0o644)).unwrap();
         let findings = read(&folder.path().join("portcullis.toml")).err().unwrap();
         let said: Vec<String> = findings.iter().map(ToString::to_string).collect();
-        for expected in ["agents.toml: the file does not exist", "idp.json: the file does not exist", "secrets.toml: holds secrets, and its mode 0644"] {
+        for expected in [
+            "agents.toml: the file does not exist",
+            "idp.json: the file does not exist",
+            "secrets.toml: holds secrets, and its mode 0644",
+        ] {
             assert!(said.iter().any(|line| line.contains(expected)), "{expected} in {said:#?}");
         }
         let missing = read(&folder.path().join("none.toml")).err().unwrap();

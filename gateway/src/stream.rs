@@ -6,12 +6,12 @@
 
 use crate::counters::Gauge;
 use crate::downstream::Downstream;
+use crate::judge::Expect;
 use crate::records;
-use portcullis_core::audit::record::Outcome;
 use crate::relay::{self, Way};
 use crate::screen::{self, Verdict};
 use crate::upstream::connection::{Piece, Reply};
-use crate::judge::Expect;
+use portcullis_core::audit::record::Outcome;
 use portcullis_core::protocol::sse::Splitter;
 use portcullis_core::refusal::{Refusal, UpstreamFailure};
 use std::pin::pin;
@@ -158,12 +158,15 @@ impl Open {
     }
 
     /// Reads on, and meanwhile keeps the agent's end alive and the grant under review.
-    async fn read(&mut self, way: &Way<'_>, agent: &mut Downstream, reply: &mut Reply) -> Result<Result<Piece, Stop>, Refusal> {
+    async fn read(
+        &mut self,
+        way: &Way<'_>,
+        agent: &mut Downstream,
+        reply: &mut Reply,
+    ) -> Result<Result<Piece, Stop>, Refusal> {
         let mut piece = pin!(reply.piece(&mut self.arrived));
         loop {
-            let left = async {
-                if self.agent_gone { std::future::pending().await } else { agent.gone().await }
-            };
+            let left = async { if self.agent_gone { std::future::pending().await } else { agent.gone().await } };
             let event = tokio::select! {
                 biased;
                 done = &mut piece => return Ok(done.map_err(Stop::Failed)),

@@ -30,7 +30,9 @@ pub async fn serve(core: &Rc<Core>, agent: &mut Downstream) {
         }
         Ok(Entrance::Message(server)) => message(core, &snapshot, case.enter(server), agent).await,
         Ok(Entrance::Stream(server)) => bodyless::serve(core, &snapshot, agent, case.enter(server), Verb::Get).await,
-        Ok(Entrance::EndSession(server)) => bodyless::serve(core, &snapshot, agent, case.enter(server), Verb::Delete).await,
+        Ok(Entrance::EndSession(server)) => {
+            bodyless::serve(core, &snapshot, agent, case.enter(server), Verb::Delete).await
+        }
     };
     if let Err(refusal) = done {
         refuse::answer(core, &snapshot, agent, &case, &refusal).await;

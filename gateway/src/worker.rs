@@ -2,8 +2,8 @@
 
 use crate::connection::{self, Line};
 use crate::counters::{Count, Counters, Gauge, Held};
-use crate::journal::Journal;
 use crate::http1::write;
+use crate::journal::Journal;
 use crate::shared::Shared;
 use crate::upstream::pool::Pools;
 use portcullis_core::config::snapshot::Snapshot;
@@ -114,7 +114,12 @@ impl Reader {
 }
 
 /// Serves on this thread until the gateway drains. `bound` is the listener already bound by startup, so that no port is lost in between.
-pub fn run(number: u16, cpu: Option<usize>, shared: Arc<Shared>, listen: impl FnOnce() -> io::Result<(Listener, Journal)>) -> io::Result<()> {
+pub fn run(
+    number: u16,
+    cpu: Option<usize>,
+    shared: Arc<Shared>,
+    listen: impl FnOnce() -> io::Result<(Listener, Journal)>,
+) -> io::Result<()> {
     let config = CoreConfig { cpu, entries: RING_ENTRIES };
     portcullis_ring::run(&config, async move {
         let (listener, journal) = listen()?;

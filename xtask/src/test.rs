@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::needs::Need;
 use crate::told::Told;
-use crate::{ebpf, needs, place, process, tidy};
+use crate::{conformance, ebpf, needs, place, process, tidy};
 
 /// What building and testing calls, beyond cargo: a C compiler for the crypto library, Python and npm for the real clients.
 const NEEDS: [Need; 3] = [
@@ -23,10 +23,11 @@ enum Step {
     Format,
     Clippy,
     Tests,
+    Conformance,
     Ebpf,
 }
 
-const STEPS: [Step; 5] = [Step::Tidy, Step::Format, Step::Clippy, Step::Tests, Step::Ebpf];
+const STEPS: [Step; 6] = [Step::Tidy, Step::Format, Step::Clippy, Step::Tests, Step::Conformance, Step::Ebpf];
 
 /// What cargo's tests said, added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,6 +73,7 @@ impl Step {
             Self::Format => "cargo fmt",
             Self::Clippy => "cargo clippy",
             Self::Tests => "cargo test",
+            Self::Conformance => "MCP conformance",
             Self::Ebpf => "ebpf check",
         }
     }
@@ -86,6 +88,8 @@ impl Step {
                 whole(self, &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
             }
             Self::Tests => tests(self, cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])?),
+            // Every scored scenario of both eras and every SDK client, through the gateway with its own policy and log.
+            Self::Conformance => conformance::run(&conformance::Args::proof()).map(|()| Count::default()),
             Self::Ebpf => tests(self, ebpf::check_command()?),
         }
     }

@@ -4,11 +4,11 @@
 //! What the agent reads names the class of the cause and nothing of the rule, the registry or the upstream behind it; the record names it all.
 
 use crate::identity::error::{Challenge, IdentityError, challenge};
-use crate::policy::verdict::{Denial, Visibility};
+use crate::policy::verdict::Denial;
+use crate::protocol::code;
 use crate::protocol::era::EraError;
 use crate::protocol::json::BodyError;
 use crate::protocol::message::MessageError;
-use crate::protocol::code;
 
 use std::borrow::Cow;
 
@@ -170,13 +170,13 @@ impl Refusal {
             Self::Limit(refusal) => refusal.outward(),
             Self::Body(error) => outward(400, code::PARSE_ERROR, error.to_string()),
             Self::Message(error) => outward(400, error.code(), error.to_string()),
-            Self::Era(error) => outward(error.http_status(), error.code().unwrap_or(code::INVALID_REQUEST), error.to_string()),
+            Self::Era(error) => {
+                outward(error.http_status(), error.code().unwrap_or(code::INVALID_REQUEST), error.to_string())
+            }
             Self::Session(refusal) => refusal.outward(),
             Self::Ownership(refusal) => refusal.outward(),
-            Self::Policy(denial) => match denial.visibility() {
-                Visibility::Hidden => outward(200, code::INVALID_PARAMS, "Unknown tool"),
-                Visibility::Listed => outward(200, code::DENIED, "denied by policy"),
-            },
+            // A hidden tool is answered in other words, those for an unknown one; whoever spells the answer sees to that.
+            Self::Policy(_) => outward(200, code::DENIED, "denied by policy"),
             Self::Journal(_) => outward(503, UNRECORDED, "the call cannot be recorded, so it was not made"),
             Self::Upstream(failure) => failure.outward(),
         }
@@ -241,7 +241,9 @@ impl RouteRefusal {
             Self::OriginNotAllowed => outward(403, NO_ROUTE, "origin not allowed"),
             Self::UnknownPath => outward(404, NO_ROUTE, "no such route"),
             Self::MethodNotAllowed => outward(405, NO_ROUTE, "method not allowed"),
-            Self::MediaTypeNotAllowed => outward(415, code::INVALID_REQUEST, "the content type must be application/json"),
+            Self::MediaTypeNotAllowed => {
+                outward(415, code::INVALID_REQUEST, "the content type must be application/json")
+            }
             Self::NotAcceptable => {
                 outward(406, code::INVALID_REQUEST, "accept must list application/json and text/event-stream")
             }
@@ -289,7 +291,9 @@ impl SessionRefusal {
             Self::Unknown => outward(404, code::SESSION_NOT_FOUND, "Session not found"),
             Self::Missing => outward(400, code::INVALID_REQUEST, "Mcp-Session-Id is required"),
             Self::TooMany => outward(503, LIMITED, "no more sessions can be opened now"),
-            Self::OtherRevision => outward(400, code::INVALID_REQUEST, "MCP-Protocol-Version is not the one settled by initialize"),
+            Self::OtherRevision => {
+                outward(400, code::INVALID_REQUEST, "MCP-Protocol-Version is not the one settled by initialize")
+            }
         }
     }
 
@@ -307,7 +311,9 @@ impl OwnershipRefusal {
     fn outward(self) -> Outward {
         match self {
             Self::UnknownTask => outward(200, code::INVALID_PARAMS, "Task not found"),
-            Self::UnknownRequestState => outward(200, code::INVALID_PARAMS, "requestState is not valid for this request"),
+            Self::UnknownRequestState => {
+                outward(200, code::INVALID_PARAMS, "requestState is not valid for this request")
+            }
             Self::UnaskedAnswer => outward(400, code::INVALID_REQUEST, "nothing was asked under this id"),
         }
     }

@@ -21,8 +21,13 @@ impl EditFailure {
     /// Cause and cure, in words for the operator.
     pub fn words(&self, id: &str) -> (String, Option<String>) {
         match self {
-            Self::Unreadable(why) => (format!("the registry file cannot be edited: {why}"), Some("mend it, then try again".into())),
-            Self::Unknown(near) => (format!("unknown agent `{id}`"), near.clone().or(Some("list them with `portcullis agent list`".into()))),
+            Self::Unreadable(why) => {
+                (format!("the registry file cannot be edited: {why}"), Some("mend it, then try again".into()))
+            }
+            Self::Unknown(near) => (
+                format!("unknown agent `{id}`"),
+                near.clone().or(Some("list them with `portcullis agent list`".into())),
+            ),
             Self::Retired => (format!("agent `{id}` is retired"), Some("enter it anew under another id".into())),
         }
     }
@@ -91,11 +96,18 @@ status = "retired"
 
     #[test]
     fn one_word_changes_and_everything_else_stays() {
-        let suspended = FILE.replacen("status = \"active\"        # reviewed", "status = \"suspended\"        # reviewed", 1);
+        let suspended =
+            FILE.replacen("status = \"active\"        # reviewed", "status = \"suspended\"        # reviewed", 1);
         check(FILE, "crm-bot", Status::Suspended, Ok(&suspended));
         check(&suspended, "crm-bot", Status::Active, Ok(FILE));
-        let added = FILE.replacen("owner = \"b@example.com\"\n", "owner = \"b@example.com\"\nstatus = \"suspended\"\n", 1);
+        let added =
+            FILE.replacen("owner = \"b@example.com\"\n", "owner = \"b@example.com\"\nstatus = \"suspended\"\n", 1);
         check(FILE, "reader", Status::Suspended, Ok(&added));
-        check("agent.x = { owner = \"a\" }\n", "x", Status::Suspended, Ok("agent.x = { owner = \"a\" , status = \"suspended\" }\n"));
+        check(
+            "agent.x = { owner = \"a\" }\n",
+            "x",
+            Status::Suspended,
+            Ok("agent.x = { owner = \"a\" , status = \"suspended\" }\n"),
+        );
     }
 }

@@ -73,7 +73,8 @@ impl From<ChangeFailure> for Refused {
         match failure {
             ChangeFailure::Conflict { expected, current } => {
                 let message = format!("version {current} serves, not {expected}");
-                let refused = Self::new(StatusCode::CONFLICT, "conflict", message).help("look at what changed with `portcullis policy history`, then try again");
+                let refused = Self::new(StatusCode::CONFLICT, "conflict", message)
+                    .help("look at what changed with `portcullis policy history`, then try again");
                 Self { current: Some(current), ..refused }
             }
             ChangeFailure::Findings(findings) => {
@@ -91,13 +92,22 @@ impl From<ChangeFailure> for Refused {
             }
             ChangeFailure::Disk(path, error) => {
                 let message = format!("`{}` cannot be read or written: {error}", path.display());
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "disk", message).help("make room, or let the gateway's user at it")
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "disk", message)
+                    .help("make room, or let the gateway's user at it")
             }
             ChangeFailure::Journal(failure) => {
-                let message = format!("the change could not be written to the audit log ({}), so it was not made", failure.name());
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "journal", message).help("make room on the disk of the audit folder")
+                let message = format!(
+                    "the change could not be written to the audit log ({}), so it was not made",
+                    failure.name()
+                );
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "journal", message)
+                    .help("make room on the disk of the audit folder")
             }
-            ChangeFailure::Stopped => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", "the gateway is stopping, or broke while it built the change"),
+            ChangeFailure::Stopped => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "stopped",
+                "the gateway is stopping, or broke while it built the change",
+            ),
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::control::answers::{self, Refused};
 use crate::control::peer::Caller;
 use crate::control::socket::Socket;
-use crate::control::{self, Plane, status};
+use crate::control::{self, Plane, live, status};
 use crate::history::{By, Kept};
 use crate::reload::{Change, Changed};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, State};
@@ -33,7 +33,11 @@ struct Wish {
 }
 
 /// Serves operators until `stop` ends.
-pub async fn serve(socket: Socket, plane: Arc<Plane>, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
+pub async fn serve(
+    socket: Socket,
+    plane: Arc<Plane>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
     let service = routes(plane).into_make_service_with_connect_info::<Caller>();
     axum::serve(socket, service).with_graceful_shutdown(stop).await
 }
@@ -56,8 +60,13 @@ fn routes(plane: Arc<Plane>) -> Router {
         .route("/v1/agents/{id}/resume", post(resume))
         .route("/v1/drain", post(drain))
         .route("/metrics", get(metrics))
-        .fallback(|| async { Refused::new(StatusCode::NOT_FOUND, "unknown_path", "nothing is served at this path").help("see `portcullis --help`") })
-        .method_not_allowed_fallback(|| async { Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method", "this path takes another method") })
+        .fallback(|| async {
+            Refused::new(StatusCode::NOT_FOUND, "unknown_path", "nothing is served at this path")
+                .help("see `portcullis --help`")
+        })
+        .method_not_allowed_fallback(|| async {
+            Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method", "this path takes another method")
+        })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(plane)
 }
@@ -68,7 +77,8 @@ async fn status_of(State(plane): Shared) -> Answer {
 }
 
 async fn metrics(State(plane): Shared) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], control::metrics(&plane.shared)).into_response()
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], control::metrics(&plane.shared))
+        .into_response()
 }
 
 async fn policy(State(plane): Shared) -> Answer {
@@ -86,7 +96,9 @@ fn about(kept: &Kept) -> Value {
 
 async fn history(State(plane): Shared) -> Answer {
     let keeper = &plane.keeper;
-    let failed = |error: std::io::Error| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "disk", format!("the history cannot be read: {error}"));
+    let failed = |error: std::io::Error| {
+        Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "disk", format!("the history cannot be read: {error}"))
+    };
     let mut shown = Vec::new();
     for version in keeper.history().versions().map_err(failed)? {
         match keeper.history().read(version) {
@@ -107,7 +119,8 @@ async fn apply(State(plane): Shared, ConnectInfo(caller): ConnectInfo<Caller>, b
 
 async fn rollback(State(plane): Shared, ConnectInfo(caller): ConnectInfo<Caller>, body: String) -> Answer {
     let wish = wish(&body)?;
-    let missing = || Refused::new(StatusCode::BAD_REQUEST, "body", "the body names no `version`").help("send `{\"version\": 3}`");
+    let missing =
+        || Refused::new(StatusCode::BAD_REQUEST, "body", "the body names no `version`").help("send `{\"version\": 3}`");
     change(plane, Change::Rules(wish.version.ok_or_else(missing)?), wish.expect, caller).await
 }
 
@@ -122,20 +135,27 @@ async fn resume(State(plane): Shared, ConnectInfo(caller): ConnectInfo<Caller>, 
 /// In a task of its own: an operator who hangs up half-way must not leave half a change.
 async fn change(plane: Arc<Plane>, change: Change, expect: Option<u64>, caller: Caller) -> Answer {
     let keeper = plane.keeper.clone();
-    let made = tokio::spawn(async move { made(keeper.change(change.clone(), expect, By { uid: caller.uid }).await, &change) });
-    let stopped = |_| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "stopped", "the gateway is stopping, or broke while it built the change");
+    let made =
+        tokio::spawn(async move { made(keeper.change(change.clone(), expect, By { uid: caller.uid }).await, &change) });
+    let stopped = |_| {
+        Refused::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "stopped",
+            "the gateway is stopping, or broke while it built the change",
+        )
+    };
     made.await.map_err(stopped)?
 }
 
 fn made(outcome: Result<Changed, crate::reload::ChangeFailure>, change: &Change) -> Answer {
     match outcome {
         Ok(changed) => {
-            tracing::info!(version = changed.version, previous = changed.previous, ?change, "another snapshot serves");
+            tracing::info!(version = changed.version, previous = changed.previous, %change, "another snapshot serves");
             Ok(Json(answers::changed(&changed)))
         }
         Err(failure) => {
             let refused = Refused::from(failure);
-            tracing::warn!(cause = refused.name, message = %refused.message, ?change, "a change was refused; the last good snapshot goes on serving");
+            tracing::warn!(cause = refused.name, message = %refused.message, %change, "a change was refused; the last good snapshot goes on serving");
             refused.findings.iter().for_each(|finding| tracing::warn!("{finding}"));
             Err(refused)
         }
@@ -146,7 +166,9 @@ fn wish(body: &str) -> Result<Wish, Refused> {
     if body.trim().is_empty() {
         return Ok(Wish::default());
     }
-    serde_json::from_str(body).map_err(|error| Refused::new(StatusCode::BAD_REQUEST, "body", format!("the body is not what is asked here: {error}")))
+    serde_json::from_str(body).map_err(|error| {
+        Refused::new(StatusCode::BAD_REQUEST, "body", format!("the body is not what is asked here: {error}"))
+    })
 }
 
 async fn agents(State(plane): Shared) -> Answer {
@@ -157,7 +179,8 @@ async fn agents(State(plane): Shared) -> Answer {
 
 fn shown(agent: &Agent, plane: &Plane) -> Value {
     let at = |instant: Option<UnixMillis>| instant.map(UnixMillis::rfc3339);
-    let in_flight = plane.shared.in_flight.get(&*agent.id).map_or(0, |count| count.load(std::sync::atomic::Ordering::Relaxed));
+    let in_flight =
+        plane.shared.in_flight.get(&*agent.id).map_or(0, |count| count.load(std::sync::atomic::Ordering::Relaxed));
     json!({
         "id": agent.id,
         "owner": agent.owner,
@@ -174,6 +197,6 @@ fn shown(agent: &Agent, plane: &Plane) -> Value {
 
 async fn drain(State(plane): Shared, ConnectInfo(caller): ConnectInfo<Caller>) -> Answer {
     tracing::info!(uid = caller.uid, "draining: an operator asked for it");
-    plane.shared.life.drain();
-    Ok(Json(json!({"state": "draining"})))
+    let grace = live::drain(&plane);
+    Ok(Json(json!({"state": "draining", "grace_seconds": grace.as_secs()})))
 }

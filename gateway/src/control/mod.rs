@@ -6,16 +6,16 @@ pub mod agents;
 pub mod answers;
 pub mod face;
 pub mod ledger;
+pub mod live;
 pub mod peer;
 pub mod socket;
 pub mod status;
 
+use crate::control::ledger::Ledger;
 use crate::counters;
 use crate::reload::Keeper;
 use crate::shared::Shared;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::Notify;
 
 /// What the control plane works with.
 pub struct Plane {
@@ -23,10 +23,10 @@ pub struct Plane {
     pub shared: Arc<Shared>,
     /// What serves, and how to change it.
     pub keeper: Arc<Keeper>,
+    /// Where changes and the gateway's own life are written down.
+    pub ledger: Arc<Ledger>,
     /// What was found at start and does not change.
     pub facts: Facts,
-    /// Cuts what still runs.
-    pub cut: Arc<Notify>,
 }
 
 /// What was found at start and does not change.
@@ -62,6 +62,3 @@ pub fn metrics(shared: &Shared) -> String {
     );
     out
 }
-
-/// One answer on the control socket, a build of 100,000 rules included.
-pub const ANSWER_MAX: Duration = Duration::from_secs(120);

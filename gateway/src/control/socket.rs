@@ -6,7 +6,7 @@ use axum::serve::{IncomingStream, Listener};
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream as Probe;
+use std::os::unix::net::{UnixListener as StdListener, UnixStream as Probe};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
@@ -17,6 +17,13 @@ const MODE: u32 = 0o660;
 /// After an accept that failed, as when descriptors run out.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// The control socket, bound and not yet listened on by a runtime.
+pub struct Bound {
+    listener: StdListener,
+    circle: Circle,
+    path: PathBuf,
+}
+
 /// The control socket; its file goes with it.
 pub struct Socket {
     listener: UnixListener,
@@ -24,7 +31,7 @@ pub struct Socket {
     path: PathBuf,
 }
 
-impl Socket {
+impl Bound {
     /// Binds the socket. A file that is left from a gateway that ended without cleaning up is replaced; one that somebody answers on is not.
     pub fn bind(path: &Path) -> io::Result<Self> {
         clear(path)?;
@@ -32,18 +39,24 @@ impl Socket {
             fs::create_dir_all(folder)?;
         }
         let listener = bind_private(path)?;
+        listener.set_nonblocking(true)?;
         Ok(Self { listener, circle: Circle::of(path)?, path: path.to_owned() })
+    }
+
+    /// Hands the socket to the runtime of the calling thread.
+    pub fn open(self) -> io::Result<Socket> {
+        Ok(Socket { listener: UnixListener::from_std(self.listener)?, circle: self.circle, path: self.path })
     }
 }
 
 /// Bound under another name with no rights at all, then given its rights and its name, so that there is no moment at which anybody else
 /// could connect.
-fn bind_private(path: &Path) -> io::Result<UnixListener> {
+fn bind_private(path: &Path) -> io::Result<StdListener> {
     let mut staged = path.as_os_str().to_owned();
     staged.push(".new");
     let _ = fs::remove_file(&staged);
     let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o777));
-    let bound = UnixListener::bind(&staged);
+    let bound = StdListener::bind(&staged);
     rustix::process::umask(before);
     let listener = bound?;
     fs::set_permissions(&staged, Permissions::from_mode(MODE))?;
@@ -112,17 +125,17 @@ mod tests {
     async fn a_socket_that_somebody_answers_on_is_left_alone_and_a_stale_one_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run/control.sock");
-        let first = Socket::bind(&path).unwrap();
+        let first = Bound::bind(&path).unwrap().open().unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o660);
-        assert_eq!(Socket::bind(&path).err().unwrap().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(Bound::bind(&path).err().unwrap().kind(), io::ErrorKind::AddrInUse);
         // A gateway that was killed leaves its file.
         let stale = folder.path().join("stale.sock");
         drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
-        assert!(Socket::bind(&stale).is_ok());
+        assert!(Bound::bind(&stale).is_ok());
         drop(first);
         assert!(!path.exists());
         fs::write(&path, "a note").unwrap();
-        assert_eq!(Socket::bind(&path).err().unwrap().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(Bound::bind(&path).err().unwrap().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read_to_string(&path).unwrap(), "a note");
     }
 
@@ -130,7 +143,7 @@ mod tests {
     async fn our_own_user_is_served() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("control.sock");
-        let mut socket = Socket::bind(&path).unwrap();
+        let mut socket = Bound::bind(&path).unwrap().open().unwrap();
         let (client, served) = tokio::join!(UnixStream::connect(&path), socket.accept());
         assert!(client.is_ok());
         assert_eq!(served.1, Caller { uid: rustix::process::geteuid().as_raw() });

@@ -4,6 +4,7 @@
 //! turn, writes them with one `write(2)` and wakes those who wait. In `strict` they wait on for `fdatasync`, done off the worker.
 
 pub mod pending;
+pub mod recover;
 pub mod shard;
 pub mod syncer;
 
@@ -72,7 +73,14 @@ impl Journal {
             waking: Vec::with_capacity(256),
             flusher: None,
         };
-        Self { durability, state: RefCell::new(state), settled: Cell::new(0), closed: Cell::new(None), unwritten: RefCell::default(), synced }
+        Self {
+            durability,
+            state: RefCell::new(state),
+            settled: Cell::new(0),
+            closed: Cell::new(None),
+            unwritten: RefCell::default(),
+            synced,
+        }
     }
 
     /// Enters a permit and its record into the batch. The call may go on once the returned promise is kept.

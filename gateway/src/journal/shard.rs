@@ -25,10 +25,26 @@ pub struct ShardFile {
 
 impl ShardFile {
     /// Opens the first segment of this boot: `BOOT-SHARD-SEGMENT.jsonl`, never an existing file.
-    pub fn create(folder: &Path, boot: u64, number: u16, segment_bytes_max: u64, synced: Arc<Synced>) -> io::Result<Self> {
+    pub fn create(
+        folder: &Path,
+        boot: u64,
+        number: u16,
+        segment_bytes_max: u64,
+        synced: Arc<Synced>,
+    ) -> io::Result<Self> {
         let file = Arc::new(open(folder, boot, number, 0)?);
         synced.opened(file.clone());
-        Ok(Self { folder: folder.to_owned(), boot, number, segment: 0, segment_bytes_max, length: 0, torn: false, file, synced })
+        Ok(Self {
+            folder: folder.to_owned(),
+            boot,
+            number,
+            segment: 0,
+            segment_bytes_max,
+            length: 0,
+            torn: false,
+            file,
+            synced,
+        })
     }
 
     /// The core that writes this shard.

@@ -3,7 +3,7 @@
 //! Read as strictly as the data path reads: what an upstream says twice in one object is refused, so that what is reviewed is what is pinned.
 
 use crate::learn::failure::LearnFailure;
-use portcullis_core::protocol::json::{self, Scratch};
+use portcullis_core::protocol::json::{self, JsonLimits, Scratch};
 use serde_json::Value;
 
 /// Tools with schemas are some KiB each; 10,000 of them stay below.
@@ -72,7 +72,7 @@ impl Events {
 }
 
 fn parse(bytes: &[u8]) -> Result<Value, LearnFailure> {
-    let limits = json::Limits { bytes_max: ANSWER_BYTES_MAX, depth_max: DEPTH_MAX };
+    let limits = JsonLimits { bytes_max: ANSWER_BYTES_MAX, depth_max: DEPTH_MAX };
     let mut scratch = Scratch::new();
     json::read(&mut scratch, bytes, &limits).map_err(|_| LearnFailure::NotAnAnswer("no strict JSON"))?;
     serde_json::from_slice(bytes).map_err(|_| LearnFailure::NotAnAnswer("no strict JSON"))
@@ -111,11 +111,20 @@ mod tests {
     fn what_is_not_the_answer_is_refused() {
         let rows: [(&[u8], &str); 6] = [
             (b"<html>", "its answer is no MCP answer: no strict JSON"),
-            (br#"{"jsonrpc":"2.0","id":1,"result":{},"result":{"tools":[]}}"#, "its answer is no MCP answer: no strict JSON"),
+            (
+                br#"{"jsonrpc":"2.0","id":1,"result":{},"result":{"tools":[]}}"#,
+                "its answer is no MCP answer: no strict JSON",
+            ),
             (br#"{"jsonrpc":"2.0","id":2,"result":{}}"#, "its answer is no MCP answer: the id is not ours"),
             (br#"{"jsonrpc":"2.0","id":1,"result":[]}"#, "its answer is no MCP answer: no result"),
-            (br#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no\nsuch"}}"#, "it refuses with error -32601: `nosuch`"),
-            (br#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"x"}}"#, "it refuses with error -32600: `x`"),
+            (
+                br#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no\nsuch"}}"#,
+                "it refuses with error -32601: `nosuch`",
+            ),
+            (
+                br#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"x"}}"#,
+                "it refuses with error -32600: `x`",
+            ),
         ];
         for (body, expected) in rows {
             assert_eq!(of_json(body, 1).unwrap_err().cause(), expected);

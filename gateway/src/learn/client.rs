@@ -8,14 +8,16 @@ use crate::resolve;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use portcullis_core::config::settings::{Server, UpstreamTls};
 use portcullis_core::secret::Secret;
+use portcullis_core::token::credential::{Channel, Destination, Lender};
 use rustls_pki_types::ServerName;
 use serde_json::Value;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -29,8 +31,10 @@ const EXCHANGE_MAX: Duration = Duration::from_secs(20);
 pub struct Client<'a> {
     /// What the configuration says of it.
     pub server: &'a Server,
-    /// Header name and value that prove us to it.
-    pub credential: Option<(Box<str>, Secret<String>)>,
+    /// Where its credential comes from, under the same rules as on the data path.
+    pub lender: &'a Lender,
+    /// Which credential: the server's position in the configuration.
+    pub index: u16,
     /// The TLS the data path would use with it.
     pub tls: Option<Arc<rustls::ClientConfig>>,
 }
@@ -68,17 +72,30 @@ impl Client<'_> {
         tokio::time::timeout(EXCHANGE_MAX, exchange).await.unwrap_or(Err(LearnFailure::TimedOut))
     }
 
-    async fn send(&self, method: Method, fields: &[Field<'_>], body: String) -> Result<Response<Incoming>, LearnFailure> {
+    async fn send(
+        &self,
+        method: Method,
+        fields: &[Field<'_>],
+        body: String,
+    ) -> Result<Response<Incoming>, LearnFailure> {
         let broken = |error: hyper::Error| LearnFailure::Broken(error.to_string());
-        let (mut sender, connection) = http1::handshake(TokioIo::new(self.connect().await?)).await.map_err(broken)?;
+        let (stream, peer) = self.connect().await?;
+        let request = self.request(method, fields, body, peer)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         // Ends by itself once the reply has been read or dropped.
         tokio::spawn(async move {
             let _ = connection.await;
         });
-        sender.send_request(self.request(method, fields, body)?).await.map_err(broken)
+        sender.send_request(request).await.map_err(broken)
     }
 
-    fn request(&self, method: Method, fields: &[Field<'_>], body: String) -> Result<Request<Full<Bytes>>, LearnFailure> {
+    fn request(
+        &self,
+        method: Method,
+        fields: &[Field<'_>],
+        body: String,
+        peer: IpAddr,
+    ) -> Result<Request<Full<Bytes>>, LearnFailure> {
         let mut request = Request::builder()
             .method(method)
             .uri(&*self.server.url.path)
@@ -90,27 +107,48 @@ impl Client<'_> {
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        if let Some((name, value)) = &self.credential {
-            let mut value = HeaderValue::from_str(value.expose())
-                .map_err(|_| LearnFailure::Credential("it holds a character that no header may".into()))?;
-            value.set_sensitive(true);
-            request = request.header(&**name, value);
+        if let Some((name, value)) = self.credential(peer)? {
+            request = request.header(name, value);
         }
         request.body(Full::from(body)).map_err(|error| LearnFailure::Broken(error.to_string()))
     }
 
-    async fn connect(&self) -> Result<Box<dyn Stream>, LearnFailure> {
+    fn credential(&self, peer: IpAddr) -> Result<Option<(HeaderName, HeaderValue)>, LearnFailure> {
+        let channel = match self.server.url.tls {
+            UpstreamTls::Plain => Channel::Plain,
+            UpstreamTls::Tls => Channel::Tls,
+        };
+        let destination = Destination { authority: &self.server.url.authority, channel, peer };
+        let lent = self
+            .lender
+            .lend(self.index, &destination)
+            .map_err(|error| LearnFailure::Credential(error.name().to_owned()))?;
+        let Some(credential) = lent else { return Ok(None) };
+        let unfit = || LearnFailure::Credential("no header can carry it".into());
+        let mut line = Vec::with_capacity(8 * 1024);
+        credential.write_header(&mut line);
+        // Held as a secret from here on, so that it is wiped.
+        let line = Secret::new(line);
+        let value = line.expose().get(credential.header_name().len() + 2..).and_then(|rest| rest.strip_suffix(b"\r\n"));
+        let mut value = HeaderValue::from_bytes(value.ok_or_else(unfit)?).map_err(|_| unfit())?;
+        value.set_sensitive(true);
+        let name = HeaderName::from_bytes(credential.header_name().as_bytes()).map_err(|_| unfit())?;
+        Ok(Some((name, value)))
+    }
+
+    async fn connect(&self) -> Result<(Box<dyn Stream>, IpAddr), LearnFailure> {
         let url = &self.server.url;
         let addresses = resolve::lookup(&(url.host.clone(), url.port)).await.map_err(LearnFailure::NoAddress)?;
         let stream = TcpStream::connect(&*addresses).await.map_err(LearnFailure::Unreachable)?;
+        let peer = stream.peer_addr().map_err(LearnFailure::Unreachable)?.ip();
         match (url.tls, &self.tls) {
-            (UpstreamTls::Plain, _) => Ok(Box::new(stream)),
+            (UpstreamTls::Plain, _) => Ok((Box::new(stream), peer)),
             (UpstreamTls::Tls, None) => Err(LearnFailure::Untrusted(io::Error::other("no TLS is set up for it"))),
             (UpstreamTls::Tls, Some(config)) => {
                 let name = ServerName::try_from(url.host.to_string());
                 let name = name.map_err(|error| LearnFailure::Untrusted(io::Error::other(error)))?;
                 let secured = TlsConnector::from(config.clone()).connect(name, stream).await;
-                Ok(Box::new(secured.map_err(LearnFailure::Untrusted)?))
+                Ok((Box::new(secured.map_err(LearnFailure::Untrusted)?), peer))
             }
         }
     }

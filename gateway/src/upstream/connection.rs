@@ -9,14 +9,14 @@ use crate::http1::response::{Asked, ResponseHead};
 use crate::tls::connect_tls;
 use crate::transport::Transport;
 use crate::worker::Core;
+use portcullis_core::config::settings::UpstreamTls;
 use portcullis_core::config::snapshot::Snapshot;
 use portcullis_core::limits;
 use portcullis_core::policy::surface::ServerIndex;
 use portcullis_core::refusal::UpstreamFailure;
 use portcullis_core::time::UnixMillis;
-use portcullis_ring::{Deadline, Quiet, Socket};
-use portcullis_core::config::settings::UpstreamTls;
 use portcullis_core::token::credential::{Channel, Destination};
+use portcullis_ring::{Deadline, Quiet, Socket};
 use rustls_pki_types::ServerName;
 use std::net::{IpAddr, SocketAddr};
 
@@ -56,7 +56,12 @@ impl UpstreamConnection {
         }
     }
 
-    async fn attempt(core: &Core, snapshot: &Snapshot, server: ServerIndex, address: SocketAddr) -> Result<Self, UpstreamFailure> {
+    async fn attempt(
+        core: &Core,
+        snapshot: &Snapshot,
+        server: ServerIndex,
+        address: SocketAddr,
+    ) -> Result<Self, UpstreamFailure> {
         let socket = Socket::new_stream(&address).map_err(|_| UpstreamFailure::Unreachable)?;
         let deadline = core.wheel.cut_at(&socket, snapshot.settings.timeouts.connect);
         socket.connect(address).await.map_err(|_| UpstreamFailure::Unreachable)?;
@@ -67,8 +72,11 @@ impl UpstreamConnection {
             None if route.settings.url.tls == UpstreamTls::Plain => (Transport::Plain(socket), Channel::Plain),
             None => return Err(UpstreamFailure::Untrusted),
             Some(config) => {
-                let name = ServerName::try_from(route.settings.url.host.to_string()).map_err(|_| UpstreamFailure::Untrusted)?;
-                let tls = connect_tls(socket, config, name, core.buffers.clone()).await.map_err(|_| UpstreamFailure::Untrusted)?;
+                let name = ServerName::try_from(route.settings.url.host.to_string())
+                    .map_err(|_| UpstreamFailure::Untrusted)?;
+                let tls = connect_tls(socket, config, name, core.buffers.clone())
+                    .await
+                    .map_err(|_| UpstreamFailure::Untrusted)?;
                 (Transport::Tls(Box::new(tls)), Channel::Tls)
             }
         };
@@ -90,7 +98,10 @@ impl UpstreamConnection {
 
     /// Nothing has arrived since its last reply: no early close, no smuggled second answer.
     pub fn is_quiet(&self) -> bool {
-        self.input.is_empty() && !self.transport.has_buffered() && !self.deadline.expired() && self.transport.socket().is_quiet() == Quiet::Yes
+        self.input.is_empty()
+            && !self.transport.has_buffered()
+            && !self.deadline.expired()
+            && self.transport.socket().is_quiet() == Quiet::Yes
     }
 
     /// Sends the whole request; the buffer comes back for reuse.
@@ -145,7 +156,12 @@ pub enum Piece {
 
 impl Reply {
     /// Reads the final head on a connection that has just sent its request.
-    pub async fn begin(mut connection: UpstreamConnection, snapshot: &Snapshot, server: ServerIndex, born: UnixMillis) -> Result<Self, UpstreamFailure> {
+    pub async fn begin(
+        mut connection: UpstreamConnection,
+        snapshot: &Snapshot,
+        server: ServerIndex,
+        born: UnixMillis,
+    ) -> Result<Self, UpstreamFailure> {
         connection.deadline.extend(snapshot.settings.timeouts.first_byte);
         let mut interim = 0;
         loop {
@@ -214,7 +230,9 @@ impl Reply {
                         self.body = Body::Done;
                         Ok(Piece::End)
                     }
-                    Body::UntilClose | Body::Length(_) | Body::Chunked(_) | Body::Done => Err(self.connection.failure()),
+                    Body::UntilClose | Body::Length(_) | Body::Chunked(_) | Body::Done => {
+                        Err(self.connection.failure())
+                    }
                 };
             }
         }
@@ -241,8 +259,12 @@ impl Reply {
             Body::Chunked(decoder) => {
                 let mut used = 0;
                 let finished = loop {
-                    let step = decoder.decode(input.get(used..).unwrap_or_default()).map_err(|_| UpstreamFailure::Malformed)?;
-                    into.extend_from_slice(input.get(used..).and_then(|rest| rest.get(step.data.clone())).unwrap_or_default());
+                    let step = decoder
+                        .decode(input.get(used..).unwrap_or_default())
+                        .map_err(|_| UpstreamFailure::Malformed)?;
+                    into.extend_from_slice(
+                        input.get(used..).and_then(|rest| rest.get(step.data.clone())).unwrap_or_default(),
+                    );
                     used += step.consumed;
                     if step.finished || step.consumed == 0 {
                         break step.finished;
@@ -276,7 +298,9 @@ impl Reply {
 
     /// Keeps the connection if the reply ended exactly where its framing said and the upstream keeps it open; otherwise it is closed.
     pub fn finish(self, core: &Core) {
-        let clean = matches!(self.body, Body::Done) && self.connection.input.is_empty() && self.head.persistence == Persistence::KeepAlive;
+        let clean = matches!(self.body, Body::Done)
+            && self.connection.input.is_empty()
+            && self.head.persistence == Persistence::KeepAlive;
         if clean && !self.connection.deadline.expired() && !self.connection.transport.socket().is_poisoned() {
             self.connection.deadline.extend(UNBOUNDED);
             core.pools.give_back(self.server, self.connection, self.born, core.now());

@@ -23,7 +23,10 @@ pub fn decline(way: &Way<'_>, id: &[u8]) {
     portcullis_ring::spawn(async move {
         let sent = send(&core, &snapshot, server, &body, &session, revision).await;
         if let Err(failure) = sent {
-            tracing::warn!(reason = failure.name(), "a server's request that policy keeps from the agent could not be answered");
+            tracing::warn!(
+                reason = failure.name(),
+                "a server's request that policy keeps from the agent could not be answered"
+            );
         }
     });
 }

@@ -14,7 +14,12 @@ use portcullis_core::refusal::{Refusal, RouteRefusal, UpstreamFailure};
 use portcullis_core::time::UnixMillis;
 
 /// Sends the call that `decision` permits; the proof that it is recorded is what opens this door.
-pub async fn forward(way: &Way<'_>, agent: &Downstream, verb: Verb, decision: &Recorded<Decision>) -> Result<Reply, Refusal> {
+pub async fn forward(
+    way: &Way<'_>,
+    agent: &Downstream,
+    verb: Verb,
+    decision: &Recorded<Decision>,
+) -> Result<Reply, Refusal> {
     let permitted = decision.what().permit().server();
     send(way, agent, verb, permitted).await
 }
@@ -54,7 +59,13 @@ async fn connection(way: &Way<'_>, server: ServerIndex) -> Result<(UpstreamConne
 }
 
 /// The whole request; the lender compares where the connection really leads before it lends.
-fn write(way: &Way<'_>, agent: &Downstream, verb: Verb, server: ServerIndex, connection: &UpstreamConnection) -> Result<Vec<u8>, Refusal> {
+fn write(
+    way: &Way<'_>,
+    agent: &Downstream,
+    verb: Verb,
+    server: ServerIndex,
+    connection: &UpstreamConnection,
+) -> Result<Vec<u8>, Refusal> {
     let route = way.snapshot.server(server).ok_or(Refusal::Route(RouteRefusal::UnknownPath))?;
     let lent = way.snapshot.lender.lend(server.0, &connection.destination());
     let credential = lent.map_err(|_| Refusal::Upstream(UpstreamFailure::Untrusted))?;

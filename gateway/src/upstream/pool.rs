@@ -30,11 +30,18 @@ impl Pools {
     }
 
     /// The freshest idle connection of `server` that belongs to this `generation` of the configuration, is young enough and still quiet.
-    pub fn take(&self, server: ServerIndex, generation: u64, timeouts: &Timeouts, now: UnixMillis) -> Option<(UpstreamConnection, UnixMillis)> {
+    pub fn take(
+        &self,
+        server: ServerIndex,
+        generation: u64,
+        timeouts: &Timeouts,
+        now: UnixMillis,
+    ) -> Option<(UpstreamConnection, UnixMillis)> {
         let mut pools = self.by_server.borrow_mut();
         let pool = pools.get_mut(usize::from(server.0))?;
         while let Some(idle) = pool.pop() {
-            let fresh = idle.since.after(timeouts.upstream_idle) > now && idle.born.after(timeouts.upstream_lifetime) > now;
+            let fresh =
+                idle.since.after(timeouts.upstream_idle) > now && idle.born.after(timeouts.upstream_lifetime) > now;
             if fresh && idle.connection.generation() == generation && idle.connection.is_quiet() {
                 return Some((idle.connection, idle.born));
             }
@@ -59,7 +66,9 @@ impl Pools {
     /// Lets go of what has been idle or alive for too long.
     pub fn sweep(&self, timeouts: &Timeouts, now: UnixMillis) {
         for pool in self.by_server.borrow_mut().iter_mut() {
-            pool.retain(|idle| idle.since.after(timeouts.upstream_idle) > now && idle.born.after(timeouts.upstream_lifetime) > now);
+            pool.retain(|idle| {
+                idle.since.after(timeouts.upstream_idle) > now && idle.born.after(timeouts.upstream_lifetime) > now
+            });
         }
     }
 }

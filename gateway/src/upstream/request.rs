@@ -73,7 +73,13 @@ pub fn write(out: &mut Vec<u8>, outgoing: Outgoing<'_>, agent: &Downstream) {
 }
 
 /// Writes a message of our own in a legacy session.
-pub fn write_own(out: &mut Vec<u8>, server: &Server, credential: Option<Credential<'_>>, (session, revision): (&str, &str), body: &[u8]) {
+pub fn write_own(
+    out: &mut Vec<u8>,
+    server: &Server,
+    credential: Option<Credential<'_>>,
+    (session, revision): (&str, &str),
+    body: &[u8],
+) {
     begin(out, Verb::Post, server, body.len());
     line(out, "MCP-Protocol-Version: ", revision.as_bytes());
     line(out, "Mcp-Session-Id: ", session.as_bytes());
@@ -91,7 +97,9 @@ fn begin(out: &mut Vec<u8>, verb: Verb, server: &Server, body_bytes: usize) {
     }
     match verb {
         Verb::Post => {
-            out.extend_from_slice(b"Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\nContent-Length: ");
+            out.extend_from_slice(
+                b"Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\nContent-Length: ",
+            );
             write_number(out, body_bytes);
             out.extend_from_slice(b"\r\n");
         }

@@ -83,9 +83,9 @@ fn binary(subject: Subject, target: &Path) -> Result<Option<PathBuf>> {
             (build(&["-p", "portcullis", "--bin", "portcullis"], target), target.join("release/portcullis"))
         }
         Subject::PortcullisPass => {
-            let target = target.join("bench-pass");
+            // The same folder: all but our own crate is compiled already, and the binary has a name of its own.
             let args = ["-p", "portcullis", "--features", "bench-pass", "--bin", "portcullis-pass"];
-            (build(&args, &target), target.join("release/portcullis-pass"))
+            (build(&args, target), target.join("release/portcullis-pass"))
         }
     };
     match built {

@@ -139,10 +139,12 @@ impl Results {
 
     /// What is wrong with the run, if anything is.
     pub fn fault(&self) -> Option<String> {
+        // What is not scored counts with us all the same: it must not fail, though the runner may skip it.
         let lost: Vec<&str> = self
             .scored
             .iter()
             .filter(|(_, one)| one.verdict != Verdict::Passed)
+            .chain(self.unscored.iter().filter(|(_, one)| one.verdict == Verdict::Failed))
             .map(|(name, _)| name.as_str())
             .collect();
         match (self.scored.len(), lost.as_slice()) {

@@ -4,6 +4,7 @@ use cedar_policy::RestrictedExpression as Expression;
 
 use super::plan::{Input, Member, Want};
 use super::types::{Presence, Record, Type};
+use crate::protocol::fold::is_variant;
 use crate::protocol::json::{Kind, Value};
 
 /// An argument that a rule reads and that cannot be what the rule was checked against.
@@ -43,6 +44,7 @@ fn made(pairs: Vec<(String, Expression)>, pointer: &str) -> Result<Expression, U
 fn record_of(members: &[Member], object: Option<Value<'_>>) -> Result<Expression, Unfit> {
     let mut pairs = Vec::with_capacity(members.len());
     for member in members {
+        refuse_variants(object, member)?;
         let Some(value) = object.and_then(|object| object.get(&member.name)) else { continue };
         if let Want::Absence = member.want {
             return Err(Unfit::Undeclared(member.pointer.clone()));
@@ -63,6 +65,13 @@ fn record_of(members: &[Member], object: Option<Value<'_>>) -> Result<Expression
         pairs.push((member.name.to_string(), converted));
     }
     made(pairs, "")
+}
+
+/// A server that ignores case (Go's encoding/json does) may read `Table` where the rule reads `table`: what is read must be unambiguous.
+fn refuse_variants(object: Option<Value<'_>>, member: &Member) -> Result<(), Unfit> {
+    let Some(object) = object else { return Ok(()) };
+    let ambiguous = object.kind() == Kind::Object && object.entries().any(|(key, _)| is_variant(key, &member.name));
+    if ambiguous { Err(Unfit::Unreadable(member.pointer.clone())) } else { Ok(()) }
 }
 
 fn typed(value: Value<'_>, ty: &Type, pointer: &str) -> Result<Expression, Unfit> {

@@ -34,13 +34,21 @@ pub struct Route {
 pub const METADATA_PATH: &str = "/.well-known/oauth-protected-resource";
 
 impl Route {
-    pub(super) fn new(settings: &Settings, server: &Server, catalogue: &Catalogue, issuers: &[&str], findings: &mut Diagnostics) -> Self {
+    pub(super) fn new(
+        settings: &Settings,
+        server: &Server,
+        catalogue: &Catalogue,
+        issuers: &[&str],
+        findings: &mut Diagnostics,
+    ) -> Self {
         let base = match &server.host {
             Some(host) => format!("{}://{host}", settings.listen.public_url.scheme().as_str()),
             None => settings.listen.public_url.as_str().to_owned(),
         };
         let resource = format!("{base}{}", server.path);
-        let own = |tool: &Tool| server.tools.get(&tool.name).map_or_else(|| settings.audit.capture.clone(), |own| own.capture.clone());
+        let own = |tool: &Tool| {
+            server.tools.get(&tool.name).map_or_else(|| settings.audit.capture.clone(), |own| own.capture.clone())
+        };
         Self {
             metadata: metadata(&resource, issuers, &server.scopes),
             metadata_url: format!("{base}{METADATA_PATH}{}", server.path).into(),
@@ -48,7 +56,7 @@ impl Route {
             param_headers: catalogue.tools().iter().map(|tool| param_headers(server, tool, findings)).collect(),
             capture: catalogue.tools().iter().map(own).collect(),
             default_capture: settings.audit.capture.clone(),
-            learned: !catalogue.tools().is_empty(),
+            learned: false,
             settings: server.clone(),
         }
     }
@@ -85,7 +93,10 @@ fn param_headers(server: &Server, tool: &Tool, findings: &mut Diagnostics) -> Op
         Err(wrong) => {
             for error in wrong {
                 let message = format!("tool `{}` of server `{}`: {error}", tool.name, server.name);
-                findings.push(Diagnostic::warning(SETTINGS_FILE, None, message).help("clients will not offer this tool; have the server mend its schema"));
+                findings.push(
+                    Diagnostic::warning(SETTINGS_FILE, None, message)
+                        .help("clients will not offer this tool; have the server mend its schema"),
+                );
             }
             None
         }

@@ -343,3 +343,13 @@ fn the_agents_of_a_registry_are_known_by_their_positions() {
         assert_eq!((&*found.id, found.groups.len(), found.accounts.len()), (id, groups.len(), accounts.len()));
     }
 }
+
+#[test]
+fn an_argument_that_a_reader_without_case_could_take_for_another_is_refused_where_a_rule_reads_it() {
+    const RULE: &str = r#"@id("customers") permit (principal, action == Action::"crm.read_table", resource)
+        when { context.input.table == "customers" };"#;
+    check(RULE, "ann", r#"crm.read_table {"table":"customers"}"#, "allow customers");
+    check(RULE, "ann", r#"crm.read_table {"table":"customers","Table":"financials"}"#, "argument_unreadable /table");
+    const BLIND: &str = r#"@id("any") permit (principal, action == Action::"crm.read_table", resource);"#;
+    check(BLIND, "ann", r#"crm.read_table {"table":"customers","Table":"financials"}"#, "allow any");
+}

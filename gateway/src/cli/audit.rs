@@ -1,0 +1,204 @@
+//! `portcullis audit`: reads the audit log. In: the segments in the audit folder. Out: one line a call, or one call in full. Never here: proofs
+//! over the log; they are `portcullis-verify`'s.
+
+use crate::cli::segments::{self, Line, Reader};
+use crate::cli::{End, Failure, Outcome, Ways, say};
+use crate::sources;
+use clap::Subcommand;
+use portcullis_core::audit::view::{Call, Pairing, one_line};
+use serde_json::{Value, json};
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What to read.
+#[derive(Debug, Subcommand)]
+pub enum AuditVerb {
+    /// Show the last calls, decision and result together
+    Tail {
+        /// Go on as new ones come
+        #[arg(short, long)]
+        follow: bool,
+        /// How many
+        #[arg(short, long, default_value_t = 20)]
+        number: usize,
+    },
+    /// Show all that is recorded of one call
+    Show {
+        /// Its id, as `tail` prints it: BOOT-SHARD-SEQ, or SHARD-SEQ of the latest boot
+        id: String,
+    },
+}
+
+/// How often the segments are looked at: a call should be seen as it happens, and a look costs next to nothing.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Runs the verb.
+pub fn audit(verb: &AuditVerb, ways: &Ways) -> Outcome {
+    let folder = folder(ways)?;
+    let shown = match verb {
+        AuditVerb::Tail { follow, number } => {
+            tail(Reader::new(&folder), *number, if *follow { Then::Follow } else { Then::End }, ways)
+        }
+        AuditVerb::Show { id } => return show(Reader::new(&folder), id, ways),
+    };
+    shown.map_err(|error| unreadable(&folder, &error))?;
+    Ok(End::Done)
+}
+
+fn unreadable(folder: &std::path::Path, error: &io::Error) -> Failure {
+    let help = match error.kind() {
+        io::ErrorKind::NotFound => "nothing was recorded yet, or the configuration names another folder",
+        _ => "read it as root or as the gateway's user",
+    };
+    Failure::new(format!("the audit log in `{}` cannot be read: {error}", folder.display()), help)
+}
+
+fn folder(ways: &Ways) -> Result<PathBuf, Failure> {
+    let settings = sources::settings(&ways.config).map_err(|findings| {
+        let first = findings.first().map(ToString::to_string).unwrap_or_default();
+        Failure::new(first, "the configuration names the audit folder; give it with `--config`")
+    })?;
+    Ok(settings.0.audit.folder)
+}
+
+/// What to do at the end of what is there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    End,
+    Follow,
+}
+
+fn tail(mut reader: Reader, number: usize, then: Then, ways: &Ways) -> io::Result<()> {
+    // A call is a decision and one or two records of its result.
+    let mut lines = reader.latest(number.saturating_mul(3))?;
+    let mut pairing = Pairing::new();
+    if ways.json {
+        let surplus = lines.len().saturating_sub(number);
+        lines.drain(..surplus).for_each(drop);
+        raw(&lines);
+    } else {
+        let mut calls: Vec<Call> = lines.into_iter().filter_map(|line| pairing.push(line.entry)).collect();
+        if then == Then::End {
+            calls.extend(std::mem::take(&mut pairing).unsettled());
+            calls.sort_by_key(|call| (call.entry.ts, call.entry.shard, call.entry.seq));
+        }
+        let surplus = calls.len().saturating_sub(number);
+        calls.iter().skip(surplus).for_each(print);
+    }
+    if reader.unreadable > 0 {
+        say::note(&format!("{} lines are no records of this version", reader.unreadable));
+    }
+    while then == Then::Follow {
+        std::thread::sleep(LOOK);
+        let lines = reader.more()?;
+        if ways.json {
+            raw(&lines);
+        } else {
+            lines.into_iter().filter_map(|line| pairing.push(line.entry)).for_each(|call| print(&call));
+        }
+    }
+    Ok(())
+}
+
+fn raw(lines: &[Line]) {
+    lines.iter().for_each(|line| say::line(&line.raw));
+}
+
+fn print(call: &Call) {
+    say::line(&format!("{}  {}", hued(&one_line(call)), say::painted(&segments::id(&call.entry), say::Hue::Dim)));
+}
+
+/// The verdict stands second, after the time.
+fn hued(line: &str) -> String {
+    let mut words = line.splitn(3, ' ');
+    let (time, verdict, rest) =
+        (words.next().unwrap_or_default(), words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let hue = match verdict {
+        "ALLOW" => say::Hue::Green,
+        "DENY" | "REFUSE" => say::Hue::Red,
+        "WOULD-DENY" => say::Hue::Yellow,
+        _ => say::Hue::Dim,
+    };
+    format!("{time} {} {rest}", say::painted(verdict, hue))
+}
+
+/// A record's name, taken apart.
+#[derive(Debug, PartialEq, Eq)]
+struct Id {
+    boot: Option<u64>,
+    shard: u16,
+    seq: u64,
+}
+
+fn parse(id: &str) -> Option<Id> {
+    let parts: Vec<&str> = id.split('-').collect();
+    let (boot, shard, seq) = match parts.as_slice() {
+        [boot, shard, seq] => (Some(boot.parse().ok()?), shard, seq),
+        [shard, seq] => (None, shard, seq),
+        _ => return None,
+    };
+    Some(Id { boot, shard: shard.parse().ok()?, seq: seq.parse().ok()? })
+}
+
+fn show(mut reader: Reader, id: &str, ways: &Ways) -> Outcome {
+    let wanted = parse(id).ok_or_else(|| {
+        Failure::new(
+            format!("`{id}` names no record"),
+            "name it as `portcullis audit tail` does, such as 1795428000000-0-17",
+        )
+    })?;
+    let lines = reader.boot(wanted.boot).map_err(|error| {
+        Failure::new(format!("the audit log cannot be read: {error}"), "read it as root or as the gateway's user")
+    })?;
+    let of = |line: &Line, seq: u64| {
+        line.entry.shard == wanted.shard && (line.entry.seq == seq || line.entry.decision_seq == Some(seq))
+    };
+    // The name of a result leads to its decision.
+    let named = lines.iter().find(|line| line.entry.shard == wanted.shard && line.entry.seq == wanted.seq);
+    let seq = named.and_then(|line| line.entry.decision_seq).unwrap_or(wanted.seq);
+    let records: Vec<Line> = lines.into_iter().filter(|line| of(line, seq)).collect();
+    if records.is_empty() {
+        return Err(Failure::new(
+            format!("no record `{id}` in the log"),
+            "it may lie in another folder, or be removed for its age",
+        ));
+    }
+    let shown: Vec<Value> = records.iter().filter_map(|line| serde_json::from_str(&line.raw).ok()).collect();
+    let mut pairing = Pairing::new();
+    let mut calls: Vec<Call> = records.into_iter().filter_map(|line| pairing.push(line.entry)).collect();
+    let unsettled = pairing.unsettled();
+    let known = unsettled.is_empty();
+    calls.extend(unsettled);
+    if ways.json {
+        say::json(&json!({"id": id, "outcome_known": known, "records": shown}));
+        return Ok(End::Done);
+    }
+    calls.iter().for_each(print);
+    if !known {
+        say::line(
+            "outcome unknown: it was let pass, and no end of it is recorded; the upstream may have done it or not",
+        );
+    }
+    shown.iter().for_each(say::json);
+    Ok(End::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_named_with_its_boot_or_in_the_latest() {
+        for (id, expected) in [
+            ("", None),
+            ("7", None),
+            ("a-b-c", None),
+            ("1-2-3-4", None),
+            ("1795428000000-0-17", Some(Id { boot: Some(1_795_428_000_000), shard: 0, seq: 17 })),
+            ("3-9", Some(Id { boot: None, shard: 3, seq: 9 })),
+        ] {
+            assert_eq!(parse(id), expected, "{id}");
+        }
+    }
+}

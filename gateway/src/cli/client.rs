@@ -1,0 +1,170 @@
+//! Asks the gateway. In: a method, a path, a body. Out: status and JSON from the control socket. Never here: what is asked.
+
+use crate::cli::{Failure, Ways, say};
+use crate::sources;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use portcullis_core::diagnostic::Diagnostic;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::net::UnixStream;
+
+/// An answer: a change may build 100,000 rules first.
+const ANSWER_MAX: Duration = Duration::from_secs(300);
+
+/// All rules of a snapshot, or a kept history, fit.
+const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Where the control socket is by default.
+const SOCKET: &str = "/run/portcullis/control.sock";
+
+/// What the gateway answered.
+#[derive(Debug)]
+pub enum Answer {
+    /// It did it.
+    Done(Value),
+    /// It refused: error, message, help, findings.
+    Refused(Value),
+}
+
+impl Answer {
+    /// The answer if it was done; otherwise the refusal is shown, and nothing is left to do.
+    pub fn done(self, ways: &Ways) -> Option<Value> {
+        match self {
+            Self::Done(value) => Some(value),
+            Self::Refused(value) => {
+                refused(&value, ways);
+                None
+            }
+        }
+    }
+}
+
+/// Reads something.
+pub fn get(ways: &Ways, path: &str) -> Result<Answer, Failure> {
+    ask(ways, Method::GET, path, None)
+}
+
+/// Changes something.
+pub fn post(ways: &Ways, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
+    ask(ways, Method::POST, path, body)
+}
+
+fn ask(ways: &Ways, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
+    let socket = socket(ways);
+    let runtime = runtime()?;
+    let asked = runtime.block_on(async {
+        let exchange = exchange(&socket, method, path, body);
+        tokio::time::timeout(ANSWER_MAX, exchange)
+            .await
+            .unwrap_or_else(|_| Err(Failure::new("the gateway did not answer in time", "look into its log")))
+    });
+    let (status, value) = asked?;
+    Ok(if (200..300).contains(&status) { Answer::Done(value) } else { Answer::Refused(value) })
+}
+
+/// A small runtime for one command.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::new(format!("no runtime: {error}"), "raise the limits of this process"))
+}
+
+async fn exchange(socket: &Path, method: Method, path: &str, body: Option<&Value>) -> Result<(u16, Value), Failure> {
+    let stream = UnixStream::connect(socket).await.map_err(|error| unreachable(socket, &error))?;
+    let broken = |error: &dyn std::fmt::Display| {
+        Failure::new(
+            format!("the gateway broke the exchange off: {error}"),
+            "only root, the gateway's user and the socket's group may steer it; otherwise look into its log",
+        )
+    };
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    let body = body.map(Value::to_string).unwrap_or_default();
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "localhost")
+        .header("content-type", "application/json");
+    let request = request.body(Full::<Bytes>::from(body)).map_err(|error| broken(&error))?;
+    let reply = sender.send_request(request).await.map_err(|error| broken(&error))?;
+    let status = reply.status().as_u16();
+    let bytes =
+        Limited::new(reply.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(|error| broken(&error))?.to_bytes();
+    let value = serde_json::from_slice(&bytes).map_err(|error| broken(&error))?;
+    Ok((status, value))
+}
+
+fn unreachable(socket: &Path, error: &std::io::Error) -> Failure {
+    let help = match error.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => {
+            "start the gateway with `portcullis run`, or name its socket with `--socket`"
+        }
+        std::io::ErrorKind::PermissionDenied => "only root, the gateway's user and the socket's group may steer it",
+        _ => "name its socket with `--socket`",
+    };
+    Failure::new(format!("nobody answers on `{}`: {error}", socket.display()), help)
+}
+
+/// The one named, else the configuration's, else the default one.
+fn socket(ways: &Ways) -> PathBuf {
+    let configured = || sources::settings(&ways.config).ok().map(|(settings, _)| settings.control.socket);
+    ways.socket.clone().or_else(configured).unwrap_or_else(|| SOCKET.into())
+}
+
+/// Shows a refusal.
+pub fn refused(value: &Value, ways: &Ways) {
+    if ways.json {
+        say::json(value);
+        return;
+    }
+    let member = |name: &str| value.get(name).and_then(Value::as_str);
+    say::error(member("message").unwrap_or("refused"), member("help"));
+    for finding in value.get("findings").and_then(Value::as_array).into_iter().flatten() {
+        say::finding(&shown(finding));
+    }
+}
+
+/// A finding as it reads on the gateway's side.
+pub fn shown(finding: &Value) -> String {
+    let member = |name: &str| finding.get(name).and_then(Value::as_str).unwrap_or_default();
+    let line = finding.get("line").and_then(Value::as_u64).and_then(|line| u32::try_from(line).ok());
+    let read = match member("severity") {
+        "warning" => Diagnostic::warning(member("file"), line, member("message")),
+        _ => Diagnostic::error(member("file"), line, member("message")),
+    };
+    match finding.get("help").and_then(Value::as_str) {
+        Some(help) => read.help(help).to_string(),
+        None => read.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_finding_reads_the_same_on_both_sides_of_the_socket() {
+        let finding = Diagnostic::warning("a.cedar", Some(3), "odd").help("mend it");
+        assert_eq!(shown(&serde_json::to_value(&finding).unwrap()), finding.to_string());
+        assert_eq!(
+            shown(&json!({"severity": "error", "file": "x", "message": "m", "line": null, "help": null})),
+            "x: m"
+        );
+    }
+
+    #[test]
+    fn a_gateway_that_is_not_there_is_told_with_its_cure() {
+        let ways = Ways { config: "none.toml".into(), socket: Some("/nonexistent/control.sock".into()), json: false };
+        let failure = get(&ways, "/v1/status").unwrap_err();
+        assert!(
+            failure.message.contains("/nonexistent/control.sock") && failure.help.unwrap().contains("portcullis run")
+        );
+    }
+}

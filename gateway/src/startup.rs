@@ -1,0 +1,261 @@
+//! Starts the gateway, and ends it. In: the path of `portcullis.toml`. Out: nothing after a drain, or why it did not start. Never here: requests.
+//!
+//! Read from the top: everything that can be refused is refused before the first socket is open.
+
+pub mod first_use;
+pub mod process;
+pub mod threads;
+
+use self::threads::{Control, Syncing, Workers};
+use crate::control::ledger::Ledger;
+use crate::control::socket::Bound;
+use crate::control::{Facts, Plane};
+use crate::counters::Counters;
+use crate::history::{By, History, How, Kept};
+use crate::journal::recover::{self, Recovery};
+use crate::reload::{self, Begun, Held, Keeper};
+use crate::secure::{self, Secured};
+use crate::session::{Owners, Sessions};
+use crate::shared::{Life, Shared};
+use crate::{logging, resolve, sources};
+use arc_swap::ArcSwap;
+use portcullis_core::config::settings::{Ebpf, Mode, Plaintext, Settings};
+use portcullis_core::config::snapshot::Snapshot;
+use portcullis_core::diagnostic::Diagnostics;
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Why the gateway did not start, or did not end well.
+#[derive(Debug)]
+pub enum StartFailure {
+    /// The files do not load.
+    Findings(Diagnostics),
+    /// The kernel lacks what is needed: cause and cure.
+    Kernel(String, String),
+    /// Something could not be opened, bound or written: what, why, and the cure.
+    System(String, io::Error, &'static str),
+    /// It was cut off, or a thread of it ended early.
+    Broken(String),
+}
+
+/// Runs the gateway until it has drained.
+pub fn run(file: &Path) -> Result<(), StartFailure> {
+    portcullis_ring::probe().map_err(|missing| StartFailure::Kernel(missing.cause, missing.cure))?;
+    let texts = sources::read(file).map_err(|findings| named(findings, file))?;
+    logging::start(texts.settings.log);
+    process::hide_memory();
+    let settings = texts.settings.clone();
+    let facts = facts(&settings)?;
+    let runtime = runtime()?;
+    let mut held = Held::new(texts);
+    let fingerprint = secure::fingerprint(&settings);
+    let secured = secure::secure(&settings).map_err(StartFailure::Findings)?;
+    first_use::learn_all(&runtime, &mut held);
+    let built = first_use::build_or_wait(&runtime, &mut held).map_err(|findings| named(findings, file))?;
+    let (snapshot, history, kept) = number(built, &held, &settings)?;
+    let (recovery, lock) = take_up_log(&settings)?;
+    let doors = Doors::open(&settings)?;
+    let shared = shared(snapshot, secured, &facts, recovery.boot);
+    for unresolved in runtime.block_on(resolve::refresh(&shared, &shared.snapshot.load())) {
+        tracing::warn!(host = %unresolved.host, error = %unresolved.error, "an upstream's name does not resolve; calls to it fail until it does");
+    }
+    // Look-ups that still hang must not keep the start waiting.
+    runtime.shutdown_background();
+
+    let syncing = Syncing::start(&settings, facts.workers)?;
+    let (workers, address) = Workers::start(&shared, &facts, &recovery, &syncing)?;
+    let number = u16::try_from(facts.workers).unwrap_or(u16::MAX);
+    let (file_of, position, synced) = syncing.shard(&shared, &recovery, number).map_err(audit_refused)?;
+    let ledger = Arc::new(Ledger::new(file_of, &shared.boot.to_string(), &position, synced));
+    let begun = Begun { held, kept, fingerprint };
+    let keeper = Arc::new(Keeper::new(file.to_owned(), shared.clone(), ledger.clone(), history, begun));
+    let plane = Arc::new(Plane { shared: shared.clone(), keeper, ledger, facts });
+    say(&plane, address, &recovery);
+    let control = Control::start(plane, doors, recovery.torn_bytes)?;
+    // Ready means also: the start is in the log, and a signal to end is heard.
+    shared.life.serve();
+    let ended = workers.join(&shared);
+    control.stop();
+    syncing.stop();
+    drop(lock);
+    ended
+}
+
+/// Findings under the operator's own name for the configuration.
+fn named(findings: Diagnostics, file: &Path) -> StartFailure {
+    StartFailure::Findings(sources::named(findings, file))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, StartFailure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| StartFailure::System("the control plane".into(), error, "raise the limits of this process"))
+}
+
+fn facts(settings: &Settings) -> Result<Facts, StartFailure> {
+    let cpus = process::allowed_cpus();
+    let workers = settings.workers.map_or(cpus.len().max(1), |workers| usize::from(workers.get()));
+    let mut missing = Vec::new();
+    match settings.kernel.ebpf {
+        Ebpf::Off => {}
+        Ebpf::Auto => missing
+            .push("eBPF programs: not part of this build; connections are spread by SO_REUSEPORT alone".to_owned()),
+        Ebpf::Require => {
+            let cause = "`ebpf = \"require\"`, but the eBPF programs are not part of this build";
+            return Err(StartFailure::Kernel(
+                cause.into(),
+                "write `ebpf = \"auto\"` or `\"off\"` in `[kernel]`".into(),
+            ));
+        }
+    }
+    Ok(Facts { workers, cpus, descriptors: process::raise_descriptor_limit(), missing })
+}
+
+/// The snapshot's number from the history, and its entry there.
+fn number(mut snapshot: Snapshot, held: &Held, settings: &Settings) -> Result<(Snapshot, History, Kept), StartFailure> {
+    let refused = |error| {
+        StartFailure::System(
+            settings.policy.history.display().to_string(),
+            error,
+            "let this user write to the folder of kept rule sets",
+        )
+    };
+    let history = History::open(&settings.policy.history, settings.policy.keep).map_err(refused)?;
+    snapshot.version = history.number(&snapshot.hash).map_err(refused)?;
+    let before = history.latest().map_err(refused)?;
+    let kept = match before {
+        Some(before) if before.version == snapshot.version => before,
+        before => {
+            if let Some(before) = before.filter(|before| before.how == How::Rollback) {
+                tracing::warn!(
+                    was = before.version,
+                    now = snapshot.version,
+                    "an operator had rolled back; this start serves the files, not what was rolled back to"
+                );
+            }
+            let kept = reload::kept(&snapshot, held.texts(), How::Start, By::us());
+            history.keep(&kept).map_err(refused)?;
+            kept
+        }
+    };
+    Ok((snapshot, history, kept))
+}
+
+fn audit_refused(error: io::Error) -> StartFailure {
+    StartFailure::System("the audit folder".into(), error, "let this user write to it, and make room")
+}
+
+/// Locks the audit folder and takes its chains up where they ended.
+fn take_up_log(settings: &Settings) -> Result<(Recovery, File), StartFailure> {
+    let folder = &settings.audit.folder;
+    let refused = |error| {
+        StartFailure::System(folder.display().to_string(), error, "let this gateway alone write to the audit folder")
+    };
+    DirBuilder::new().recursive(true).mode(0o750).create(folder).map_err(refused)?;
+    let lock = recover::lock(folder).map_err(refused)?;
+    let recovery = recover::recover(folder).map_err(refused)?;
+    for (path, broken) in &recovery.damaged {
+        tracing::error!(file = %path.display(), line = broken.line, why = broken.why.as_str(), "the audit log was changed by somebody else; it is left as it is");
+    }
+    if recovery.torn_bytes > 0 {
+        tracing::warn!(
+            bytes = recovery.torn_bytes,
+            "a crash had torn the last write of the audit log; the torn bytes, which nobody was promised, are kept beside it"
+        );
+    }
+    if !recovery.unknown.is_empty() {
+        let shown: Vec<&str> = recovery.unknown.iter().take(SHOWN_MAX).map(|name| &**name).collect();
+        tracing::warn!(calls = recovery.unknown.len(), first = %shown.join(" "), "outcome unknown: these calls were let pass and never seen to end; `portcullis audit show ID` tells what they were");
+    }
+    Ok((recovery, lock))
+}
+
+/// Names of calls in one line of the log.
+const SHOWN_MAX: usize = 20;
+
+/// What operators and scrapers come in by, bound before agents can.
+pub struct Doors {
+    /// The control socket.
+    pub control: Bound,
+    /// Metrics.
+    pub metrics: Option<TcpListener>,
+}
+
+impl Doors {
+    fn open(settings: &Settings) -> Result<Self, StartFailure> {
+        // Bound without SO_REUSEPORT once, so that another gateway on the same port is noticed instead of shared with.
+        let address = settings.listen.address;
+        TcpListener::bind(address).map_err(|error| {
+            StartFailure::System(
+                format!("address {address}"),
+                error,
+                "stop what listens there, or choose another `address` in `[listen]`",
+            )
+        })?;
+        let path: &PathBuf = &settings.control.socket;
+        let control = Bound::bind(path).map_err(|error| {
+            StartFailure::System(
+                path.display().to_string(),
+                error,
+                "stop the other gateway, or choose another `socket` in `[control]` that this user can create",
+            )
+        })?;
+        let metrics = settings.metrics.map(|address| {
+            let listener =
+                TcpListener::bind(address).and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+            listener.map_err(|error| {
+                StartFailure::System(format!("address {address}"), error, "choose another `address` in `[metrics]`")
+            })
+        });
+        Ok(Self { control, metrics: metrics.transpose()? })
+    }
+}
+
+fn shared(snapshot: Snapshot, secured: Secured, facts: &Facts, last_boot: Option<u64>) -> Arc<Shared> {
+    let now = u64::try_from(reload::now().0).unwrap_or(0);
+    let (limits, timeouts) = (&snapshot.settings.limits, &snapshot.settings.timeouts);
+    Arc::new(Shared {
+        sessions: Sessions::new(limits.sessions_max, timeouts.session_idle),
+        owners: Owners::new(limits.owners_max),
+        // A clock that was set back must not give two boots one name.
+        boot: last_boot.map_or(now, |last| now.max(last + 1)),
+        snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
+        tls: ArcSwap::from_pointee(secured.listen),
+        upstream_tls: ArcSwap::from_pointee(secured.upstreams),
+        addresses: Default::default(),
+        in_flight: Default::default(),
+        counters: (0..facts.workers).map(|_| Arc::new(Counters::default())).collect(),
+        life: Life::default(),
+    })
+}
+
+/// One clear line per fact.
+fn say(plane: &Plane, address: std::net::SocketAddr, recovery: &Recovery) {
+    let snapshot = plane.shared.snapshot.load();
+    let settings = &snapshot.settings;
+    let tls = if settings.listen.tls.is_some() { "tls" } else { "plain http" };
+    tracing::info!(%address, public_url = settings.listen.public_url.as_str(), %tls, "agents are served here");
+    for (_, route) in snapshot.routes() {
+        let server = &route.settings.name;
+        tracing::info!(%server, resource = %route.resource, upstream = %route.settings.url.authority, "route");
+        if route.settings.mode == Mode::Observe {
+            tracing::warn!(%server, "OBSERVE: refusals on this route are recorded and NOT enforced");
+        }
+    }
+    if settings.listen.plaintext == Plaintext::TrustedNetwork && settings.listen.tls.is_none() {
+        tracing::warn!("plain HTTP may leave this machine, as the configuration vouches for the network");
+    }
+    let agents = snapshot.registry.agents().len();
+    tracing::info!(version = snapshot.version, hash = %snapshot.hash, rules = snapshot.engine.policy_ids().len(), agents, "rules");
+    let durability = crate::control::status::durability(settings.audit.durability);
+    tracing::info!(folder = %settings.audit.folder.display(), %durability, checked = recovery.records, "audit log");
+    tracing::info!(workers = plane.facts.workers, descriptors = plane.facts.descriptors, control = %settings.control.socket.display(), "process");
+    plane.facts.missing.iter().for_each(|missing| tracing::warn!("not in effect: {missing}"));
+    snapshot.warnings.iter().for_each(|finding| tracing::warn!("{finding}"));
+}
+
+#[cfg(test)]
+mod tests;
