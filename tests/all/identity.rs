@@ -22,22 +22,6 @@ fn forged(header: &str, claims: &str) -> String {
     [header.as_bytes(), claims.as_bytes(), &[7; 64]].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".")
 }
 
-<<<<<<< HEAD
-/// Shows the gateway each `Authorization` and expects it refused and recorded under its cause; an empty cause leaves open which.
-fn check_refused(gateway: &Gateway, rows: &[(&str, &str)]) {
-    for (authorization, cause) in rows {
-        let before = gateway.events("refusal").len();
-        let answer = gateway.answer(&shown(gateway, authorization));
-        assert_eq!((answer.status(), answer.code()), (401, -33401), "given {authorization}\ngot {}", answer.text());
-        let told = answer.head.field("www-authenticate").unwrap_or_default();
-        assert!(told.contains("error=\"invalid_token\""), "given {authorization}\ngot {told}");
-        let kid = keys().eddsa.key_id();
-        assert!(!holds(&answer.body, "reader") && !told.contains("reader") && !told.contains(kid));
-        let refusals = gateway.events("refusal");
-        assert_eq!(refusals.len(), before + 1, "given {authorization}");
-        let recorded = refusals.last().unwrap()["cause"].as_str().unwrap();
-        assert!(cause.is_empty() || recorded == *cause, "given {authorization}\nexpected {cause}, recorded {recorded}");
-=======
 /// A gateway with two routes, to which tokens are shown.
 struct Tokens {
     upstream: Upstream,
@@ -77,108 +61,10 @@ impl Tokens {
     fn nothing_passed(&self) {
         assert_eq!(self.upstream.requests().len(), 0);
         assert!(self.gateway.answer(&self.gateway.call("reader", "loose", json!({}))).is_result());
->>>>>>> part-t
     }
 }
 
 #[test]
-<<<<<<< HEAD
-fn what_is_no_whole_token_is_refused() {
-    let upstream = Upstream::kind();
-    let gateway = Setup::open(&upstream).start();
-    let token = gateway.token("reader", "crm");
-    let (signed, signature) = token.rsplit_once('.').unwrap();
-    check_refused(
-        &gateway,
-        &[
-            ("", "token_malformed"),
-            ("Bearer", "token_malformed"),
-            ("Bearer ", "token_malformed"),
-            ("Basic cmVhZGVyOnB3", "token_malformed"),
-            ("Bearer reader", "token_malformed"),
-            (&format!("Bearer  {token}"), ""),
-            (&format!("Bearer {token},Bearer {token}"), ""),
-            (&format!("Bearer {signed}."), "token_signature"),
-            (&format!("Bearer {signed}.{}", signature.to_ascii_uppercase()), ""),
-            (&format!("Bearer {token}="), "token_base64"),
-            (&format!("Bearer {token}.{signature}.a"), "token_encrypted"),
-            (&format!("Bearer {}", "a".repeat(9000)), "token_too_large"),
-        ],
-    );
-    let bearer = format!("Bearer {token}");
-    let twice = shown(&gateway, &bearer).field("Authorization", &bearer);
-    assert_eq!(gateway.answer(&twice).status(), 401);
-    let none = shown(&gateway, &bearer).without("Authorization");
-    assert_eq!(gateway.answer(&none).status(), 401);
-    gateway.refusal("no_credentials");
-    assert!(upstream.called().is_empty());
-    // Space around a field's value is no part of it.
-    assert!(gateway.answer(&shown(&gateway, &format!("Bearer {token} "))).is_result());
-    assert!(!gateway.log().contains(&signature[..20]), "a token stands in the log");
-}
-
-#[test]
-fn a_token_that_no_key_of_the_issuer_signed_is_refused() {
-    let upstream = Upstream::kind();
-    let gateway = Setup::open(&upstream).start();
-    let good = claims("reader", &gateway.resource("crm"));
-    let forge = |header: &str| {
-        let header = header.replace("KID", keys().eddsa.key_id());
-        format!("Bearer {}", forged(&header, &good.to_string()))
-    };
-    check_refused(
-        &gateway,
-        &[
-            (&forge(r#"{"alg":"none","typ":"at+jwt"}"#), "token_algorithm"),
-            (&forge(r#"{"alg":"NONE","typ":"at+jwt","kid":"KID"}"#), "token_algorithm"),
-            (&forge(r#"{"alg":"HS256","typ":"at+jwt","kid":"KID"}"#), "token_algorithm"),
-            (&forge(r#"{"alg":"ES256","typ":"at+jwt","kid":"KID"}"#), "token_algorithm_mismatch"),
-            (&forge(r#"{"alg":"EdDSA","typ":"at+jwt","kid":"KID","jwk":{}}"#), "token_header_key"),
-            (&forge(r#"{"alg":"EdDSA","typ":"at+jwt","kid":"x","jku":"https://evil.test"}"#), "token_header_key"),
-            (&forge(r#"{"alg":"EdDSA","typ":"at+jwt","kid":"../../etc/passwd"}"#), "token_key_unknown"),
-            (&forge(r#"{"alg":"EdDSA","alg":"EdDSA","typ":"at+jwt","kid":"KID"}"#), "token_header_duplicate"),
-            (&forge(r#"{"alg":"EdDSA","typ":"at+jwt","kid":"KID","crit":["b64"],"b64":false}"#), ""),
-            (&forge(r#"{"alg":"EdDSA","typ":"at+jwt","kid":"KID"}"#), "token_signature"),
-            (&format!("Bearer {}", keys().foreign.sign(&good).unwrap()), "token_key_unknown"),
-            (&format!("Bearer {}", keys().eddsa.sign_typed("JWT", &good).unwrap()), "token_type"),
-        ],
-    );
-    assert!(upstream.called().is_empty());
-}
-
-#[test]
-fn a_token_whose_claims_do_not_hold_here_and_now_is_refused() {
-    let upstream = Upstream::kind();
-    let gateway = Setup::open(&upstream).server("pg", &upstream, "").start();
-    let good = claims("reader", &gateway.resource("crm"));
-    let sign = |changes: Value| format!("Bearer {}", keys().eddsa.sign(&changed(good.clone(), changes)).unwrap());
-    check_refused(
-        &gateway,
-        &[
-            (&sign(json!({"exp": secrets::now() - 100})), "token_expired"),
-            (&sign(json!({"exp": null})), "token_claim_missing"),
-            (&sign(json!({"exp": "never"})), "token_claim_type"),
-            (&sign(json!({"exp": 1e300})), ""),
-            (&sign(json!({"exp": -1})), "token_claim_time"),
-            (&sign(json!({"nbf": secrets::now() + 1000})), "token_not_yet_valid"),
-            (&sign(json!({"nbf": "99999999999"})), "token_claim_type"),
-            (&sign(json!({"iat": secrets::now() + 1000})), "token_issued_in_future"),
-            (&sign(json!({"iat": secrets::now() - 400 * 86_400, "exp": secrets::now() + 100})), "token_too_old"),
-            (&sign(json!({"iss": "https://evil.test"})), "token_issuer_unknown"),
-            (&sign(json!({"iss": null})), ""),
-            (&sign(json!({"aud": gateway.resource("pg")})), "token_audience"),
-            (&sign(json!({"aud": format!("{}/", gateway.resource("crm"))})), "token_audience"),
-            (&sign(json!({"aud": gateway.resource("CRM")})), "token_audience"),
-            (&sign(json!({"aud": "*"})), "token_audience"),
-            (&sign(json!({"aud": null})), "token_claim_missing"),
-            (&sign(json!({"aud": [gateway.resource("crm"), gateway.resource("pg")]})), "token_audience_several"),
-            (&sign(json!({"sub": 5})), "token_claim_type"),
-            (&sign(json!({"cnf": {"jkt": "a"}})), "token_confirmation_unsupported"),
-            (&sign(json!({"cnf": {"x5t#S256": "A".repeat(43)}})), "token_certificate_missing"),
-        ],
-    );
-    assert!(upstream.called().is_empty());
-=======
 fn what_is_no_token_is_refused() {
     let tokens = Tokens::new();
     let token = tokens.gateway.token("reader", "crm");
@@ -271,7 +157,6 @@ fn claims_that_do_not_hold_are_refused() {
         tokens.refused(&format!("Bearer {token}"), cause);
     }
     tokens.nothing_passed();
->>>>>>> part-t
 }
 
 #[test]

@@ -209,11 +209,7 @@ fn an_agent_that_leaves_cancels_a_modern_call() {
         match request.json().pointer("/params/arguments/how").and_then(Value::as_str) {
             Some("stream") => drop(wire.stream("").event(&progress(1))),
             Some("half") => {
-<<<<<<< HEAD
-                wire.send("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{");
-=======
                 drop(wire.send("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"))
->>>>>>> part-t
             }
             _ => {}
         }
