@@ -340,9 +340,9 @@ fn build() -> PathBuf {
         Command::new(env!("CARGO")).args(words).current_dir(top).stderr(Stdio::inherit()).output().expect("cargo runs");
     assert!(built.status.success(), "the gateway does not build");
     let artifacts = String::from_utf8_lossy(&built.stdout);
-    let mut executables = artifacts.lines().filter_map(|line| {
+    let executable = artifacts.lines().rev().find_map(|line| {
         let artifact: Value = serde_json::from_str(line).ok()?;
         artifact.get("executable")?.as_str().map(PathBuf::from)
     });
-    executables.next_back().expect("cargo names the program")
+    executable.expect("cargo names the program")
 }

@@ -13,4 +13,5 @@ pub mod conformance;
 pub mod ebpf;
 pub mod test;
 pub mod bench;
+pub mod demo;
 pub mod ci;
