@@ -15,6 +15,7 @@ use portcullis_core::config::settings::{Limits, Timeouts};
 use portcullis_core::identity::certificate::CertificateNames;
 use portcullis_core::refusal::JournalFailure;
 use portcullis_ring::Deadline;
+use portcullis_ring::spare::Buffers;
 use std::io;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -109,6 +110,7 @@ pub struct Answer<'a> {
 /// One agent's connection.
 pub struct Downstream {
     transport: Transport,
+    buffers: Rc<Buffers>,
     deadline: Deadline,
     /// Bytes received and not yet given up: the request's head, its body, perhaps the next request.
     input: Vec<u8>,
@@ -140,6 +142,7 @@ impl Downstream {
             transport,
             deadline,
             input: core.buffers.take(INPUT_BYTES),
+            buffers: core.buffers.clone(),
             head: None,
             body: 0..0,
             used: 0,
@@ -270,7 +273,9 @@ impl Downstream {
             return Err(BodyFailure::TooLarge);
         }
         if self.expects_continue() && self.input.len() == start && declared != Some(0) {
-            self.send(CONTINUE.to_vec()).await.map_err(|_| BodyFailure::Gone)?;
+            let mut asking = self.buffers.take(CONTINUE.len());
+            asking.extend_from_slice(CONTINUE);
+            self.send(asking).await.map_err(|_| BodyFailure::Gone)?;
         }
         match declared {
             Some(length) => self.read_length(start, length).await?,
@@ -447,13 +452,14 @@ impl Downstream {
             return Ok(());
         }
         self.deadline.extend(timeouts.write);
-        let mut last = Vec::with_capacity(8);
+        let mut last = self.buffers.take(8);
         chunked::write_last_chunk(&mut last);
         self.send(last).await
     }
 
     async fn send(&mut self, bytes: Vec<u8>) -> io::Result<()> {
-        let (sent, _buffer) = self.transport.send_all(bytes).await;
+        let (sent, buffer) = self.transport.send_all(bytes).await;
+        self.buffers.give(buffer);
         if sent.is_err() {
             self.stage = Stage::Broken;
             self.close = true;

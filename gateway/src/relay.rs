@@ -95,8 +95,8 @@ async fn whole(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Result
     let status = reply.head.status;
     let session = opened_session(&reply);
     reply.leave_head();
-    let mut body = way.core.buffers.take(4096);
     let limits = &way.snapshot.settings.limits;
+    let mut body = way.core.buffers.take(reply.room(limits.result_bytes_max));
     reply.whole(&mut body, limits.result_bytes_max).await.map_err(Refusal::Upstream)?;
     reply.finish(way.core);
     let mut changed = way.core.buffers.take(0);

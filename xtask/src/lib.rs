@@ -11,6 +11,7 @@ pub mod tools;
 pub mod tidy;
 pub mod conformance;
 pub mod ebpf;
-pub mod test;
 pub mod bench;
+pub mod path;
+pub mod test;
 pub mod ci;

@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::needs::Need;
 use crate::told::Told;
+use crate::path::Proof;
 use crate::{ebpf, needs, place, process, tidy};
 
 /// What building and testing calls, beyond cargo: a C compiler for the crypto library, Python and npm for the real clients.
@@ -23,10 +24,11 @@ enum Step {
     Format,
     Clippy,
     Tests,
+    Path,
     Ebpf,
 }
 
-const STEPS: [Step; 5] = [Step::Tidy, Step::Format, Step::Clippy, Step::Tests, Step::Ebpf];
+const STEPS: [Step; 6] = [Step::Tidy, Step::Format, Step::Clippy, Step::Tests, Step::Path, Step::Ebpf];
 
 /// What cargo's tests said, added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,6 +74,7 @@ impl Step {
             Self::Format => "cargo fmt",
             Self::Clippy => "cargo clippy",
             Self::Tests => "cargo test",
+            Self::Path => "way of a request",
             Self::Ebpf => "ebpf check",
         }
     }
@@ -86,6 +89,7 @@ impl Step {
                 whole(self, &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
             }
             Self::Tests => tests(self, cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])?),
+            Self::Path => Ok(proofs()),
             Self::Ebpf => tests(self, ebpf::check_command()?),
         }
     }
@@ -107,6 +111,22 @@ fn tests(step: Step, mut command: Command) -> Result<Count> {
         bail!("`{}` ran no test at all", step.name());
     }
     Ok(count)
+}
+
+/// The proofs of the way of a request, each a test.
+fn proofs() -> Count {
+    let mut count = Count::default();
+    for proof in Proof::ALL {
+        println!("\n-- {}", proof.name());
+        match proof.run() {
+            Ok(()) => count.passed += 1,
+            Err(cause) => {
+                println!("error: {cause:#}");
+                count.failed += 1;
+            }
+        }
+    }
+    count
 }
 
 impl Count {

@@ -16,9 +16,12 @@ use portcullis_core::policy::surface::ServerIndex;
 use portcullis_core::refusal::UpstreamFailure;
 use portcullis_core::time::UnixMillis;
 use portcullis_core::token::credential::{Channel, Destination};
-use portcullis_ring::{Deadline, Quiet, Socket};
+use portcullis_ring::{Deadline, Quiet, Recv, Socket};
 use rustls_pki_types::ServerName;
+use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Waker};
 
 /// Room for a reply's head and the beginning of its body; small tool results fit whole.
 const INPUT_BYTES: usize = 16 * 1024;
@@ -34,6 +37,8 @@ const HEAD_LIMITS: HeadLimits =
 pub struct UpstreamConnection {
     transport: Transport,
     input: Vec<u8>,
+    /// While a plain connection is kept: a receive of what ought not to come. It becomes the receive of the next reply.
+    posted: Option<Recv>,
     deadline: Deadline,
     generation: u64,
     /// What it was opened for and where it really leads: a credential is lent only where both agree.
@@ -83,7 +88,7 @@ impl UpstreamConnection {
         let authority = route.settings.url.authority.clone();
         let input = core.buffers.take(INPUT_BYTES);
         let generation = snapshot.upstream_generation();
-        Ok(Self { transport, input, deadline, generation, authority, channel, peer: address.ip() })
+        Ok(Self { transport, input, posted: None, deadline, generation, authority, channel, peer: address.ip() })
     }
 
     /// Where it leads, for the lender to compare.
@@ -96,12 +101,22 @@ impl UpstreamConnection {
         self.generation
     }
 
-    /// Nothing has arrived since its last reply: no early close, no smuggled second answer.
-    pub fn is_quiet(&self) -> bool {
-        self.input.is_empty()
-            && !self.transport.has_buffered()
-            && !self.deadline.expired()
-            && self.transport.socket().is_quiet() == Quiet::Yes
+    /// Nothing has arrived since its last reply: no early close, no smuggled second answer. Plain connections tell without a system call.
+    pub fn is_quiet(&mut self) -> bool {
+        if !self.input.is_empty() || self.transport.has_buffered() || self.deadline.expired() {
+            return false;
+        }
+        match &mut self.posted {
+            Some(receiving) => Pin::new(receiving).poll(&mut Context::from_waker(Waker::noop())).is_pending(),
+            None => self.transport.socket().is_quiet() == Quiet::Yes,
+        }
+    }
+
+    /// Posts the receive that watches a kept connection.
+    fn watch(&mut self) {
+        if let Transport::Plain(socket) = &self.transport {
+            self.posted = Some(socket.recv(std::mem::take(&mut self.input)));
+        }
     }
 
     /// Sends the whole request; the buffer comes back for reuse.
@@ -117,11 +132,16 @@ impl UpstreamConnection {
     }
 
     async fn fill(&mut self) -> Result<usize, UpstreamFailure> {
-        let mut input = std::mem::take(&mut self.input);
-        if input.capacity() - input.len() < INPUT_BYTES / 4 {
-            input.reserve(INPUT_BYTES);
-        }
-        let (read, input) = self.transport.recv(input).await;
+        let (read, input) = match self.posted.take() {
+            Some(receiving) => receiving.await,
+            None => {
+                let mut input = std::mem::take(&mut self.input);
+                if input.capacity() - input.len() < INPUT_BYTES / 4 {
+                    input.reserve(INPUT_BYTES);
+                }
+                self.transport.recv(input).await
+            }
+        };
         self.input = input;
         read.map_err(|_| self.failure())
     }
@@ -280,6 +300,15 @@ impl Reply {
         Ok(Piece::End)
     }
 
+    /// Room that the body will need: what its length says, as far as it may be this long, or what most need.
+    pub fn room(&self, bytes_max: usize) -> usize {
+        match self.body {
+            Body::Length(length) => usize::try_from(length).unwrap_or(bytes_max).min(bytes_max),
+            Body::Chunked(_) | Body::UntilClose => INPUT_BYTES,
+            Body::Done => 0,
+        }
+    }
+
     /// Appends the whole body to `into`, at most `bytes_max` of it.
     pub async fn whole(&mut self, into: &mut Vec<u8>, bytes_max: usize) -> Result<(), UpstreamFailure> {
         if let Body::Length(length) = self.body {
@@ -297,12 +326,13 @@ impl Reply {
     }
 
     /// Keeps the connection if the reply ended exactly where its framing said and the upstream keeps it open; otherwise it is closed.
-    pub fn finish(self, core: &Core) {
+    pub fn finish(mut self, core: &Core) {
         let clean = matches!(self.body, Body::Done)
             && self.connection.input.is_empty()
             && self.head.persistence == Persistence::KeepAlive;
         if clean && !self.connection.deadline.expired() && !self.connection.transport.socket().is_poisoned() {
             self.connection.deadline.extend(UNBOUNDED);
+            self.connection.watch();
             core.pools.give_back(self.server, self.connection, self.born, core.now());
         }
     }

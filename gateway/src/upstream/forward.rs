@@ -13,6 +13,9 @@ use portcullis_core::protocol::era::Era;
 use portcullis_core::refusal::{Refusal, RouteRefusal, UpstreamFailure};
 use portcullis_core::time::UnixMillis;
 
+/// Room for the head that upstreams see: the fields that every call has, a credential and some mirrored arguments.
+const HEAD_ROOM: usize = 2048;
+
 /// Sends the call that `decision` permits; the proof that it is recorded is what opens this door.
 pub async fn forward(
     way: &Way<'_>,
@@ -74,7 +77,7 @@ fn write(
         Verb::Post => agent.body(),
         Verb::Get | Verb::Delete => b"",
     };
-    let mut bytes = way.core.buffers.take(body.len() + 1024);
+    let mut bytes = way.core.buffers.take(body.len() + HEAD_ROOM);
     request::write(&mut bytes, Outgoing { verb, server: &route.settings, credential, session, body }, agent);
     Ok(bytes)
 }

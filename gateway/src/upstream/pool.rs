@@ -39,7 +39,7 @@ impl Pools {
     ) -> Option<(UpstreamConnection, UnixMillis)> {
         let mut pools = self.by_server.borrow_mut();
         let pool = pools.get_mut(usize::from(server.0))?;
-        while let Some(idle) = pool.pop() {
+        while let Some(mut idle) = pool.pop() {
             let fresh =
                 idle.since.after(timeouts.upstream_idle) > now && idle.born.after(timeouts.upstream_lifetime) > now;
             if fresh && idle.connection.generation() == generation && idle.connection.is_quiet() {
@@ -63,11 +63,13 @@ impl Pools {
         }
     }
 
-    /// Lets go of what has been idle or alive for too long.
+    /// Lets go of what has been idle or alive for too long, or was closed by its upstream meanwhile.
     pub fn sweep(&self, timeouts: &Timeouts, now: UnixMillis) {
         for pool in self.by_server.borrow_mut().iter_mut() {
-            pool.retain(|idle| {
-                idle.since.after(timeouts.upstream_idle) > now && idle.born.after(timeouts.upstream_lifetime) > now
+            pool.retain_mut(|idle| {
+                let fresh =
+                    idle.since.after(timeouts.upstream_idle) > now && idle.born.after(timeouts.upstream_lifetime) > now;
+                fresh && idle.connection.is_quiet()
             });
         }
     }
