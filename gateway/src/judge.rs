@@ -21,7 +21,7 @@ use portcullis_core::policy::verdict::Permit;
 use portcullis_core::policy::who::Who;
 use portcullis_core::protocol::era::{self, Era, EraError, MethodEra, Offered};
 use portcullis_core::protocol::header::McpHeaders;
-use portcullis_core::protocol::json::{self, Value};
+use portcullis_core::protocol::json::{self, Kind, Value};
 use portcullis_core::protocol::message::{self, Message, MessageKind};
 use portcullis_core::protocol::method::{ClientNotification, Method};
 use portcullis_core::protocol::revision::Revision;
@@ -90,7 +90,9 @@ pub fn message<'j>(
     let mut scratch = core.scratch.borrow_mut();
     let body = agent.body();
     let document = json::read(&mut scratch, body, &snapshot.json_limits()).map_err(Refusal::Body)?;
-    case.id = span::member(body, &["id"]).unwrap_or(0..0);
+    // An id that no answer may carry is left out of the answer: a client's own schema would refuse it (MCP 2025-11-25).
+    let echoed = document.root().get("id").is_some_and(|id| matches!(id.kind(), Kind::String | Kind::Integer));
+    case.id = if echoed { span::member(body, &["id"]).unwrap_or(0..0) } else { 0..0 };
     let message = message::message(document.root()).map_err(Refusal::Message)?;
     let era =
         era::classify(&McpHeaders::read(agent.fields()), &message, &route.settings.revisions).map_err(Refusal::Era)?;
@@ -197,16 +199,13 @@ impl<'j> Bench<'_, 'j> {
     fn locate(&self, method: Method, case: &mut Case) {
         let body = self.agent.body();
         let path: &[&str] = match method {
+            Method::ToolsCall | Method::PromptsGet => &["params", "name"],
+            Method::ResourcesRead | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => &["params", "uri"],
+            Method::TasksGet | Method::TasksUpdate | Method::TasksCancel | Method::TasksResult => &["params", "taskId"],
             Method::Complete => &["params", "ref"],
-            Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => &["params", "uri"],
             Method::SubscriptionsListen => &["params", "notifications"],
-            Method::TasksResult => &["params", "taskId"],
-            other => match other.named_by() {
-                Some("name") => &["params", "name"],
-                Some("uri") => &["params", "uri"],
-                Some(_) => &["params", "taskId"],
-                None => &[],
-            },
+            Method::Initialize | Method::Discover | Method::Ping | Method::SetLevel | Method::ToolsList => &[],
+            Method::ResourcesList | Method::ResourceTemplatesList | Method::PromptsList | Method::TasksList => &[],
         };
         case.subject = if path.is_empty() { 0..0 } else { span::member(body, path).unwrap_or(0..0) };
         case.arguments = span::member(body, &["params", "arguments"]).unwrap_or(0..0);

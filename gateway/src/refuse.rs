@@ -26,7 +26,9 @@ pub async fn answer(core: &Core, snapshot: &Snapshot, agent: &mut Downstream, ca
         agent.break_off();
         return;
     }
-    let mut fields = agent.cors();
+    // A page that may not call may not read why either: its origin is not repeated to its browser.
+    let stranger = matches!(refusal, Refusal::Route(RouteRefusal::HostNotAllowed | RouteRefusal::OriginNotAllowed));
+    let mut fields = if stranger { Vec::new() } else { agent.cors() };
     challenge(&mut fields, snapshot, case, refusal);
     if let Refusal::Route(RouteRefusal::MethodNotAllowed) = refusal {
         records::field(&mut fields, "Allow", "POST, GET, DELETE, OPTIONS");

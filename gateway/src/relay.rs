@@ -12,6 +12,7 @@ use crate::screen::{self, Change};
 use crate::session::Session;
 use crate::stream;
 use crate::upstream::connection::Reply;
+use crate::watch;
 use crate::worker::Core;
 use portcullis_core::audit::record::Outcome;
 use portcullis_core::config::snapshot::Snapshot;
@@ -97,7 +98,14 @@ async fn whole(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Result
     reply.leave_head();
     let limits = &way.snapshot.settings.limits;
     let mut body = way.core.buffers.take(reply.room(limits.result_bytes_max));
-    reply.whole(&mut body, limits.result_bytes_max).await.map_err(Refusal::Upstream)?;
+    let reading = reply.whole(&mut body, limits.result_bytes_max);
+    let read = if way.is_modern() {
+        // Modern: a client that leaves has cancelled, also in the middle of an answer (MCP 2026-07-28).
+        watch::unless_gone(way.core, agent, reading).await.ok_or(Refusal::Upstream(UpstreamFailure::Cancelled))?
+    } else {
+        reading.await
+    };
+    read.map_err(Refusal::Upstream)?;
     reply.finish(way.core);
     let mut changed = way.core.buffers.take(0);
     let screened = screen::whole(&way, agent, &body, &mut changed).map_err(Refusal::Upstream)?;

@@ -23,9 +23,10 @@ use portcullis_core::identity::registry::Status;
 use portcullis_core::refusal::JournalFailure;
 use portcullis_core::secret::Secret;
 use portcullis_core::time::UnixMillis;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use tokio::sync::Mutex;
 
 /// What is to change.
@@ -50,6 +51,17 @@ pub enum Change {
         /// Active or suspended.
         status: Status,
     },
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Files => out.write_str("the files were read again"),
+            Self::Rules(version) => write!(out, "the rules of version {version} were taken back"),
+            Self::Learned { server, catalogue: _ } => write!(out, "the tools of server `{server}` were learned"),
+            Self::Agent { id, status } => write!(out, "agent `{id}` is {}", status.as_str()),
+        }
+    }
 }
 
 /// Why nothing changed.
@@ -102,6 +114,8 @@ pub struct Begun {
     pub held: Held,
     /// How it came to serve.
     pub kept: Kept,
+    /// Of what TLS was set up from.
+    pub fingerprint: blake3::Hash,
 }
 
 struct InForce {
@@ -118,6 +132,8 @@ pub struct Keeper {
     in_force: Mutex<InForce>,
     /// What serves, for those who only look: they do not wait for a change that is being built.
     kept: ArcSwap<Kept>,
+    /// Of the certificates, keys and authorities that TLS was set up from.
+    fingerprint: std::sync::Mutex<blake3::Hash>,
     reaper: Reaper,
 }
 
@@ -153,7 +169,8 @@ impl Keeper {
     pub fn new(file: PathBuf, shared: Arc<Shared>, ledger: Arc<Ledger>, history: History, begun: Begun) -> Self {
         let kept = ArcSwap::from_pointee(begun.kept.clone());
         let in_force = Mutex::new(InForce { held: begun.held, kept: begun.kept });
-        Self { file, shared, ledger, history, in_force, kept, reaper: Reaper::default() }
+        let fingerprint = std::sync::Mutex::new(begun.fingerprint);
+        Self { file, shared, ledger, history, in_force, kept, fingerprint, reaper: Reaper::default() }
     }
 
     /// Where the configuration stands.
@@ -185,11 +202,9 @@ impl Keeper {
         }
         let Proposal { texts, how, edited } = self.propose(&change, &in_force)?;
         let held = Held::new(texts);
-        let (texts, file) = (held.whole(), self.file.clone());
-        let (number, before) = (self.number(&in_force.kept, &texts)?, self.shared.snapshot.load_full());
-        let built = tokio::task::spawn_blocking(move || build(texts, number, &before, &file));
-        let (snapshot, secured) = built.await.map_err(|_| ChangeFailure::Stopped)?.map_err(ChangeFailure::Findings)?;
-        for unresolved in resolve::refresh(&self.shared, &snapshot).await {
+        let number = self.number(&in_force.kept, held.texts())?;
+        let (snapshot, secured) = self.build(&change, &held, number).await?;
+        for unresolved in resolve::resolve_new(&self.shared, &snapshot).await {
             tracing::warn!(host = %unresolved.host, error = %unresolved.error, "an upstream's name does not resolve; calls to it fail until it does");
         }
         let kept = kept(&snapshot, held.texts(), how, by);
@@ -204,6 +219,39 @@ impl Keeper {
         *in_force = InForce { held, kept };
         self.reaper.retire(publish(&self.shared, snapshot, secured));
         Ok(changed)
+    }
+
+    /// The next snapshot, and TLS where its files may have changed.
+    async fn build(
+        &self,
+        change: &Change,
+        held: &Held,
+        number: u64,
+    ) -> Result<(Snapshot, Option<Secured>), ChangeFailure> {
+        let before = self.shared.snapshot.load_full();
+        if let Change::Agent { .. } = change {
+            let made = before.with_agents(&held.texts().agents, number, held.texts().hash());
+            if let Some(snapshot) =
+                made.map_err(|findings| ChangeFailure::Findings(sources::named(findings, &self.file)))?
+            {
+                return Ok((snapshot, None));
+            }
+        }
+        let again = match change {
+            Change::Files if secure::fingerprint(&held.texts().settings) != self.fingerprint() => Again::Tls,
+            Change::Files | Change::Rules(_) | Change::Learned { .. } | Change::Agent { .. } => Again::NoTls,
+        };
+        let (texts, file) = (held.whole(), self.file.clone());
+        let built = tokio::task::spawn_blocking(move || build(texts, number, &before, again, &file));
+        let (snapshot, secured) = built.await.map_err(|_| ChangeFailure::Stopped)?.map_err(ChangeFailure::Findings)?;
+        if secured.is_some() {
+            *self.fingerprint.lock().unwrap_or_else(PoisonError::into_inner) = secure::fingerprint(&snapshot.settings);
+        }
+        Ok((snapshot, secured))
+    }
+
+    fn fingerprint(&self) -> blake3::Hash {
+        *self.fingerprint.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn propose(&self, change: &Change, in_force: &InForce) -> Result<Proposal, ChangeFailure> {
@@ -311,8 +359,24 @@ struct Proposal {
     edited: Option<(PathBuf, String)>,
 }
 
-fn build(texts: Texts, version: u64, before: &Snapshot, file: &Path) -> Result<(Snapshot, Secured), Diagnostics> {
-    let secured = secure::secure(&texts.settings);
+/// Whether TLS is set up anew with a snapshot.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    Tls,
+    NoTls,
+}
+
+fn build(
+    texts: Texts,
+    version: u64,
+    before: &Snapshot,
+    again: Again,
+    file: &Path,
+) -> Result<(Snapshot, Option<Secured>), Diagnostics> {
+    let secured = match again {
+        Again::Tls => secure::secure(&texts.settings).map(Some),
+        Again::NoTls => Ok(None),
+    };
     let built = Snapshot::build_after(texts, version, Some(before));
     match (built, secured) {
         (Ok(snapshot), Ok(secured)) => Ok((snapshot, secured)),
@@ -323,9 +387,11 @@ fn build(texts: Texts, version: u64, before: &Snapshot, file: &Path) -> Result<(
 }
 
 /// Puts a snapshot in force; the one before is returned, to be dropped where nobody waits.
-fn publish(shared: &Shared, snapshot: Snapshot, secured: Secured) -> Arc<Snapshot> {
-    shared.tls.store(Arc::new(secured.listen));
-    shared.upstream_tls.store(Arc::new(secured.upstreams));
+fn publish(shared: &Shared, snapshot: Snapshot, secured: Option<Secured>) -> Arc<Snapshot> {
+    if let Some(secured) = secured {
+        shared.tls.store(Arc::new(secured.listen));
+        shared.upstream_tls.store(Arc::new(secured.upstreams));
+    }
     shared.snapshot.swap(Arc::new(snapshot))
 }
 

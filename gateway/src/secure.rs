@@ -29,6 +29,23 @@ pub fn secure(settings: &Settings) -> Result<Secured, Diagnostics> {
     if findings.is_empty() { Ok(Secured { listen, upstreams }) } else { Err(findings) }
 }
 
+/// What `secure` would read, as a digest: where it has not changed, TLS stays as it is, and sessions can still be resumed.
+pub fn fingerprint(settings: &Settings) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    let listen =
+        settings.listen.tls.iter().flat_map(|tls| [Some(&tls.certificate), Some(&tls.key), tls.client_ca.as_ref()]);
+    hasher.update(format!("{:?}", settings.listen.tls).as_bytes());
+    for server in &settings.servers {
+        hasher.update(format!("{:?}", (&server.name, &server.url, &server.ca)).as_bytes());
+    }
+    for path in listen.chain(settings.servers.iter().map(|server| server.ca.as_ref())).flatten() {
+        // A file that cannot be read is told by `secure`; here it only has to look unlike one that can.
+        let bytes = std::fs::read(path).map(|bytes| *blake3::hash(&bytes).as_bytes()).unwrap_or_default();
+        hasher.update(&bytes);
+    }
+    hasher.finalize()
+}
+
 /// TLS toward one upstream; nothing where it is reached over plain HTTP.
 pub fn upstream(server: &Server) -> Result<Option<Arc<ClientConfig>>, Diagnostic> {
     match (server.url.tls, &server.ca) {

@@ -48,7 +48,7 @@ pub struct Life {
 }
 
 impl Life {
-    /// Every worker listens: `/readyz` may say so.
+    /// Every worker listens and the control plane is open: `/readyz` may say so.
     pub fn serve(&self) {
         self.ready.store(true, Ordering::Release);
     }

@@ -16,12 +16,12 @@ pub fn settings(file: &Path) -> Result<(Settings, Diagnostics), Diagnostics> {
     let name = file.display().to_string();
     let text = disk::read(file, Guard::Open).map_err(|failure| {
         let finding = refused(file, &failure);
-        match failure {
-            ReadFailure::Missing => {
-                vec![finding.help("write one with `portcullis init`, or name another with `--config`")]
-            }
-            _ => vec![finding],
-        }
+        let missing = matches!(failure, ReadFailure::Missing);
+        vec![if missing {
+            finding.help("write one with `portcullis init`, or name another with `--config`")
+        } else {
+            finding
+        }]
     })?;
     config::parse(&text, &name, file.parent().unwrap_or(Path::new("")))
 }

@@ -52,6 +52,7 @@ pub fn run(file: &Path) -> Result<(), StartFailure> {
     let facts = facts(&settings)?;
     let runtime = runtime()?;
     let mut held = Held::new(texts);
+    let fingerprint = secure::fingerprint(&settings);
     let secured = secure::secure(&settings).map_err(StartFailure::Findings)?;
     first_use::learn_all(&runtime, &mut held);
     let built = first_use::build_or_wait(&runtime, &mut held).map_err(|findings| named(findings, file))?;
@@ -70,11 +71,13 @@ pub fn run(file: &Path) -> Result<(), StartFailure> {
     let number = u16::try_from(facts.workers).unwrap_or(u16::MAX);
     let (file_of, position, synced) = syncing.shard(&shared, &recovery, number).map_err(audit_refused)?;
     let ledger = Arc::new(Ledger::new(file_of, &shared.boot.to_string(), &position, synced));
-    let begun = Begun { held, kept };
+    let begun = Begun { held, kept, fingerprint };
     let keeper = Arc::new(Keeper::new(file.to_owned(), shared.clone(), ledger.clone(), history, begun));
     let plane = Arc::new(Plane { shared: shared.clone(), keeper, ledger, facts });
     say(&plane, address, &recovery);
     let control = Control::start(plane, doors, recovery.torn_bytes)?;
+    // Ready means also: the start is in the log, and a signal to end is heard.
+    shared.life.serve();
     let ended = workers.join(&shared);
     control.stop();
     syncing.stop();
@@ -249,7 +252,10 @@ fn say(plane: &Plane, address: std::net::SocketAddr, recovery: &Recovery) {
     tracing::info!(version = snapshot.version, hash = %snapshot.hash, rules = snapshot.engine.policy_ids().len(), agents, "rules");
     let durability = crate::control::status::durability(settings.audit.durability);
     tracing::info!(folder = %settings.audit.folder.display(), %durability, checked = recovery.records, "audit log");
-    tracing::info!(workers = plane.facts.workers, descriptors = ?plane.facts.descriptors, control = %settings.control.socket.display(), "process");
+    tracing::info!(workers = plane.facts.workers, descriptors = plane.facts.descriptors, control = %settings.control.socket.display(), "process");
     plane.facts.missing.iter().for_each(|missing| tracing::warn!("not in effect: {missing}"));
     snapshot.warnings.iter().for_each(|finding| tracing::warn!("{finding}"));
 }
+
+#[cfg(test)]
+mod tests;

@@ -47,10 +47,11 @@ pub fn audit(verb: &AuditVerb, ways: &Ways) -> Outcome {
 }
 
 fn unreadable(folder: &std::path::Path, error: &io::Error) -> Failure {
-    Failure::new(
-        format!("the audit log in `{}` cannot be read: {error}", folder.display()),
-        "read it as root or as the gateway's user",
-    )
+    let help = match error.kind() {
+        io::ErrorKind::NotFound => "nothing was recorded yet, or the configuration names another folder",
+        _ => "read it as root or as the gateway's user",
+    };
+    Failure::new(format!("the audit log in `{}` cannot be read: {error}", folder.display()), help)
 }
 
 fn folder(ways: &Ways) -> Result<PathBuf, Failure> {

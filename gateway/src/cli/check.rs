@@ -38,12 +38,12 @@ pub fn check(ways: &Ways) -> Outcome {
         cli::findings(&looked.findings);
         match &looked.facts {
             Some(facts) => say::line(&format!(
-                "{}: {} servers, {} tools, {} agents, {} rules; {}",
+                "{}: {}, {}, {}, {}; {}",
                 say::painted("sound", say::Hue::Green),
-                facts.servers,
-                facts.tools,
-                facts.agents,
-                facts.rules,
+                counted(facts.servers, "server"),
+                counted(facts.tools, "tool"),
+                counted(facts.agents, "agent"),
+                counted(facts.rules, "rule"),
                 counted(warnings, "warning"),
             )),
             None => say::line(&format!(

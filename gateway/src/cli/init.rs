@@ -36,7 +36,7 @@ const RULES: &str = r#"// What agents may do. Whatever no rule permits is refuse
 // First list the server's tools with `portcullis tools learn crm`. Then, for example:
 //
 // permit (principal in Group::"support", action == Action::"crm.read_customer", resource == Server::"crm")
-// when { context.input.region == "eu" };
+// when { context.input has region && context.input.region == "eu" };
 //
 // `portcullis check` tells what is wrong with the rules, `portcullis policy apply` puts them in force.
 "#;

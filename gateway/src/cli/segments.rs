@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(reader.more().unwrap().len(), 0);
         file.write_all(tail).unwrap();
         assert_eq!(reader.more().unwrap().len(), 1);
-        assert_eq!(Reader::new(folder.path()).latest(4).unwrap().len(), 6);
+        assert_eq!(Reader::new(folder.path()).latest(5).unwrap().len(), 6);
         assert_eq!(Reader::new(folder.path()).boot(Some(1)).unwrap().len(), 2);
     }
 }

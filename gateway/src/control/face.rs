@@ -150,12 +150,12 @@ async fn change(plane: Arc<Plane>, change: Change, expect: Option<u64>, caller: 
 fn made(outcome: Result<Changed, crate::reload::ChangeFailure>, change: &Change) -> Answer {
     match outcome {
         Ok(changed) => {
-            tracing::info!(version = changed.version, previous = changed.previous, ?change, "another snapshot serves");
+            tracing::info!(version = changed.version, previous = changed.previous, %change, "another snapshot serves");
             Ok(Json(answers::changed(&changed)))
         }
         Err(failure) => {
             let refused = Refused::from(failure);
-            tracing::warn!(cause = refused.name, message = %refused.message, ?change, "a change was refused; the last good snapshot goes on serving");
+            tracing::warn!(cause = refused.name, message = %refused.message, %change, "a change was refused; the last good snapshot goes on serving");
             refused.findings.iter().for_each(|finding| tracing::warn!("{finding}"));
             Err(refused)
         }

@@ -57,7 +57,8 @@ fn state(shared: &Shared) -> &'static str {
     }
 }
 
-/// `same` where the files are what serves, `differ` where an apply would change something, `unreadable` where it would be refused.
+/// `same` where the files are what serves, `differ` where they are not, `unreadable` where they are refused at first sight. Whether they load
+/// is what `portcullis check` tells; a look at the status must not build a snapshot.
 fn files(file: &Path, snapshot: &Snapshot) -> &'static str {
     match sources::read(file) {
         Err(_) => "unreadable",

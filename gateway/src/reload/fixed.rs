@@ -79,6 +79,6 @@ mod tests {
     #[test]
     fn what_can_change_may() {
         check("", &[]);
-        check("[limits]\nbody = \"1 MiB\"\n[timeouts]\ntotal = \"10s\"", &[]);
+        check("[limits]\nbody = \"1 MiB\"\n[timeouts]\ntotal = \"200s\"", &[]);
     }
 }

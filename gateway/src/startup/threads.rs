@@ -90,7 +90,6 @@ impl Workers {
             address = start_worker(Place { number, cpu, address }, shared, shard, syncing, tell.clone())
                 .inspect_err(|_| shared.life.drain(reload::now()))?;
         }
-        shared.life.serve();
         Ok((Self { ended, count: facts.workers }, address))
     }
 

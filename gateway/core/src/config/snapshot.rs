@@ -17,7 +17,7 @@ pub use self::route::{METADATA_PATH, Route};
 use super::settings::{Learn, Settings};
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::identity::issuer::Issuers;
-use crate::identity::registry::Registry;
+use crate::identity::registry::{Agent, Registry};
 use crate::policy::catalogue::Catalogue;
 use crate::policy::drift::Drift;
 use crate::policy::engine::Engine;
@@ -68,15 +68,20 @@ pub struct Snapshot {
     /// Who is known.
     pub registry: Registry,
     /// Whose tokens count.
-    pub issuers: Issuers,
+    pub issuers: Arc<Issuers>,
     /// The rules.
-    pub engine: Engine,
+    pub engine: Arc<Engine>,
     /// The upstream credentials.
-    pub lender: Lender,
+    pub lender: Arc<Lender>,
     /// Finds them in what comes back.
-    pub scanner: Scanner,
+    pub scanner: Arc<Scanner>,
     /// What an operator should look at.
     pub warnings: Diagnostics,
+    shape: Arc<Shape>,
+}
+
+/// What follows from the servers alone.
+struct Shape {
     routes: Vec<Route>,
     by_path: AHashMap<Box<str>, Vec<ServerIndex>>,
     hosts: Vec<Box<str>>,
@@ -127,11 +132,24 @@ impl Snapshot {
     /// As [`Snapshot::build`].
     pub fn build_after(texts: Texts, version: u64, before: Option<&Self>) -> Result<Self, Diagnostics> {
         let hash = texts.hash();
-        let Gathered { settings, registry, issuers, engine, lender, scanner, catalogues, drifts, mut findings } =
-            gather::gather(texts, before);
+        let Gathered {
+            settings,
+            registry,
+            issuers,
+            engine,
+            lender,
+            scanner,
+            catalogues,
+            learned,
+            drifts,
+            mut findings,
+        } = gather::gather(texts, before);
         let issuer_names: Vec<&str> = settings.issuers.iter().map(|issuer| &*issuer.issuer).collect();
-        let routes: Vec<Route> = (settings.servers.iter().zip(&catalogues))
-            .map(|(server, catalogue)| Route::new(&settings, server, catalogue, &issuer_names, &mut findings))
+        let routes: Vec<Route> = (settings.servers.iter().zip(catalogues.iter().zip(&learned)))
+            .map(|(server, (catalogue, learned))| Route {
+                learned: *learned,
+                ..Route::new(&settings, server, catalogue, &issuer_names, &mut findings)
+            })
             .collect();
         let by_path = by_path(&routes, &mut findings);
         let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
@@ -143,34 +161,58 @@ impl Snapshot {
         let own = settings.servers.iter().filter_map(|server| server.host.clone());
         let hosts = settings.listen.hosts.iter().cloned().chain(own).collect();
         let upstream_generation = upstream_generation(&settings);
-        let warnings = findings;
         Ok(Self {
             version,
             hash,
             settings,
             registry,
-            issuers,
-            engine,
-            lender,
-            scanner,
-            warnings,
-            routes,
-            by_path,
-            hosts,
-            catalogues,
-            drifts,
-            upstream_generation,
+            issuers: Arc::new(issuers),
+            engine: Arc::new(engine),
+            lender: Arc::new(lender),
+            scanner: Arc::new(scanner),
+            warnings: findings,
+            shape: Arc::new(Shape { routes, by_path, hosts, catalogues, drifts, upstream_generation }),
         })
+    }
+
+    /// The same snapshot with another registry in which nothing but statuses and what else no rule reads differs: the rules need not be
+    /// built anew, so that a suspension takes effect at once however many there are. Nothing where the rules might read what differs.
+    ///
+    /// # Errors
+    /// What is wrong with the registry.
+    pub fn with_agents(&self, agents: &Text, version: u64, hash: Box<str>) -> Result<Option<Self>, Diagnostics> {
+        let mut findings = Diagnostics::new();
+        let Some(registry) = gather::registry(agents, &self.settings, &mut findings) else { return Err(findings) };
+        if findings.iter().any(|finding| finding.severity == Severity::Error) {
+            return Err(findings);
+        }
+        let read = |agent: &Agent| (agent.id.clone(), agent.groups.clone(), agent.accounts.clone());
+        if !registry.agents().map(read).eq(self.registry.agents().map(read)) {
+            return Ok(None);
+        }
+        let others = self.warnings.iter().filter(|finding| finding.file != agents.file).cloned();
+        Ok(Some(Self {
+            version,
+            hash,
+            settings: self.settings.clone(),
+            registry,
+            issuers: Arc::clone(&self.issuers),
+            engine: Arc::clone(&self.engine),
+            lender: Arc::clone(&self.lender),
+            scanner: Arc::clone(&self.scanner),
+            warnings: others.chain(findings).collect(),
+            shape: Arc::clone(&self.shape),
+        }))
     }
 
     /// The route of a server.
     pub fn server(&self, server: ServerIndex) -> Option<&Route> {
-        self.routes.get(usize::from(server.0))
+        self.shape.routes.get(usize::from(server.0))
     }
 
     /// The server that `path` leads to under this `Host`: the one restricted to that host, else the one open to any.
     pub fn route(&self, host: &str, path: &str) -> Option<ServerIndex> {
-        let candidates = self.by_path.get(path)?;
+        let candidates = self.shape.by_path.get(path)?;
         let of = |server: &&ServerIndex| self.server(**server).map(|route| route.settings.host.as_deref());
         let named =
             candidates.iter().find(|server| of(server).flatten().is_some_and(|own| own.eq_ignore_ascii_case(host)));
@@ -179,22 +221,22 @@ impl Snapshot {
 
     /// Every route.
     pub fn routes(&self) -> impl Iterator<Item = (ServerIndex, &Route)> {
-        (0..=u16::MAX).map(ServerIndex).zip(&self.routes)
+        (0..=u16::MAX).map(ServerIndex).zip(&self.shape.routes)
     }
 
     /// The reviewed tools of a server.
     pub fn catalogue(&self, server: ServerIndex) -> Option<&Catalogue> {
-        self.catalogues.get(usize::from(server.0))
+        self.shape.catalogues.get(usize::from(server.0))
     }
 
     /// The servers whose tools nobody has listed yet although their first use may.
     pub fn unlearned(&self) -> impl Iterator<Item = &Route> {
-        self.routes.iter().filter(|route| route.settings.learn == Learn::FirstUse && !route.learned)
+        self.shape.routes.iter().filter(|route| route.settings.learn == Learn::FirstUse && !route.learned)
     }
 
     /// Changes only when servers or their TLS change, so that kept connections of another configuration are not used again.
     pub fn upstream_generation(&self) -> u64 {
-        self.upstream_generation
+        self.shape.upstream_generation
     }
 
     /// Bounds on request bodies.
@@ -209,7 +251,7 @@ impl Snapshot {
 
     /// Whether this `Host` is ours. A page that rebinds its own name to our address sends its own name (MCP, DNS rebinding).
     pub fn host_allowed(&self, host: &str) -> bool {
-        self.hosts.iter().any(|own| own.eq_ignore_ascii_case(host))
+        self.shape.hosts.iter().any(|own| own.eq_ignore_ascii_case(host))
     }
 
     /// Whether pages of this `Origin` may call.

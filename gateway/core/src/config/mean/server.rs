@@ -35,7 +35,7 @@ pub(super) fn servers(typed: &Typed, listen: &Listen, default: &Capture, scene: 
             scene.findings.refuse(
                 credential.at(),
                 "a credential names a secret, but there is no file of secrets",
-                "write `secrets = \"secrets.age\"` at the top of the file",
+                "write `secrets = \"secrets.toml\"` at the top of the file",
             );
         }
     }

@@ -30,6 +30,8 @@ pub(super) struct Gathered {
     pub lender: Option<Lender>,
     pub scanner: Scanner,
     pub catalogues: Vec<Catalogue>,
+    /// Whether each of them was ever listed.
+    pub learned: Vec<bool>,
     pub drifts: Vec<Arc<Drift>>,
     pub findings: Diagnostics,
 }
@@ -40,11 +42,12 @@ pub(super) fn gather(texts: Texts, before: Option<&Snapshot>) -> Gathered {
     let issuers = issuers(&settings, &keys, &mut findings);
     let secrets = read_secrets(secrets, &mut findings);
     let lender = secrets.as_ref().and_then(|secrets| lender(&settings, secrets, &mut findings));
-    let learned: Vec<Option<Catalogue>> = (settings.servers.iter().zip(&catalogues))
+    let learned: Vec<bool> = catalogues.iter().map(Option::is_some).collect();
+    let read: Vec<Option<Catalogue>> = (settings.servers.iter().zip(&catalogues))
         .map(|(server, text)| catalogue(server, text.as_ref(), &mut findings))
         .collect();
-    let broken = settings.servers.len() != learned.len() || learned.iter().any(Option::is_none);
-    let catalogues: Vec<Catalogue> = learned.into_iter().flatten().collect();
+    let broken = settings.servers.len() != read.len() || read.iter().any(Option::is_none);
+    let catalogues: Vec<Catalogue> = read.into_iter().flatten().collect();
     let drifts: Vec<Arc<Drift>> = catalogues.iter().map(|catalogue| drift(catalogue, before)).collect();
     let engine = match broken {
         true => {
@@ -52,17 +55,23 @@ pub(super) fn gather(texts: Texts, before: Option<&Snapshot>) -> Gathered {
             None
         }
         false => engine(
-            &Rules { settings: &settings, policies: &policies, catalogues: &catalogues, drifts: &drifts },
+            &Rules {
+                settings: &settings,
+                policies: &policies,
+                catalogues: &catalogues,
+                learned: &learned,
+                drifts: &drifts,
+            },
             registry.as_ref(),
             &agents,
             &mut findings,
         ),
     };
     let scanner = Scanner::new(secrets.as_ref().unwrap_or(&Secrets::none()));
-    Gathered { settings, registry, issuers, engine, lender, scanner, catalogues, drifts, findings }
+    Gathered { settings, registry, issuers, engine, lender, scanner, catalogues, learned, drifts, findings }
 }
 
-fn registry(agents: &Text, settings: &Settings, findings: &mut Diagnostics) -> Option<Registry> {
+pub(super) fn registry(agents: &Text, settings: &Settings, findings: &mut Diagnostics) -> Option<Registry> {
     let registry = kept(Registry::parse(&agents.text, &agents.file), findings)?;
     findings.extend_from_slice(registry.warnings());
     let known: Vec<&str> = settings.issuers.iter().map(|issuer| &*issuer.name).collect();
@@ -168,8 +177,8 @@ fn catalogue(server: &settings::Server, text: Option<&Text>, findings: &mut Diag
 
 fn drift(catalogue: &Catalogue, before: Option<&Snapshot>) -> Arc<Drift> {
     let carried = before.and_then(|before| {
-        let position = before.catalogues.iter().position(|old| old.server() == catalogue.server())?;
-        Some(before.drifts.get(position)?.carried(before.catalogues.get(position)?, catalogue))
+        let position = before.shape.catalogues.iter().position(|old| old.server() == catalogue.server())?;
+        Some(before.shape.drifts.get(position)?.carried(before.shape.catalogues.get(position)?, catalogue))
     });
     Arc::new(carried.unwrap_or_else(|| Drift::new(catalogue)))
 }
@@ -178,12 +187,13 @@ struct Rules<'r> {
     settings: &'r Settings,
     policies: &'r [Text],
     catalogues: &'r [Catalogue],
+    learned: &'r [bool],
     drifts: &'r [Arc<Drift>],
 }
 
 fn engine(rules: &Rules<'_>, registry: Option<&Registry>, agents: &Text, findings: &mut Diagnostics) -> Option<Engine> {
-    let tools: Vec<BTreeMap<Box<str>, ToolRules>> = (rules.settings.servers.iter().zip(rules.catalogues))
-        .map(|(server, catalogue)| tool_rules(server, catalogue))
+    let tools: Vec<BTreeMap<Box<str>, ToolRules>> = (rules.settings.servers.iter().zip(rules.learned))
+        .map(|(server, learned)| if *learned { tool_rules(server) } else { BTreeMap::new() })
         .collect();
     let parts = rules.settings.servers.iter().zip(rules.catalogues).zip(&tools).zip(rules.drifts);
     let servers: Vec<(ServerSource<'_>, Arc<Drift>)> = parts
@@ -242,10 +252,7 @@ fn guessed_agents(text: &str) -> Vec<(String, Vec<String>)> {
 }
 
 /// What the configuration says of the tools. Of a server whose tools nobody has listed yet it cannot say anything that holds.
-fn tool_rules(server: &settings::Server, catalogue: &Catalogue) -> BTreeMap<Box<str>, ToolRules> {
-    if catalogue.tools().is_empty() {
-        return BTreeMap::new();
-    }
+fn tool_rules(server: &settings::Server) -> BTreeMap<Box<str>, ToolRules> {
     let rules = |tool: &settings::ToolSettings| ToolRules {
         groups: tool.groups.clone(),
         types: tool.types.clone(),

@@ -56,7 +56,7 @@ impl Route {
             param_headers: catalogue.tools().iter().map(|tool| param_headers(server, tool, findings)).collect(),
             capture: catalogue.tools().iter().map(own).collect(),
             default_capture: settings.audit.capture.clone(),
-            learned: !catalogue.tools().is_empty(),
+            learned: false,
             settings: server.clone(),
         }
     }

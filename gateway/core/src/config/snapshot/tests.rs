@@ -194,3 +194,17 @@ fn servers_without_tools_load_loudly() {
     first_use.policies.clear();
     assert_eq!(build(first_use).unlearned().map(|route| &*route.settings.name).collect::<Vec<_>>(), ["crm"]);
 }
+
+#[test]
+fn a_suspension_needs_no_new_rules_and_anything_a_rule_reads_does() {
+    let snapshot = build(texts(CONFIG));
+    let with = |agents: &str| snapshot.with_agents(&text("agents.toml", agents), 8, "sha256:x".into());
+    let suspended = with(&AGENTS.replace("groups", "status = \"suspended\"\ngroups")).unwrap().unwrap();
+    assert_eq!(suspended.registry.agents().next().unwrap().status, crate::identity::registry::Status::Suspended);
+    assert!(Arc::ptr_eq(&suspended.engine, &snapshot.engine));
+    assert_eq!((suspended.version, &*suspended.hash), (8, "sha256:x"));
+    assert!(with(&AGENTS.replace("support", "finance")).unwrap().is_none());
+    assert!(with(&format!("{AGENTS}[agent.new]\nowner = \"b\"\nstatus = \"suspended\"\n")).unwrap().is_none());
+    assert!(with(&AGENTS.replace("owner = \"a@example.com\"\n", "")).is_err());
+    assert!(with(&AGENTS.replace("\"idp\"", "\"other\"")).is_err());
+}

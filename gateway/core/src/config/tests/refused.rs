@@ -157,7 +157,7 @@ fn a_missing_key_is_refused() {
         "[server.pg]\nurl = \"https://pg/mcp\"\ncredential = { value = \"{secret:a}\" }\n",
         &[
             "p.toml:10: `[server.pg.credential]` has no `header`; write it like `header = \"authorization\"`",
-            "p.toml:10: a credential names a secret, but there is no file of secrets; write `secrets = \"secrets.age\"` at the top of the file",
+            "p.toml:10: a credential names a secret, but there is no file of secrets; write `secrets = \"secrets.toml\"` at the top of the file",
         ],
     );
     check(

@@ -130,7 +130,7 @@ fn a_credential_stays_on_this_machine_or_under_tls() {
     check(
         "[server.pg]\nurl = \"https://pg/mcp\"\ncredential = { header = \"x-key\", value = \"{secret:pg}\" }\n",
         &[
-            "p.toml:10: a credential names a secret, but there is no file of secrets; write `secrets = \"secrets.age\"` at the top of the file",
+            "p.toml:10: a credential names a secret, but there is no file of secrets; write `secrets = \"secrets.toml\"` at the top of the file",
         ],
     );
 }

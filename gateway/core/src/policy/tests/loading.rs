@@ -236,13 +236,13 @@ fn hostile_tool_names_stay_in_their_place() {
         settings_file: "f",
     })
     .unwrap();
-    let tool = engine.tool(super::super::surface::ServerIndex(0), name).unwrap();
+    let tool = engine.tool(crate::policy::surface::ServerIndex(0), name).unwrap();
     let mut scratch = Scratch::new();
     let document = read(&mut scratch, br#"{"a\"b": "1"}"#, &JsonLimits { bytes_max: 100, depth_max: 9 }).unwrap();
     let facts =
         Facts { arguments: Some(document.root()), source: "::1".parse().unwrap(), now: UnixMillis(0), calendars: &[] };
     let who = Who { agent: AgentIndex(0), id: "ann", user: None, account: None, claims: Claims::Listed(&[]) };
-    assert!(engine.decide(&who, super::super::surface::ServerIndex(0), Action::Tool(tool), &facts).is_ok());
+    assert!(engine.decide(&who, crate::policy::surface::ServerIndex(0), Action::Tool(tool), &facts).is_ok());
 }
 
 #[test]

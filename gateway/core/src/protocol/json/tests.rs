@@ -50,6 +50,10 @@ fn each_fault_is_refused_under_its_own_name() {
         br#"{"\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00":[true,false,null,-0,1.5e-3,{},[]],"b":1e400}"#,
         BodyError::NumberOutOfRange,
     );
+}
+
+#[test]
+fn what_the_grammar_does_not_allow_is_refused() {
     for text in [
         "{",
         "[1,]",

@@ -1,0 +1,337 @@
+//! Who calls: nobody is believed without proof, and each proof counts for one agent at one route.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use portcullis_tests::client::Client;
+use portcullis_tests::gateway::Gateway;
+use portcullis_tests::mcp;
+use portcullis_tests::secrets::{self, ClientCertificate, authorities, changed, claims, keys};
+use portcullis_tests::setup::{OPEN, Setup, Tls};
+use portcullis_tests::upstream::{Gate, Upstream};
+use portcullis_tests::wire::{Request, holds};
+use rcgen::{ExtendedKeyUsagePurpose, SanType};
+use serde_json::{Value, json};
+use xtask::keys::Certified;
+
+fn shown(gateway: &Gateway, authorization: &str) -> Request {
+    gateway.call("reader", "loose", json!({})).set("Authorization", authorization)
+}
+
+/// A token that no signer would make: header and claims as text, a signature of the right length.
+fn forged(header: &str, claims: &str) -> String {
+    [header.as_bytes(), claims.as_bytes(), &[7; 64]].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".")
+}
+
+#[test]
+fn a_token_that_proves_nothing_is_refused() {
+    let upstream = Upstream::kind();
+    let gateway = Setup::open(&upstream).server("pg", &upstream, "").start();
+    let good = claims("reader", &gateway.resource("crm"));
+    let sign = |changes: Value| format!("Bearer {}", keys().eddsa.sign(&changed(good.clone(), changes)).unwrap());
+    let kid = keys().eddsa.key_id();
+    let token = gateway.token("reader", "crm");
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let rows = [
+        ("", "token_malformed"),
+        ("Bearer", "token_malformed"),
+        ("Bearer ", "token_malformed"),
+        ("Basic cmVhZGVyOnB3", "token_malformed"),
+        ("Bearer reader", "token_malformed"),
+        (&format!("Bearer  {token}"), ""),
+        (&format!("Bearer {token} "), "none"),
+        (&format!("Bearer {token},Bearer {token}"), ""),
+        (&format!("Bearer {signed}."), "token_signature"),
+        (&format!("Bearer {signed}.{}", signature.to_ascii_uppercase()), ""),
+        (&format!("Bearer {token}="), "token_base64"),
+        (&format!("Bearer {token}.{signature}.a"), "token_encrypted"),
+        (&format!("Bearer {}", "a".repeat(9000)), "token_too_large"),
+        (&format!("Bearer {}", forged(r#"{"alg":"none","typ":"at+jwt"}"#, &good.to_string())), "token_algorithm"),
+        (&format!("Bearer {}", forged(&format!(r#"{{"alg":"NONE","typ":"at+jwt","kid":"{kid}"}}"#), &good.to_string())), "token_algorithm"),
+        (&format!("Bearer {}", forged(&format!(r#"{{"alg":"HS256","typ":"at+jwt","kid":"{kid}"}}"#), &good.to_string())), "token_algorithm"),
+        (&format!("Bearer {}", forged(&format!(r#"{{"alg":"ES256","typ":"at+jwt","kid":"{kid}"}}"#), &good.to_string())), "token_algorithm_mismatch"),
+        (&format!("Bearer {}", forged(&format!(r#"{{"alg":"EdDSA","typ":"at+jwt","kid":"{kid}","jwk":{{}}}}"#), &good.to_string())), "token_header_key"),
+        (&format!("Bearer {}", forged(r#"{"alg":"EdDSA","typ":"at+jwt","kid":"x","jku":"https://evil.test"}"#, &good.to_string())), "token_header_key"),
+        (&format!("Bearer {}", forged(r#"{"alg":"EdDSA","typ":"at+jwt","kid":"../../etc/passwd"}"#, &good.to_string())), "token_key_unknown"),
+        (&format!("Bearer {}", forged(&format!(r#"{{"alg":"EdDSA","alg":"EdDSA","typ":"at+jwt","kid":"{kid}"}}"#), &good.to_string())), "token_header_duplicate"),
+        (&format!("Bearer {}", forged(&format!(r#"{{"alg":"EdDSA","typ":"at+jwt","kid":"{kid}","crit":["b64"],"b64":false}}"#), &good.to_string())), ""),
+        (&format!("Bearer {}", forged(&format!(r#"{{"alg":"EdDSA","typ":"at+jwt","kid":"{kid}"}}"#), &good.to_string())), "token_signature"),
+        (&format!("Bearer {}", keys().foreign.sign(&good).unwrap()), "token_key_unknown"),
+        (&format!("Bearer {}", keys().eddsa.sign_typed("JWT", &good).unwrap()), "token_type"),
+        (&sign(json!({"exp": secrets::now() - 100})), "token_expired"),
+        (&sign(json!({"exp": null})), "token_claim_missing"),
+        (&sign(json!({"exp": "never"})), "token_claim_type"),
+        (&sign(json!({"exp": 1e300})), ""),
+        (&sign(json!({"exp": -1})), "token_claim_time"),
+        (&sign(json!({"nbf": secrets::now() + 1000})), "token_not_yet_valid"),
+        (&sign(json!({"nbf": "99999999999"})), "token_claim_type"),
+        (&sign(json!({"iat": secrets::now() + 1000})), "token_issued_in_future"),
+        (&sign(json!({"iat": secrets::now() - 400 * 86_400, "exp": secrets::now() + 100})), "token_too_old"),
+        (&sign(json!({"iss": "https://evil.test"})), "token_issuer_unknown"),
+        (&sign(json!({"iss": null})), ""),
+        (&sign(json!({"aud": gateway.resource("pg")})), "token_audience"),
+        (&sign(json!({"aud": format!("{}/", gateway.resource("crm"))})), "token_audience"),
+        (&sign(json!({"aud": gateway.resource("CRM")})), "token_audience"),
+        (&sign(json!({"aud": "*"})), "token_audience"),
+        (&sign(json!({"aud": null})), "token_claim_missing"),
+        (&sign(json!({"aud": [gateway.resource("crm"), gateway.resource("pg")]})), "token_audience_several"),
+        (&sign(json!({"sub": 5})), "token_claim_type"),
+        (&sign(json!({"cnf": {"jkt": "a"}})), "token_confirmation_unsupported"),
+        (&sign(json!({"cnf": {"x5t#S256": "A".repeat(43)}})), "token_certificate_missing"),
+    ];
+    for (authorization, cause) in rows {
+        if cause == "none" {
+            // Space around a field's value is no part of it.
+            assert!(gateway.answer(&shown(&gateway, authorization)).is_result());
+            continue;
+        }
+        let before = gateway.events("refusal").len();
+        let answer = gateway.answer(&shown(&gateway, authorization));
+        assert_eq!((answer.status(), answer.code()), (401, -33401), "given {authorization}\ngot {}", answer.text());
+        let told = answer.head.field("www-authenticate").unwrap_or_default();
+        assert!(told.contains("error=\"invalid_token\""), "given {authorization}\ngot {told}");
+        assert!(!holds(&answer.body, "reader") && !told.contains("reader") && !told.contains(kid));
+        let refusals = gateway.events("refusal");
+        assert_eq!(refusals.len(), before + 1, "given {authorization}");
+        let recorded = refusals.last().unwrap()["cause"].as_str().unwrap().to_owned();
+        assert!(cause.is_empty() || recorded == cause, "given {authorization}\nexpected {cause}, recorded {recorded}");
+    }
+    let token = format!("Bearer {token}");
+    let twice = shown(&gateway, &token).field("Authorization", &token);
+    assert_eq!(gateway.answer(&twice).status(), 401);
+    let none = shown(&gateway, &token).without("Authorization");
+    assert_eq!(gateway.answer(&none).status(), 401);
+    gateway.refusal("no_credentials");
+    assert_eq!(upstream.called().len(), 1);
+    assert!(!gateway.log().contains(&signature[..20]), "a token stands in the log");
+}
+
+#[test]
+fn tokens_of_every_allowed_algorithm_are_believed() {
+    let upstream = Upstream::kind();
+    let gateway = Setup::open(&upstream).start();
+    let narrow = Setup::open(&upstream).identity("algorithms = [\"ES256\"]").start();
+    for (signer, also) in [(&keys().eddsa, 401), (&keys().es256, 200), (&keys().rs256, 401)] {
+        for (gateway, status) in [(&gateway, 200), (&narrow, also)] {
+            let token = signer.sign(&claims("reader", &gateway.resource("crm"))).unwrap();
+            for scheme in ["Bearer", "bearer", "BEARER"] {
+                assert_eq!(gateway.answer(&shown(gateway, &format!("{scheme} {token}"))).status(), status);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_proven_caller_without_access_learns_nothing_more() {
+    let upstream = Upstream::kind();
+    let tokens = |id: &str| format!("tokens = [{{ issuer = \"idp\", client_id = \"{id}\" }}]");
+    let gateway = Setup::open(&upstream)
+        .agent_table("idle", &format!("status = \"suspended\"\n{}", tokens("idle")))
+        .agent_table("gone", &format!("status = \"retired\"\n{}", tokens("gone")))
+        .agent_table("past", &format!("expires = 2020-01-01\n{}", tokens("past")))
+        .agent_table("away", &format!("networks = [\"10.0.0.0/8\", \"2001:db8::/32\"]\n{}", tokens("away")))
+        .agent_table("here", &format!("networks = [\"127.0.0.0/8\"]\n{}", tokens("here")))
+        .start();
+    let mut said = Vec::new();
+    for (agent, cause) in [
+        ("nobody", "token_agent_unknown"),
+        ("Reader", "token_agent_unknown"),
+        ("idle", "agent_suspended"),
+        ("gone", "agent_retired"),
+        ("past", "agent_expired"),
+        ("away", "network_refused"),
+    ] {
+        let answer = gateway.answer(&gateway.call(agent, "loose", json!({})));
+        assert_eq!(answer.status(), 403, "given {agent}");
+        gateway.refusal(cause);
+        said.push((answer.head.field("www-authenticate").map(str::to_owned), answer.body));
+    }
+    assert!(said.windows(2).all(|pair| pair[0] == pair[1]), "which of them it is can be told: {said:?}");
+    assert_eq!(upstream.requests().len(), 0);
+    assert!(gateway.answer(&gateway.call("here", "loose", json!({}))).is_result());
+}
+
+#[test]
+fn a_token_for_one_route_is_refused_on_every_other() {
+    let upstream = Upstream::kind();
+    let gateway = Setup::open(&upstream).server("pg", &upstream, "").start();
+    let token = |server: &str| format!("Bearer {}", gateway.token("reader", server));
+    for (route, audience, status) in [("crm", "pg", 401), ("pg", "crm", 401), ("crm", "crm", 200), ("pg", "pg", 200), ("crm", "pg", 401)] {
+        let request = gateway.modern("reader", route, &mcp::modern("tools/list", json!({}))).set("Authorization", &token(audience));
+        assert_eq!(gateway.answer(&request).status(), status, "a token for {audience} on {route}");
+    }
+}
+
+/// A gateway on TLS whose agents are `spire` (SPIFFE), `named` (DNS), `first` and `second` (for one certificate with both) and tokens' `reader`.
+fn on_tls(upstream: &Upstream, tls: Tls) -> Gateway {
+    let spiffe = |id: &str| format!("certificates = [\"spiffe://agents.test/{id}\"]");
+    Setup::open(upstream)
+        .agent_table("spire", &spiffe("spire"))
+        .agent_table("first", &spiffe("first"))
+        .agent_table("second", &spiffe("second"))
+        .agent_table("named", "certificates = [\"dns:named.agents.test\"]")
+        .agent_table("both", &format!("{}\ntokens = [{{ issuer = \"idp\", client_id = \"both\" }}]", spiffe("both")))
+        .tls(tls)
+        .start()
+}
+
+fn uri(name: &str) -> SanType {
+    SanType::URI(name.try_into().unwrap())
+}
+
+fn dns(name: &str) -> SanType {
+    SanType::DnsName(name.try_into().unwrap())
+}
+
+fn odd(names: Vec<SanType>) -> ClientCertificate<'static> {
+    ClientCertificate { names, usage: ExtendedKeyUsagePurpose::ClientAuth, years: (2020, 2080), common_name: "spire" }
+}
+
+/// The status a call gets over a connection with this certificate; 0 where TLS already fails.
+fn status(gateway: &Gateway, certificate: Option<&Certified>, authorization: Option<&str>) -> u16 {
+    let request = gateway.call("reader", "loose", json!({})).without("Authorization");
+    let request = authorization.map_or(request.clone(), |value| request.field("Authorization", value));
+    let Ok(mut client) = Client::try_connect(gateway.address(), gateway.identity(certificate).as_ref()) else { return 0 };
+    // With TLS 1.3 a client learns of its refusal only when it reads.
+    if client.try_send(&request.bytes()).is_err() {
+        return 0;
+    }
+    client.next_status()
+}
+
+#[test]
+fn a_certificate_that_names_no_agent_of_ours_is_refused() {
+    let upstream = Upstream::kind();
+    let gateway = on_tls(&upstream, Tls::Required);
+    let spire = || vec![uri("spiffe://agents.test/spire")];
+    let foreign = authorities().foreign.client("spiffe://agents.test/spire").unwrap();
+    let rows = [
+        ("none", None, 0),
+        ("of a foreign authority", Some(foreign), 0),
+        ("expired", Some(ClientCertificate { years: (2020, 2021), ..odd(spire()) }.sign()), 0),
+        ("not yet valid", Some(ClientCertificate { years: (2079, 2080), ..odd(spire()) }.sign()), 0),
+        ("for servers", Some(ClientCertificate { usage: ExtendedKeyUsagePurpose::ServerAuth, ..odd(spire()) }.sign()), 0),
+        ("of nobody", Some(odd(vec![uri("spiffe://agents.test/nobody")]).sign()), 403),
+        ("of another trust domain", Some(odd(vec![uri("spiffe://evil.test/spire")]).sign()), 403),
+        ("with another case", Some(odd(vec![uri("spiffe://agents.test/Spire")]).sign()), 403),
+        ("with a longer path", Some(odd(vec![uri("spiffe://agents.test/spire/x")]).sign()), 403),
+        ("with a longer name", Some(odd(vec![dns("x.named.agents.test")]).sign()), 403),
+        ("with a wildcard", Some(odd(vec![dns("*.agents.test")]).sign()), 403),
+        ("of two agents", Some(odd(vec![dns("named.agents.test"), uri("spiffe://agents.test/first")]).sign()), 403),
+        ("with a known SPIFFE id", Some(authorities().ours.client("spiffe://agents.test/spire").unwrap()), 200),
+        ("with a known DNS name", Some(odd(vec![dns("named.agents.test")]).sign()), 200),
+        ("with a known DNS name in capitals", Some(odd(vec![dns("NAMED.agents.test")]).sign()), 200),
+    ];
+    for (what, certificate, expected) in rows {
+        assert_eq!(status(&gateway, certificate.as_ref(), None), expected, "a certificate {what}");
+    }
+    // Names that are no names of agents: a common name, an e-mail address, two SPIFFE ids (which none may have). Refused, however far it came.
+    for names in [vec![], vec![SanType::Rfc822Name("spire@agents.test".try_into().unwrap())], vec![uri("spiffe://agents.test/first"), uri("spiffe://agents.test/second")]] {
+        let got = status(&gateway, Some(&odd(names).sign()), None);
+        assert!(matches!(got, 0 | 401 | 403), "got {got}");
+    }
+    assert_eq!(upstream.called().len(), 3);
+    for cause in ["certificate_agent_unknown", "certificate_ambiguous"] {
+        gateway.refusal(cause);
+    }
+    let decided = gateway.record(|record| record["event"] == "decision" && record["agent"] == "spire");
+    assert_eq!(decided["certificate"].as_str().map(str::len), Some(64), "{decided}");
+}
+
+#[test]
+fn token_and_certificate_must_hold_together() {
+    let upstream = Upstream::kind();
+    let gateway = on_tls(&upstream, Tls::Optional);
+    let certificate = |agent: &str| authorities().ours.client(&format!("spiffe://agents.test/{agent}")).unwrap();
+    let (both, spire) = (certificate("both"), certificate("spire"));
+    let token = |agent: &str, bound: Option<&Certified>| {
+        let claims = claims(agent, &gateway.resource("crm"));
+        let bound = bound.map(thumbprint).map(|print| json!({"cnf": {"x5t#S256": print}}));
+        format!("Bearer {}", keys().eddsa.sign(&changed(claims, bound.unwrap_or(json!({})))).unwrap())
+    };
+    let nobody = odd(vec![uri("spiffe://agents.test/nobody")]).sign();
+    for (what, certificate, authorization, expected) in [
+        ("neither", None, None, 401),
+        ("a token bound to a certificate that is not shown", None, Some(token("both", Some(&both))), 401),
+        ("a token bound to another certificate", Some(&spire), Some(token("spire", Some(&both))), 401),
+        ("a token of one agent with the certificate of another", Some(&spire), Some(token("both", None)), 403),
+        ("a good token with a certificate of nobody", Some(&nobody), Some(token("both", None)), 403),
+        ("a bad token with a good certificate", Some(&both), Some("Bearer a.b.c".to_owned()), 401),
+        ("a token alone", None, Some(token("reader", None)), 200),
+        ("a certificate alone", Some(&spire), None, 200),
+        ("both of one agent", Some(&both), Some(token("both", None)), 200),
+        ("a token bound to the certificate that is shown", Some(&both), Some(token("both", Some(&both))), 200),
+    ] {
+        assert_eq!(status(&gateway, certificate, authorization.as_deref()), expected, "given {what}");
+    }
+    gateway.refusal("agents_differ");
+    gateway.refusal("token_certificate_other");
+}
+
+/// RFC 8705 §3.1: SHA-256 over the DER of the certificate.
+fn thumbprint(certified: &Certified) -> String {
+    use rustls_pki_types::pem::PemObject as _;
+    let der = rustls_pki_types::CertificateDer::from_pem_slice(certified.certificate.as_bytes()).unwrap();
+    URL_SAFE_NO_PAD.encode(portcullis_core::audit::chain::hash(&der))
+}
+
+#[test]
+fn a_connection_that_is_no_tls_is_ended() {
+    let upstream = Upstream::kind();
+    let gateway = on_tls(&upstream, Tls::Optional);
+    for bytes in [gateway.get("/healthz").bytes(), vec![0x16, 3, 1, 0xff, 0xff], vec![0; 600]] {
+        let mut client = Client::connect(gateway.address(), None);
+        client.send(bytes).finish();
+        client.rest();
+    }
+    assert_eq!(gateway.connect().exchange(&gateway.get("/healthz")).status(), 200);
+    assert_eq!(gateway.metric("portcullis_panics_total"), 0.0);
+}
+
+#[test]
+fn an_agent_has_so_many_calls_in_flight_and_no_more() {
+    let gate = Gate::default();
+    let at_script = gate.clone();
+    let upstream = Upstream::calls(move |request, wire| {
+        at_script.pass();
+        wire.result(request, mcp::text_result("late"));
+    });
+    let gateway = Setup::open(&upstream).limits("agent_concurrency = 3").start();
+    let call = |agent: &str| gateway.call(agent, "loose", json!({}));
+    let mut held: Vec<Client> = (0..3).map(|_| gateway.connect()).collect();
+    for client in &mut held {
+        client.send(call("reader").bytes());
+    }
+    upstream.wait_for(3);
+    for _ in 0..5 {
+        let answer = gateway.answer(&call("reader"));
+        assert_eq!((answer.status(), answer.code()), (429, -33429));
+    }
+    gateway.refusal("agent_busy");
+    let mut other = gateway.connect();
+    other.send(call("writer").bytes());
+    upstream.wait_for(4);
+    gate.open_for(4);
+    assert!(other.response().is_result());
+    for client in &mut held {
+        assert!(client.response().is_result());
+    }
+    gateway.wait_metric("portcullis_requests_open", 0.0);
+    gate.open_for(10);
+    for client in &mut held {
+        assert!(client.exchange(&call("reader")).is_result());
+    }
+}
+
+#[test]
+fn an_agents_claims_reach_its_records_and_no_rule_is_needed_to_read_them() {
+    let upstream = Upstream::kind();
+    let setup = Setup::new().server("crm", &upstream, "").identity("user_claim = \"uid\"\naccount_claim = \"account\"").policy(OPEN);
+    let gateway = setup.start();
+    let claims = changed(claims("reader", &gateway.resource("crm")), json!({"uid": "eve", "account": "c1", "odd": {"a": [1.5, null]}}));
+    let token = keys().es256.sign(&claims).unwrap();
+    assert!(gateway.answer(&shown(&gateway, &format!("Bearer {token}"))).is_result());
+    let decided = gateway.record(|record| record["event"] == "decision");
+    for (member, value) in [("agent", "reader"), ("user", "eve"), ("account", "c1"), ("jti", "jti-of-reader")] {
+        assert_eq!(decided[member], json!(value), "{decided}");
+    }
+}

@@ -1,0 +1,13 @@
+//! What Portcullis promises, proven through its binary: one file a subject, one row a case.
+
+mod framing;
+mod replies;
+mod slow;
+mod routes;
+mod identity;
+mod messages;
+mod policy;
+mod sessions;
+mod streams;
+mod audit;
+mod faults;
