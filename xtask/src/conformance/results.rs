@@ -151,7 +151,9 @@ impl Results {
             (0, _) => Some("no scenario was scored".to_owned()),
             (_, []) if self.runner_failed => Some("the runner failed although every scenario passed".to_owned()),
             (_, []) => None,
-            (all, lost) => Some(format!("{} of {all} scored scenarios did not pass: {}", lost.len(), lost.join(", "))),
+            (all, lost) => {
+                Some(format!("{} of the scenarios ({all} scored) did not pass: {}", lost.len(), lost.join(", ")))
+            }
         }
     }
 

@@ -12,7 +12,9 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use rmcp::ClientHandler;
-use rmcp::model::*;
+use rmcp::model::{
+    CallToolRequestParams, ClientCapabilities, ClientConfig, ErrorData, Implementation, ProtocolVersion,
+};
 use rmcp::service::{
     ClientInitializeError, ClientLifecycleMode, ClientServiceExt, RoleClient, RunningService, ServiceError,
 };
