@@ -76,7 +76,7 @@ impl Core {
     }
 
     /// The snapshot a request is judged by: read once, then held to its end (law 4).
-    pub fn snapshot(&self) -> Rc<Arc<Snapshot>> {
+    pub fn snapshot(&self) -> CoreSnapshot {
         self.snapshot.borrow_mut().read()
     }
 
@@ -91,10 +91,13 @@ impl Core {
     }
 }
 
+/// The snapshot as one core holds it: a request raises the outer count, which no other core writes to.
+type CoreSnapshot = Rc<Arc<Snapshot>>;
+
 /// This core's view of the published snapshot: a look costs one relaxed-enough compare, and the count that is raised belongs to this core.
 struct Reader {
     cache: arc_swap::Cache<Arc<arc_swap::ArcSwap<Snapshot>>, Arc<Snapshot>>,
-    held: Rc<Arc<Snapshot>>,
+    held: CoreSnapshot,
 }
 
 impl Reader {
@@ -104,7 +107,7 @@ impl Reader {
         Self { cache, held }
     }
 
-    fn read(&mut self) -> Rc<Arc<Snapshot>> {
+    fn read(&mut self) -> CoreSnapshot {
         let live = self.cache.load();
         if !Arc::ptr_eq(live, &self.held) {
             self.held = Rc::new(live.clone());

@@ -12,7 +12,7 @@ use portcullis_tests::gateway::Gateway;
 use portcullis_tests::mcp;
 use portcullis_tests::setup::{OPEN, Setup};
 use portcullis_tests::stream::{Events, Next};
-use portcullis_tests::upstream::Upstream;
+use portcullis_tests::upstream::{Gate, Upstream};
 use portcullis_tests::wire::{Request, Response};
 use serde_json::{Value, json};
 
@@ -29,7 +29,9 @@ fn decision_of<'r>(records: &'r [Value], id: &str) -> Option<&'r Value> {
 
 fn answer_of<'r>(records: &'r [Value], decision: &Value, event: &str) -> Option<&'r Value> {
     let same = |record: &Value| {
-        record["boot"] == decision["boot"] && record["shard"] == decision["shard"] && record["decision_seq"] == decision["seq"]
+        record["boot"] == decision["boot"]
+            && record["shard"] == decision["shard"]
+            && record["decision_seq"] == decision["seq"]
     };
     records.iter().find(|record| text(record, "event") == event && same(record))
 }
@@ -41,7 +43,8 @@ fn a_decision_is_in_the_log_before_the_upstream_hears_of_the_call() {
     let upstream = Upstream::calls(move |request, wire| {
         let records = audit::records(at_script.get().unwrap());
         let id = request.id().as_str().unwrap_or_default().to_owned();
-        let found = decision_of(&records, &id).is_some_and(|record| text(record, "tool") == "loose" && record["arguments"]["id"] == json!(id));
+        let found = decision_of(&records, &id)
+            .is_some_and(|record| text(record, "tool") == "loose" && record["arguments"]["id"] == json!(id));
         wire.result(request, mcp::text_result(if found { "recorded" } else { "not recorded" }));
     });
     for durability in ["batched", "strict"] {
@@ -63,20 +66,29 @@ fn a_decision_is_in_the_log_before_the_upstream_hears_of_the_call() {
 
 #[test]
 fn a_result_is_in_the_log_before_the_agent_has_it() {
-    let upstream = Upstream::calls(|request, wire| {
+    let gate = Gate::default();
+    let at_script = gate.clone();
+    let upstream = Upstream::calls(move |request, wire| {
         let progress = mcp::notification("notifications/progress", json!({"progressToken": 1, "progress": 1}));
         match request.json().pointer("/params/arguments/id").and_then(Value::as_str) {
-            Some("stream") => drop(wire.stream("").event(&progress).last_event(request, mcp::text_result("fine"))),
+            Some("stream") => {
+                wire.stream("").event(&progress);
+                at_script.pass();
+                wire.last_event(request, mcp::text_result("fine"));
+            }
             Some("error") => drop(wire.result(request, json!({"isError": true, "content": []}))),
             Some("broken") => wire.close(),
             _ => drop(wire.result(request, mcp::text_result("fine"))),
         }
     });
     let gateway = Setup::open(&upstream).start();
-    for (id, outcome, status) in [("plain", "complete", 200), ("error", "error", 200), ("broken", "upstream_failed", 502)] {
+    for (id, outcome, status) in
+        [("plain", "complete", 200), ("error", "error", 200), ("broken", "upstream_failed", 502)]
+    {
         let answer = gateway.answer(&named(&gateway, id));
         let records = gateway.records();
-        let result = answer_of(&records, decision_of(&records, id).unwrap(), "result").unwrap_or_else(|| panic!("no result of {id}"));
+        let result = answer_of(&records, decision_of(&records, id).unwrap(), "result")
+            .unwrap_or_else(|| panic!("no result of {id}"));
         assert_eq!((text(result, "outcome"), number(result, "status")), (outcome, Some(status)), "{result}");
         assert_eq!(u64::from(answer.status()), status);
         if id == "plain" {
@@ -87,6 +99,7 @@ fn a_result_is_in_the_log_before_the_agent_has_it() {
     events.message();
     let records = gateway.records();
     assert!(answer_of(&records, decision_of(&records, "stream").unwrap(), "result.begun").is_some());
+    gate.open();
     events.message();
     let records = gateway.records();
     assert!(answer_of(&records, decision_of(&records, "stream").unwrap(), "result.ended").is_some());
@@ -118,10 +131,9 @@ fn every_refusal_leaves_a_record_with_its_cause() {
         (gateway.modern("reader", "crm", &mcp::modern("tasks/get", json!({"taskId": "x"}))), "task_unknown"),
         (good.clone().field("Bad Name", "a"), "space-in-name"),
     ] {
-        let before = gateway.records().len();
+        let before = gateway.records();
         gateway.answer(&request);
-        let records = gateway.records();
-        let new = records.get(before..).unwrap();
+        let new: Vec<Value> = gateway.records().into_iter().filter(|record| !before.contains(record)).collect();
         assert_eq!(new.len(), 1, "given {cause}: {new:?}");
         assert_eq!(text(&new[0], "cause"), cause, "{}", new[0]);
         assert_eq!(text(&new[0], "source"), "127.0.0.1", "{}", new[0]);
@@ -131,7 +143,11 @@ fn every_refusal_leaves_a_record_with_its_cause() {
 }
 
 /// Calls until the gateway is gone; the ids of the calls that were answered.
-fn acknowledged(mut client: Client, requests: impl Iterator<Item = (String, Request)>, count: &AtomicUsize) -> Vec<String> {
+fn acknowledged(
+    mut client: Client,
+    requests: impl Iterator<Item = (String, Request)>,
+    count: &AtomicUsize,
+) -> Vec<String> {
     let mut answered = Vec::new();
     for (id, request) in requests {
         if client.try_send(&request.bytes()).is_err() || client.next_status() != 200 {
@@ -191,7 +207,10 @@ fn after_a_kill_every_answered_call_is_in_the_log() {
         assert!(ended.contains(decision), "no result of {id}, which was answered");
     }
     for called in upstream.called() {
-        assert!(decided.contains_key(called["id"].as_str().unwrap()), "a call reached the upstream without a record: {called}");
+        assert!(
+            decided.contains_key(called["id"].as_str().unwrap()),
+            "a call reached the upstream without a record: {called}"
+        );
     }
     assert_eq!(audit::verify(&gateway.audit_folder()).unwrap(), records.len() as u64);
 }
@@ -285,21 +304,31 @@ fn what_an_agent_writes_stays_within_its_own_line() {
     let upstream = Upstream::kind();
     let gateway = Setup::open(&upstream).start();
     let forged = "\n{\"v\":1,\"event\":\"decision\",\"agent\":\"admin\"}\n\r\u{2028}\u{0}\",\"agent\":\"admin";
-    let before = gateway.records().len();
     let mut sent = 0;
     let mut send = |request: Request| {
         gateway.answer(&request);
         sent += 1;
     };
     send(gateway.call("reader", "loose", json!({"a": forged, forged: 1})));
-    let body = format!("{{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":\"tools/call\",\"params\":{{\"name\":\"loose\",\"arguments\":{{\n\"a\"\r\n:\t1}}}}}}", json!(forged.replace('\0', "")));
+    let body = format!(
+        "{{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":\"tools/call\",\"params\":{{\"name\":\"loose\",\"arguments\":{{\n\"a\"\r\n:\t1}}}}}}",
+        json!(forged.replace('\0', ""))
+    );
     send(gateway.post("reader", "crm", body));
-    send(gateway.post("reader", "crm", mcp::legacy("tools/call", mcp::call("a\u{2028}\"},{\"agent\":\"admin\"", json!({}))).to_string()));
-    send(gateway.post("reader", "crm", mcp::legacy("resources/read", json!({"uri": "doc://\"}{\"agent\":\"admin\"\u{85}"})).to_string()));
+    send(gateway.post(
+        "reader",
+        "crm",
+        mcp::legacy("tools/call", mcp::call("a\u{2028}\"},{\"agent\":\"admin\"", json!({}))).to_string(),
+    ));
+    send(gateway.post(
+        "reader",
+        "crm",
+        mcp::legacy("resources/read", json!({"uri": "doc://\"}{\"agent\":\"admin\"\u{85}"})).to_string(),
+    ));
     send(gateway.post("reader", "crm", mcp::legacy("prompts/get", json!({"name": "\"\\\u{7f}x"})).to_string()));
     send(gateway.post("reader", "crm", mcp::legacy("evil\",\"agent\":\"admin", json!({})).to_string()));
     let records = gateway.records();
-    let decisions = records.get(before..).unwrap().iter().filter(|record| matches!(text(record, "event"), "decision" | "refusal")).count();
+    let decisions = records.iter().filter(|record| matches!(text(record, "event"), "decision" | "refusal")).count();
     assert_eq!(decisions, sent);
     assert!(records.iter().all(|record| text(record, "agent") != "admin"), "a record was forged");
     assert_eq!(audit::verify(&gateway.audit_folder()).unwrap(), records.len() as u64);
@@ -337,7 +366,8 @@ fn a_line_that_was_changed_dropped_or_moved_is_found() {
         assert!(verify(&changed).is_err(), "a changed bit of byte {at} is not seen");
     }
     for line in 0..lines.len() - 1 {
-        let dropped: Vec<u8> = lines.iter().enumerate().filter(|(at, _)| *at != line).flat_map(|(_, line)| line.to_vec()).collect();
+        let dropped: Vec<u8> =
+            lines.iter().enumerate().filter(|(at, _)| *at != line).flat_map(|(_, line)| line.to_vec()).collect();
         assert!(verify(&dropped).is_err(), "line {line} is not missed");
         let mut moved = lines.clone();
         moved.swap(line, line + 1);
@@ -371,7 +401,10 @@ fn what_is_kept_of_a_call_is_what_its_tool_says() {
     assert!(result["result"].is_object(), "{result}");
     let (decision, result) = ask("loose");
     assert!(decision.get("arguments").is_none() && text(&decision, "arguments_digest").len() == 64, "{decision}");
-    assert!(result.get("result").is_none() && result.get("digest").is_none() && number(&result, "bytes").is_some(), "{result}");
+    assert!(
+        result.get("result").is_none() && result.get("digest").is_none() && number(&result, "bytes").is_some(),
+        "{result}"
+    );
     let (decision, result) = ask("bare");
     assert!(!decision.to_string().contains("arguments") && result.get("bytes").is_none(), "{decision} {result}");
     let (decision, result) = ask("search");
@@ -391,8 +424,8 @@ fn a_start_and_an_orderly_end_are_recorded() {
     assert!(gateway.ended().success(), "{}", gateway.log());
     gateway.record(|record| text(record, "event") == "gateway.stopped");
     let gateway = gateway.restart();
-    let boots: std::collections::BTreeSet<String> = gateway.records().iter().map(|record| record["boot"].to_string()).collect();
+    let boots: std::collections::BTreeSet<String> =
+        gateway.records().iter().map(|record| record["boot"].to_string()).collect();
     assert_eq!(boots.len(), 2);
     audit::verify(&gateway.audit_folder()).unwrap();
 }
-

@@ -15,7 +15,10 @@ use socket2::{Domain, SockAddr, Socket, Type};
 #[test]
 fn an_upstream_that_is_not_there_is_said_so_and_found_when_it_is() {
     let address = fresh_address();
-    let setup = Setup::new().server_at("crm", &format!("http://{address}/mcp"), "").catalogue("crm", &mcp::tools()).policy(OPEN);
+    let setup = Setup::new()
+        .server_at("crm", &format!("http://{address}/mcp"), "")
+        .catalogue("crm", &mcp::tools())
+        .policy(OPEN);
     let gateway = setup.start();
     let call = gateway.call("reader", "loose", json!({}));
     for _ in 0..5 {
@@ -31,7 +34,12 @@ fn an_upstream_that_is_not_there_is_said_so_and_found_when_it_is() {
         let mut room = [0; 4096];
         let _read = socket.read(&mut room).unwrap();
         let body = json!({"jsonrpc": "2.0", "id": 1, "result": mcp::text_result("back")}).to_string();
-        write!(socket, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+        write!(
+            socket,
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
     });
     assert!(gateway.answer(&call).is_result());
     serving.join().unwrap();
@@ -52,7 +60,8 @@ fn an_upstream_that_takes_no_connection_in_time_is_given_up() {
         waiting.push(waiter);
     }
     let upstream = Upstream::kind();
-    let setup = Setup::open(&upstream).server_at("hung", &format!("http://{address}/mcp"), "").catalogue("hung", &mcp::tools());
+    let setup =
+        Setup::open(&upstream).server_at("hung", &format!("http://{address}/mcp"), "").catalogue("hung", &mcp::tools());
     let gateway = setup.timeouts("connect = \"200ms\"").start();
     let call = gateway.modern("reader", "hung", &mcp::modern("tools/call", mcp::call("loose", json!({}))));
     let answer = gateway.answer(&call);
@@ -84,7 +93,8 @@ fn an_upstream_that_does_not_answer_in_time_is_given_up() {
 fn a_call_has_so_much_time_whatever_trickles_in() {
     let upstream = Upstream::calls(|request, wire| {
         if request.json().pointer("/params/arguments/how") == Some(&json!("stream")) {
-            wire.stream("").event(&mcp::notification("notifications/progress", json!({"progressToken": 1, "progress": 1})));
+            wire.stream("")
+                .event(&mcp::notification("notifications/progress", json!({"progressToken": 1, "progress": 1})));
             wire.hang();
         } else {
             wire.send("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n");
@@ -174,7 +184,9 @@ fn a_drain_waits_no_longer_than_it_may() {
 #[test]
 fn nothing_is_left_behind_by_calls_of_any_kind() {
     let upstream = Upstream::calls(|request, wire| {
-        match request.json().pointer("/params/arguments/how").and_then(serde_json::Value::as_u64).unwrap_or_default() % 5 {
+        match request.json().pointer("/params/arguments/how").and_then(serde_json::Value::as_u64).unwrap_or_default()
+            % 5
+        {
             0 => drop(wire.result(request, mcp::text_result("fine"))),
             1 => wire.close(),
             2 => wire.reset(),

@@ -228,7 +228,7 @@ fn a_request_line_outside_the_grammar_is_refused() {
         (" POST /mcp/crm HTTP/1.1".to_owned(), 400),
         ("POST\t/mcp/crm\tHTTP/1.1".to_owned(), 400),
         ("POST /mcp/crm".to_owned(), 400),
-        ("POST /mcp/crm HTTP/1.x".to_owned(), 400),
+        ("POST /mcp/crm HTTP/1.x".to_owned(), 505),
         ("POST /mcp/crm HTTP/1".to_owned(), 400),
         ("POST /mcp/crm http/1.1".to_owned(), 400),
         ("POST /mcp/crm HTTP/1.2".to_owned(), 505),

@@ -6,6 +6,7 @@ mod slow;
 mod routes;
 mod identity;
 mod messages;
+mod eras;
 mod policy;
 mod sessions;
 mod streams;

@@ -4,7 +4,7 @@ use portcullis_tests::gateway::Gateway;
 use portcullis_tests::secrets;
 use portcullis_tests::setup::{OPEN, Setup};
 use portcullis_tests::stream::Events;
-use portcullis_tests::upstream::{Upstream, kind};
+use portcullis_tests::upstream::{Gate, Upstream, kind};
 use portcullis_tests::wire::{Request, Response, holds};
 use serde_json::{Value, json};
 
@@ -20,28 +20,30 @@ fn a_host_that_is_not_ours_is_refused() {
     let ip = gateway.address().ip().to_string();
     for host in [
         "evil.test",
-        "localhost:8080",
-        "127.0.0.1:8080",
+        "localhost",
+        "127.0.0.2:8080",
+        "localhost.evil.test:8080",
         &ip,
         &format!("{ip}:8081"),
-        &format!("{authority}0"),
+        &format!("{ip}:808"),
         &format!("{ip}.evil.test:8080"),
         "edge.internal",
         "edge.internal:443",
         "a.edge.internal:8443",
         "edge.internal.:8443",
-        "[::1]:8080",
     ] {
-        for request in [good(&gateway), gateway.get("/readyz"), gateway.get("/.well-known/oauth-protected-resource/mcp/crm")] {
+        for request in
+            [good(&gateway), gateway.get("/readyz"), gateway.get("/.well-known/oauth-protected-resource/mcp/crm")]
+        {
             let answer = gateway.answer(&request.set("Host", host));
             assert_eq!((answer.status(), answer.code()), (403, -33404), "given {host}: {}", answer.text());
             assert!(!answer.head.has("www-authenticate"));
         }
     }
-    for host in ["edge.internal:8443", "EDGE.Internal:8443", &authority] {
+    for host in ["edge.internal:8443", "EDGE.Internal:8443", "localhost:8080", &authority] {
         assert!(gateway.answer(&good(&gateway).set("Host", host)).is_result(), "given {host}");
     }
-    assert_eq!(upstream.called().len(), 3);
+    assert_eq!(upstream.called().len(), 4);
     gateway.refusal("host_not_allowed");
 }
 
@@ -60,7 +62,9 @@ fn an_origin_that_is_not_ours_is_refused_and_an_allowed_one_may_read() {
         "https://app.example.com/",
         "https://app.example.com https://evil.test",
     ] {
-        for request in [good(&gateway), Request { method: "OPTIONS".to_owned(), ..good(&gateway) }, gateway.get("/healthz")] {
+        for request in
+            [good(&gateway), Request { method: "OPTIONS".to_owned(), ..good(&gateway) }, gateway.get("/healthz")]
+        {
             let answer = gateway.answer(&request.field("Origin", origin));
             assert_eq!(answer.status(), 403, "given {origin:?}: {}", answer.text());
             assert!(!answer.head.has("access-control-allow-origin"), "given {origin:?}");
@@ -129,7 +133,14 @@ fn a_message_that_is_no_json_or_takes_no_json_is_refused_unread() {
         let answer = gateway.answer(&request);
         assert_eq!(answer.status(), status, "given {name}: {value:?}");
     };
-    for media in [None, Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("application/jsonx"), Some("application/json, text/plain"), Some("")] {
+    for media in [
+        None,
+        Some("text/plain"),
+        Some("application/x-www-form-urlencoded"),
+        Some("application/jsonx"),
+        Some("application/json, text/plain"),
+        Some(""),
+    ] {
         check("Content-Type", media, 415);
     }
     for accept in [None, Some(""), Some("application/json"), Some("text/event-stream"), Some("text/html")] {
@@ -139,7 +150,12 @@ fn a_message_that_is_no_json_or_takes_no_json_is_refused_unread() {
     for media in ["application/json", "Application/JSON", "application/json; charset=utf-8"] {
         check("Content-Type", Some(media), 200);
     }
-    for accept in ["text/event-stream,application/json", "*/*", "application/*;q=0.5, text/*", "application/json;q=1, text/event-stream;q=0.1"] {
+    for accept in [
+        "text/event-stream,application/json",
+        "*/*",
+        "application/*;q=0.5, text/*",
+        "application/json;q=1, text/event-stream;q=0.1",
+    ] {
         check("Accept", Some(accept), 200);
     }
 }
@@ -171,12 +187,15 @@ fn each_route_describes_itself_as_a_resource() {
 fn a_challenge_says_where_to_learn_more_and_whether_another_token_would_help() {
     let upstream = Upstream::kind();
     let setup = Setup::new().server("crm", &upstream, "scopes = [\"crm:read\", \"crm:write\"]").policy(OPEN);
-    let gateway = setup.agent_table("idle", "status = \"suspended\"\ntokens = [{ issuer = \"idp\", client_id = \"idle\" }]").start();
+    let gateway = setup
+        .agent_table("idle", "status = \"suspended\"\ntokens = [{ issuer = \"idp\", client_id = \"idle\" }]")
+        .start();
     let challenge = |request: &Request| {
         let answer = gateway.answer(request);
         (answer.status(), answer.head.field("www-authenticate").unwrap_or_default().to_owned())
     };
-    let place = format!("resource_metadata=\"http://{}/.well-known/oauth-protected-resource/mcp/crm\"", gateway.authority());
+    let place =
+        format!("resource_metadata=\"http://{}/.well-known/oauth-protected-resource/mcp/crm\"", gateway.authority());
     let (status, told) = challenge(&good(&gateway).without("Authorization"));
     assert!(status == 401 && told.starts_with("Bearer ") && told.contains(&place), "{told}");
     assert!(told.contains("scope=\"crm:read crm:write\"") && !told.contains("error="), "{told}");
@@ -268,11 +287,18 @@ fn of_an_agents_fields_only_those_that_were_judged_reach_the_upstream() {
     assert_eq!(seen.head.field("accept-encoding"), Some("identity"));
     assert_eq!(seen.head.field("traceparent"), Some(trace));
     assert!(!holds(&upstream.bytes(), "planted-mark"));
-    assert!(!holds(&upstream.bytes(), gateway.token("reader", "crm").split('.').nth(1).unwrap()), "the agent's token was forwarded");
+    assert!(
+        !holds(&upstream.bytes(), gateway.token("reader", "crm").split('.').nth(1).unwrap()),
+        "the agent's token was forwarded"
+    );
     for odd in ["00-xyz", "a\tb", &"0".repeat(500)] {
         assert!(gateway.answer(&good(&gateway).field("traceparent", odd)).is_result());
     }
-    assert_eq!(upstream.requests().iter().filter(|request| request.head.has("traceparent")).count(), 1, "only well-formed traces pass");
+    assert_eq!(
+        upstream.requests().iter().filter(|request| request.head.has("traceparent")).count(),
+        1,
+        "only well-formed traces pass"
+    );
 }
 
 #[test]
@@ -298,10 +324,15 @@ fn of_an_upstreams_fields_none_reaches_the_agent() {
         X-Powered-By: planted-mark\r\nLocation: http://planted-mark/\r\nAccess-Control-Allow-Origin: *\r\nMcp-Session-Id: planted-mark\r\n\
         X-Session: planted-mark\r\nLink: planted-mark\r\nRefresh: planted-mark\r\nAlt-Svc: planted-mark\r\nSec-Any: planted-mark\r\n";
     let upstream = Upstream::calls(move |request, wire| {
-        let result = json!({"jsonrpc": "2.0", "id": request.id(), "result": portcullis_tests::mcp::text_result("fine")});
+        let result =
+            json!({"jsonrpc": "2.0", "id": request.id(), "result": portcullis_tests::mcp::text_result("fine")});
         match request.json().pointer("/params/arguments/how").and_then(Value::as_str) {
             Some("stream") => drop(wire.stream(planted).event(&result).end()),
-            Some("error") => drop(wire.json(400, planted, &json!({"jsonrpc": "2.0", "id": request.id(), "error": {"code": -32602, "message": "no"}}))),
+            Some("error") => drop(wire.json(
+                400,
+                planted,
+                &json!({"jsonrpc": "2.0", "id": request.id(), "error": {"code": -32602, "message": "no"}}),
+            )),
             Some(status) => drop(wire.json(status.parse().unwrap(), planted, &json!({"planted-mark": 1}))),
             None => drop(wire.json(200, planted, &result)),
         }
@@ -358,11 +389,15 @@ fn a_credential_reaches_its_upstream_and_nobody_else() {
 fn an_answer_with_our_secret_in_it_is_withheld() {
     let escaped = serde_json::to_string(SECRET).unwrap();
     let escaped = escaped.trim_matches('"').to_owned();
+    let gate = Gate::default();
+    let at_script = gate.clone();
     let upstream = Upstream::start(move |request, wire| {
         let how = request.json().pointer("/params/arguments/how").cloned().unwrap_or_default();
         let (open, close) = (r#"{"jsonrpc":"2.0","id":1,"#, "}");
         let body = match how.as_str() {
-            Some("text" | "stream" | "late") => format!(r#"{open}"result":{{"content":[{{"type":"text","text":"your key is Key {escaped}"}}]}}{close}"#),
+            Some("text" | "stream" | "late") => {
+                format!(r#"{open}"result":{{"content":[{{"type":"text","text":"your key is Key {escaped}"}}]}}{close}"#)
+            }
             Some("key") => format!(r#"{open}"result":{{"content":[],"{escaped}":1}}{close}"#),
             Some("error") => format!(r#"{open}"error":{{"code":-32000,"message":"bad key {escaped}"}}{close}"#),
             _ => return kind(request, wire),
@@ -370,8 +405,15 @@ fn an_answer_with_our_secret_in_it_is_withheld() {
         let progress = json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": 1, "progress": 1}});
         match how.as_str() {
             Some("stream") => drop(wire.stream("").chunk(format!("data: {body}\n\n")).end()),
-            Some("late") => drop(wire.stream("").event(&progress).chunk(format!("data: {body}\n\n")).end()),
-            _ => drop(wire.send(format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len()))),
+            Some("late") => {
+                wire.stream("").event(&progress);
+                at_script.pass();
+                wire.chunk(format!("data: {body}\n\n")).end();
+            }
+            _ => drop(wire.send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            ))),
         }
     });
     let gateway = lending(&upstream).start();
@@ -382,6 +424,7 @@ fn an_answer_with_our_secret_in_it_is_withheld() {
     }
     let mut events = Events::open(gateway.connect(), &gateway.call("reader", "loose", json!({"how": "late"})));
     events.message();
+    gate.open();
     assert_eq!(events.next_event(), portcullis_tests::stream::Next::Broken, "what follows a leak is not shown");
     gateway.refusal("upstream_leaked_secret");
     assert!(!gateway.records().iter().any(|record| record.to_string().contains("s3cret")), "the log holds the secret");

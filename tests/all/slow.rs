@@ -40,10 +40,11 @@ fn a_body_that_does_not_come_in_time_is_refused() {
         let request = good.clone().framed(framing);
         let bytes = request.bytes();
         for end in [request.head().len(), bytes.len() - 1] {
+            // Whether its connection ends with an answer or without one.
             let mut client = gateway.connect();
-            let answer = client.send(&bytes[..end]).response();
-            assert_eq!(answer.status(), 408, "{}", answer.text());
-            client.closed();
+            let status = client.send(&bytes[..end]).next_status();
+            assert!(matches!(status, 0 | 408), "{status}");
+            client.rest();
         }
     }
     assert_eq!(upstream.requests().len(), 0);
@@ -80,7 +81,8 @@ fn many_slow_agents_cost_little_and_hold_up_nobody() {
     let huge = good.clone().framed(Framing::AsItIs).field("Content-Length", "4000000");
     let mut slow: Vec<Client> = (0..CONNECTIONS).map(|_| gateway.connect()).collect();
     for (number, client) in slow.iter_mut().enumerate() {
-        let bytes = if number % 2 == 0 { good.head()[..200].to_vec() } else { [huge.head(), vec![b' '; 1000]].concat() };
+        let bytes =
+            if number % 2 == 0 { good.head()[..200].to_vec() } else { [huge.head(), vec![b' '; 1000]].concat() };
         client.send(bytes);
     }
     gateway.wait_metric("portcullis_requests_open", (CONNECTIONS / 2) as f64);

@@ -21,7 +21,11 @@ fn call(gateway: &Gateway) -> Request {
 }
 
 fn listen(gateway: &Gateway, agent: &str) -> Request {
-    gateway.modern(agent, "crm", &mcp::modern("subscriptions/listen", json!({"notifications": {"toolsListChanged": true}})))
+    gateway.modern(
+        agent,
+        "crm",
+        &mcp::modern("subscriptions/listen", json!({"notifications": {"toolsListChanged": true}})),
+    )
 }
 
 /// Acknowledges a listening stream, then leaves it open.
@@ -113,11 +117,14 @@ fn line_ends_of_every_kind_may_be_cut_anywhere() {
 
 #[test]
 fn an_event_beyond_the_bound_ends_its_stream_and_costs_no_memory() {
-    let upstream = Upstream::calls(|request, wire| {
+    let gate = Gate::default();
+    let at_script = gate.clone();
+    let upstream = Upstream::calls(move |request, wire| {
         let late = request.json().pointer("/params/arguments/late") == Some(&json!(true));
         wire.stream("");
         if late {
             wire.event(&progress(1));
+            at_script.pass();
         }
         wire.chunk("data: ");
         // Until the gateway has had enough.
@@ -132,6 +139,7 @@ fn an_event_beyond_the_bound_ends_its_stream_and_costs_no_memory() {
     gateway.refusal("upstream_too_large");
     let mut events = Events::open(gateway.connect(), &gateway.call("reader", "loose", json!({"late": true})));
     assert_eq!(events.message(), progress(1));
+    gate.open();
     assert_eq!(events.next_event(), Next::Broken);
     for connection in 0..2 {
         upstream.wait_closed(connection);
@@ -142,12 +150,16 @@ fn an_event_beyond_the_bound_ends_its_stream_and_costs_no_memory() {
 
 #[test]
 fn a_stream_that_breaks_shows_no_half_event_and_no_end() {
-    let upstream = Upstream::calls(|request, wire| {
-        let how = request.json().pointer("/params/arguments/how").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let gate = Gate::default();
+    let at_script = gate.clone();
+    let upstream = Upstream::calls(move |request, wire| {
+        let how =
+            request.json().pointer("/params/arguments/how").and_then(Value::as_str).unwrap_or_default().to_owned();
         let half = "event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"resu";
         wire.stream("");
         if !how.starts_with("first ") {
             wire.event(&progress(1));
+            at_script.pass();
         }
         match how.trim_start_matches("first ") {
             "reset" => wire.chunk(half).reset(),
@@ -164,6 +176,7 @@ fn a_stream_that_breaks_shows_no_half_event_and_no_end() {
         assert_eq!((answer.status(), answer.code()), (502, -33502), "given {how}: {}", answer.text());
         let mut events = Events::open(gateway.connect(), &gateway.call("reader", "loose", json!({"how": how})));
         assert_eq!(events.message(), progress(1), "given {how}");
+        gate.open();
         assert_eq!(events.any(), Next::Broken, "given {how}");
     }
     // An end in good order behind half an event: the half is not shown.
@@ -171,8 +184,10 @@ fn a_stream_that_breaks_shows_no_half_event_and_no_end() {
     assert_eq!(answer.status(), 502, "{}", answer.text());
     let mut events = Events::open(gateway.connect(), &gateway.call("reader", "loose", json!({"how": "end"})));
     assert_eq!(events.message(), progress(1));
+    gate.open();
     assert!(matches!(events.any(), Next::End | Next::Broken));
-    let ended = gateway.record(|record| text(record, "event") == "result.ended" && text(record, "outcome") == "upstream_failed");
+    let ended = gateway
+        .record(|record| text(record, "event") == "result.ended" && text(record, "outcome") == "upstream_failed");
     assert!(number(&ended, "bytes").is_some_and(|bytes| bytes > 0), "{ended}");
 }
 
@@ -193,7 +208,9 @@ fn an_agent_that_leaves_cancels_a_modern_call() {
     let upstream = Upstream::calls(|request, wire| {
         match request.json().pointer("/params/arguments/how").and_then(Value::as_str) {
             Some("stream") => drop(wire.stream("").event(&progress(1))),
-            Some("half") => drop(wire.send("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")),
+            Some("half") => {
+                wire.send("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{");
+            }
             _ => {}
         }
         wire.hang();
@@ -277,8 +294,8 @@ fn a_suspended_agents_streams_and_connections_end_and_others_do_not() {
     for events in [&mut mine, &mut other] {
         assert_eq!(events.message()["method"], json!("notifications/subscriptions/acknowledged"));
     }
-    let (status, said) = gateway.control("POST", "/v1/agents/reader/suspend");
-    assert_eq!(status, 200, "{said}");
+    let said = gateway.operate(&["agent", "suspend", "reader"]);
+    assert!(said.status.success(), "{said:?}");
     assert_eq!(idle.exchange(&call(&gateway)).status(), 403, "the next request on an open connection");
     assert!(matches!(mine.next_event(), Next::End | Next::Broken));
     gateway.record(|record| text(record, "event") == "agent.suspended" && text(record, "agent") == "reader");

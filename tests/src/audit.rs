@@ -65,7 +65,10 @@ pub fn records(folder: &Path) -> Vec<Value> {
         let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         for line in bytes.get(..whole).unwrap_or_default().split_inclusive(|byte| *byte == b'\n') {
             let record = serde_json::from_slice(line);
-            records.push(record.unwrap_or_else(|error| panic!("{}: {error}: {:?}", file.display(), String::from_utf8_lossy(line))));
+            records
+                .push(record.unwrap_or_else(|error| {
+                    panic!("{}: {error}: {:?}", file.display(), String::from_utf8_lossy(line))
+                }));
         }
     }
     records
@@ -95,7 +98,8 @@ pub fn verify(folder: &Path) -> Result<u64, String> {
         let shard = number(&first, "shard").ok_or("a record without shard")?;
         let from = ends.get(&shard).copied().unwrap_or_default();
         let verified = Chain::verify(&bytes, &from, None);
-        let verified = verified.map_err(|broken| format!("{}:{}: {}", file.display(), broken.line, broken.why.as_str()))?;
+        let verified =
+            verified.map_err(|broken| format!("{}:{}: {}", file.display(), broken.line, broken.why.as_str()))?;
         ends.insert(shard, verified.end);
         lines += verified.lines;
     }

@@ -28,12 +28,14 @@ impl Identity {
         let ours = CertificateDer::from_pem_slice(secrets::authorities().ours.pem().as_bytes()).expect("a certificate");
         roots.add(ours).expect("a root");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
+        let builder =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
         let builder = builder.with_root_certificates(roots);
         let config = match certificate {
             None => builder.with_no_client_auth(),
             Some(certified) => {
-                let chain = vec![CertificateDer::from_pem_slice(certified.certificate.as_bytes()).expect("a certificate")];
+                let chain =
+                    vec![CertificateDer::from_pem_slice(certified.certificate.as_bytes()).expect("a certificate")];
                 let key = PrivateKeyDer::from_pem_slice(certified.key.as_bytes()).expect("a key");
                 builder.with_client_auth_cert(chain, key).expect("a key that fits")
             }
@@ -117,6 +119,12 @@ impl Client {
             Line::Plain(socket) => socket.write_all(bytes),
             Line::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
         }
+    }
+
+    /// The status a request is answered with; 0 where the connection ends instead.
+    #[track_caller]
+    pub fn status_of(&mut self, request: &Request) -> u16 {
+        self.send(request.bytes()).next_status()
     }
 
     /// Sends a request and reads the answer.
@@ -258,7 +266,8 @@ impl Client {
             Line::Tls(stream) => stream.sock.peek(&mut room),
         };
         self.socket.set_read_timeout(Some(CEILING)).expect("a timeout");
-        self.input.is_empty() && read.is_err_and(|error| matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut))
+        self.input.is_empty()
+            && read.is_err_and(|error| matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut))
     }
 
     /// Ends the sending half: the peer reads the end.

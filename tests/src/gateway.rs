@@ -67,7 +67,8 @@ fn command(folder: &Path) -> Command {
 impl Gateway {
     #[track_caller]
     fn start(folder: Arc<TempDir>, setup: Setup, address: SocketAddr) -> Self {
-        let mut child = command(folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the gateway runs");
+        let mut child =
+            command(folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the gateway runs");
         let log = Arc::new(Log::default());
         log.follow(child.stdout.take().expect("a pipe"));
         log.follow(child.stderr.take().expect("a pipe"));
@@ -95,9 +96,9 @@ impl Gateway {
     fn probe(&self) -> bool {
         match self.setup.tls {
             Tls::No | Tls::Optional => Client::try_connect(self.address, self.identity(None).as_ref())
-                .is_ok_and(|mut client| client.exchange(&self.get("/readyz")).status() == 200),
-            // Without a certificate nothing is answered; that it listens is all that can be seen.
-            Tls::Required => std::net::TcpStream::connect(self.address).is_ok(),
+                .is_ok_and(|mut client| client.status_of(&self.get("/readyz")) == 200),
+            // Without a certificate nothing is answered; what is open last tells.
+            Tls::Required => UnixStream::connect(self.folder().join("control.sock")).is_ok(),
         }
     }
 
@@ -199,9 +200,11 @@ impl Gateway {
     #[track_caller]
     pub fn metric(&self, name: &str) -> f64 {
         let address = SocketAddr::from((self.address.ip(), METRICS_PORT));
-        let page = Client::connect(address, None).exchange(&Request::new("GET", "/metrics").field("Host", &address.to_string()));
+        let page = Client::connect(address, None)
+            .exchange(&Request::new("GET", "/metrics").field("Host", &address.to_string()));
         let of_name = |line: &&str| line.split([' ', '{']).next() == Some(name);
-        let values = page.text().lines().filter(of_name).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        let values =
+            page.text().lines().filter(of_name).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
         values.reduce(|one, other| one + other).unwrap_or_else(|| panic!("no metric `{name}` in\n{}", page.text()))
     }
 
@@ -231,7 +234,8 @@ impl Gateway {
     pub fn control(&self, method: &str, path: &str) -> (u16, Value) {
         let mut socket = UnixStream::connect(self.folder().join("control.sock")).expect("the control socket");
         socket.set_read_timeout(Some(CEILING)).expect("a timeout");
-        write!(socket, "{method} {path} HTTP/1.1\r\nHost: control\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").expect("it listens");
+        write!(socket, "{method} {path} HTTP/1.1\r\nHost: control\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            .expect("it listens");
         let mut answer = Vec::new();
         socket.read_to_end(&mut answer).expect("it answers");
         let end = crate::wire::head_end(&answer).expect("a head");
@@ -322,13 +326,23 @@ pub fn binary() -> &'static Path {
 
 fn build() -> PathBuf {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace");
-    let words = ["build", "--quiet", "--package", "portcullis", "--bin", "portcullis", "--message-format", "json-render-diagnostics"];
-    let built = Command::new(env!("CARGO")).args(words).current_dir(top).stderr(Stdio::inherit()).output().expect("cargo runs");
+    let words = [
+        "build",
+        "--quiet",
+        "--package",
+        "portcullis",
+        "--bin",
+        "portcullis",
+        "--message-format",
+        "json-render-diagnostics",
+    ];
+    let built =
+        Command::new(env!("CARGO")).args(words).current_dir(top).stderr(Stdio::inherit()).output().expect("cargo runs");
     assert!(built.status.success(), "the gateway does not build");
     let artifacts = String::from_utf8_lossy(&built.stdout);
-    let executable = artifacts.lines().filter_map(|line| {
+    let executable = artifacts.lines().rev().find_map(|line| {
         let artifact: Value = serde_json::from_str(line).ok()?;
         artifact.get("executable")?.as_str().map(PathBuf::from)
     });
-    executable.last().expect("cargo names the program")
+    executable.expect("cargo names the program")
 }

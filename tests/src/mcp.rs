@@ -79,7 +79,10 @@ pub fn tools() -> Vec<Value> {
                 "to": {"type": "object", "additionalProperties": false, "required": ["id"], "properties": {"id": text}},
             }}),
         ),
-        tool("search", json!({"type": "object", "properties": {"query": {"type": ["string", "integer"]}, "page": {"type": "integer"}}})),
+        tool(
+            "search",
+            json!({"type": "object", "properties": {"query": {"type": ["string", "integer"]}, "page": {"type": "integer"}}}),
+        ),
         tool("loose", json!({"type": "object"})),
         tool("guarded", json!({"type": "object", "properties": {"level": {"type": "integer"}}, "required": ["level"]})),
         tool(

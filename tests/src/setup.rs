@@ -199,7 +199,10 @@ impl Setup {
         let sections = [
             ("", format!("workers = 2\n{secrets}{}", self.top)),
             ("[listen]", format!("address = \"{address}\"\n{}{}", tls.unwrap_or_default(), self.listen)),
-            ("[identity.idp]", format!("issuer = {}\nkeys = \"idp.jwks.json\"\n{}", quoted(secrets::ISSUER), self.identity)),
+            (
+                "[identity.idp]",
+                format!("issuer = {}\nkeys = \"idp.jwks.json\"\n{}", quoted(secrets::ISSUER), self.identity),
+            ),
             ("", format!("{}{}", self.servers, self.tools)),
             ("[audit]", format!("folder = {}\n{}", quoted(folder), self.audit)),
             ("[control]", "socket = \"control.sock\"\n".to_owned()),

@@ -36,7 +36,10 @@ impl Received {
 
     /// The method of its message, or that of HTTP where there is none.
     pub fn method(&self) -> String {
-        self.json().get("method").and_then(Value::as_str).map_or_else(|| self.head.request().0.to_owned(), str::to_owned)
+        self.json()
+            .get("method")
+            .and_then(Value::as_str)
+            .map_or_else(|| self.head.request().0.to_owned(), str::to_owned)
     }
 
     /// The id of its message.
@@ -103,7 +106,11 @@ impl Upstream {
 
     /// A kind server but for calls of tools.
     pub fn calls(script: impl Fn(&Received, &mut Wire) + Send + Sync + 'static) -> Self {
-        Self::start(move |request, wire| if request.method() == "tools/call" { script(request, wire) } else { kind(request, wire) })
+        Self::start(
+            move |request, wire| {
+                if request.method() == "tools/call" { script(request, wire) } else { kind(request, wire) }
+            },
+        )
     }
 
     /// Its endpoint.
@@ -177,8 +184,14 @@ impl Seen {
     fn look<T>(&self, wanted: impl Fn(&State) -> Option<T>) -> T {
         let state = self.state.lock().expect("no test failed in between");
         let missing = |state: &mut State| wanted(state).is_none();
-        let (state, waited) = self.changed.wait_timeout_while(state, CEILING, missing).expect("no test failed in between");
-        assert!(!waited.timed_out(), "it did not happen at the upstream; {} requests came: {:?}", state.requests.len(), state.requests);
+        let (state, waited) =
+            self.changed.wait_timeout_while(state, CEILING, missing).expect("no test failed in between");
+        assert!(
+            !waited.timed_out(),
+            "it did not happen at the upstream; {} requests came: {:?}",
+            state.requests.len(),
+            state.requests
+        );
         wanted(&state).expect("just looked")
     }
 }
@@ -247,7 +260,10 @@ impl Wire {
     /// A whole response with a JSON body and further field lines.
     pub fn json(&mut self, status: u16, fields: &str, body: &Value) -> &mut Self {
         let body = body.to_string();
-        self.send(format!("HTTP/1.1 {status} Any\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{fields}\r\n{body}", body.len()))
+        self.send(format!(
+            "HTTP/1.1 {status} Any\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{fields}\r\n{body}",
+            body.len()
+        ))
     }
 
     /// The result of `request`.
@@ -262,7 +278,9 @@ impl Wire {
 
     /// The head of an event stream.
     pub fn stream(&mut self, fields: &str) -> &mut Self {
-        self.send(format!("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n{fields}\r\n"))
+        self.send(format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n{fields}\r\n"
+        ))
     }
 
     /// Bytes of a stream as one chunk.
@@ -347,7 +365,8 @@ pub fn kind(request: &Received, wire: &mut Wire) {
         return;
     }
     let message = request.json();
-    let listed = |key: &str, list: Value| json!({"resultType": "complete", key: list, "ttlMs": 60_000, "cacheScope": "public"});
+    let listed =
+        |key: &str, list: Value| json!({"resultType": "complete", key: list, "ttlMs": 60_000, "cacheScope": "public"});
     match request.method().as_str() {
         "initialize" => {
             let capabilities = json!({"tools": {"listChanged": true}, "resources": {}, "prompts": {}});
@@ -360,8 +379,16 @@ pub fn kind(request: &Received, wire: &mut Wire) {
             wire.result(request, result);
         }
         "tools/list" => drop(wire.result(request, listed("tools", Value::Array(mcp::tools())))),
-        "resources/list" => drop(wire.result(request, listed("resources", json!([{"uri": "doc://open/1", "name": "one"}, {"uri": "doc://secret/1", "name": "two"}])))),
-        "resources/templates/list" => drop(wire.result(request, listed("resourceTemplates", json!([{"uriTemplate": "doc://open/{id}", "name": "t"}])))),
+        "resources/list" => drop(wire.result(
+            request,
+            listed(
+                "resources",
+                json!([{"uri": "doc://open/1", "name": "one"}, {"uri": "doc://secret/1", "name": "two"}]),
+            ),
+        )),
+        "resources/templates/list" => drop(
+            wire.result(request, listed("resourceTemplates", json!([{"uriTemplate": "doc://open/{id}", "name": "t"}]))),
+        ),
         "prompts/list" => drop(wire.result(request, listed("prompts", json!([{"name": "greet"}, {"name": "secret"}])))),
         "ping" => drop(wire.result(request, json!({}))),
         "tools/call" => drop(wire.result(request, mcp::text_result(&format!("called {}", mcp::tool_of(&message))))),

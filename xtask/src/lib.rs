@@ -13,5 +13,6 @@ pub mod conformance;
 pub mod ebpf;
 pub mod bench;
 pub mod path;
+pub mod demo;
 pub mod test;
 pub mod ci;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use xtask::told::Told;
-use xtask::{bench, ci, conformance, ebpf, path, test, tidy};
+use xtask::{bench, ci, conformance, demo, ebpf, path, test, tidy};
 
 /// The project's own verbs.
 #[derive(Parser)]
@@ -16,6 +16,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Show the gateway at work: two agents, a server, a line a call; then stay up to be tried
+    Demo(demo::Args),
     /// Install what the tests need and prove everything we claim
     Test,
     /// What a change must pass: `test`, then a short `bench`
@@ -34,6 +36,7 @@ enum Verb {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().verb {
+        Verb::Demo(args) => demo::run(&args),
         Verb::Test => test::run(),
         Verb::Ci => ci::run(),
         Verb::Tidy(args) => tidy::run(&args),

@@ -89,7 +89,10 @@ fn tail(mut reader: Reader, number: usize, then: Then, ways: &Ways) -> io::Resul
     if reader.unreadable > 0 {
         say::note(&format!("{} lines are no records of this version", reader.unreadable));
     }
-    while then == Then::Follow {
+    if then == Then::End {
+        return Ok(());
+    }
+    loop {
         std::thread::sleep(LOOK);
         let lines = reader.more()?;
         if ways.json {
@@ -98,7 +101,6 @@ fn tail(mut reader: Reader, number: usize, then: Then, ways: &Ways) -> io::Resul
             lines.into_iter().filter_map(|line| pairing.push(line.entry)).for_each(|call| print(&call));
         }
     }
-    Ok(())
 }
 
 fn raw(lines: &[Line]) {

@@ -61,7 +61,7 @@ impl Downstream {
         }
         self.stage = Stage::Answered;
         self.deadline.extend(timeouts.write);
-        let sent = self.send(output).await;
+        let sent = self.hand_over(output).await;
         if sent.is_err() {
             self.stage = Stage::Broken;
         }

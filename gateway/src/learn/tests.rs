@@ -160,7 +160,7 @@ async fn a_modern_server_is_asked_page_by_page_with_our_credential() {
 async fn an_older_server_is_greeted_as_it_knows_and_its_session_is_ended() {
     let (port, asked) = stub(legacy).await;
     assert_eq!(listed(port, "").await.unwrap(), ["old"]);
-    let asked = asked.lock().unwrap();
+    let asked = asked.lock().unwrap().clone();
     let methods: Vec<&str> = asked.iter().map(|(_, body)| body["method"].as_str().unwrap_or("DELETE")).collect();
     assert_eq!(methods, ["server/discover", "initialize", "notifications/initialized", "tools/list", "DELETE"]);
     for (head, _) in asked.iter().skip(2) {

@@ -18,7 +18,7 @@ pub struct Pools {
 }
 
 struct Idle {
-    connection: UpstreamConnection,
+    connection: Box<UpstreamConnection>,
     since: UnixMillis,
     born: UnixMillis,
 }
@@ -36,7 +36,7 @@ impl Pools {
         generation: u64,
         timeouts: &Timeouts,
         now: UnixMillis,
-    ) -> Option<(UpstreamConnection, UnixMillis)> {
+    ) -> Option<(Box<UpstreamConnection>, UnixMillis)> {
         let mut pools = self.by_server.borrow_mut();
         let pool = pools.get_mut(usize::from(server.0))?;
         while let Some(mut idle) = pool.pop() {
@@ -50,7 +50,7 @@ impl Pools {
     }
 
     /// Puts a connection back whose reply ended exactly where its framing said.
-    pub fn give_back(&self, server: ServerIndex, connection: UpstreamConnection, born: UnixMillis, now: UnixMillis) {
+    pub fn give_back(&self, server: ServerIndex, connection: Box<UpstreamConnection>, born: UnixMillis, now: UnixMillis) {
         let mut pools = self.by_server.borrow_mut();
         let index = usize::from(server.0);
         if pools.len() <= index {

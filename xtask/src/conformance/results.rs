@@ -139,17 +139,21 @@ impl Results {
 
     /// What is wrong with the run, if anything is.
     pub fn fault(&self) -> Option<String> {
+        // What is not scored counts with us all the same: it must not fail, though the runner may skip it.
         let lost: Vec<&str> = self
             .scored
             .iter()
             .filter(|(_, one)| one.verdict != Verdict::Passed)
+            .chain(self.unscored.iter().filter(|(_, one)| one.verdict == Verdict::Failed))
             .map(|(name, _)| name.as_str())
             .collect();
         match (self.scored.len(), lost.as_slice()) {
             (0, _) => Some("no scenario was scored".to_owned()),
             (_, []) if self.runner_failed => Some("the runner failed although every scenario passed".to_owned()),
             (_, []) => None,
-            (all, lost) => Some(format!("{} of {all} scored scenarios did not pass: {}", lost.len(), lost.join(", "))),
+            (all, lost) => {
+                Some(format!("{} of the scenarios ({all} scored) did not pass: {}", lost.len(), lost.join(", ")))
+            }
         }
     }
 

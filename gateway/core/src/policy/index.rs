@@ -153,7 +153,7 @@ fn classes<'a>(rules: &'a [Rule], agents: &'a [AgentSource<'a>]) -> (Vec<Class<'
         named_groups.extend(rule.parsed.reads.groups.iter().map(|group| &**group));
         named_agents.extend(rule.parsed.reads.agents.iter().map(|agent| &**agent));
     }
-    let mut known: AHashMap<(Vec<u32>, Vec<&str>, Option<&str>), u32> = AHashMap::new();
+    let mut known: AHashMap<ClassKey<'_>, u32> = AHashMap::new();
     let mut classes: Vec<Class<'a>> = Vec::new();
     let mut of_agents = Vec::with_capacity(agents.len());
     for agent in agents {
@@ -178,6 +178,9 @@ fn classes<'a>(rules: &'a [Rule], agents: &'a [AgentSource<'a>]) -> (Vec<Class<'
     }
     (classes, of_agents)
 }
+
+/// What makes two agents one class: their own rules, and of their groups and names those that a rule reads.
+type ClassKey<'a> = (Vec<u32>, Vec<&'a str>, Option<&'a str>);
 
 /// What makes two cells one: the same rules with the same folds, and the same column where the plan depends on it.
 type CellKey = (Vec<(u32, Certainty)>, Option<u32>, Needs);

@@ -30,6 +30,9 @@ pub const MISSING_CAPABILITY: i64 = -32021;
 /// The revision is not offered (MCP 2026-07-28, `UnsupportedProtocolVersion`).
 pub const UNSUPPORTED_VERSION: i64 = -32022;
 
+/// Convention of the TypeScript SDK: the session is not known.
+pub const SESSION_NOT_FOUND: i64 = -32001;
+
 // Our own. MCP reserves -32768…-32000, so they lie outside; the last three digits are the HTTP status they resemble.
 
 /// The policy does not permit it.
@@ -58,6 +61,3 @@ mod tests {
         }
     }
 }
-
-/// Convention of the TypeScript SDK: the session is not known.
-pub const SESSION_NOT_FOUND: i64 = -32001;

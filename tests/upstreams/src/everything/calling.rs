@@ -2,7 +2,9 @@
 #![expect(deprecated, reason = "roots, sampling and logging are deprecated and still part of every revision")]
 
 use rmcp::ErrorData;
-use rmcp::model::*;
+use rmcp::model::{
+    CallToolRequestParams, ClientCapabilities, InputRequest, InputRequiredResult, InputResponses, LoggingLevel,
+};
 use rmcp::service::{RequestContext, RoleServer};
 use serde_json::{Map, Value};
 

@@ -1,7 +1,10 @@
 //! Offers resources and prompts. In: URIs, names, arguments. Out: what the conformance suite expects to read.
 
 use rmcp::ErrorData;
-use rmcp::model::*;
+use rmcp::model::{
+    CompleteRequestParams, CompleteResult, GetPromptRequestParams, GetPromptResponse, GetPromptResult,
+    InputRequiredResult, Prompt, PromptMessage, ReadResourceResponse, ReadResourceResult, Resource, ResourceTemplate,
+};
 use rmcp::service::{RequestContext, RoleServer};
 use serde_json::{Value, json};
 

@@ -69,7 +69,7 @@ fn results(scenarios: &[(&str, &str)], scored: &[&str]) -> Results {
 #[test]
 fn a_scored_scenario_that_did_not_run_is_a_fault() {
     let fault = results(&[("ping", "SUCCESS")], &["ping", "tools-list"]).fault();
-    assert_eq!(fault.as_deref(), Some("1 of 2 scored scenarios did not pass: tools-list"));
+    assert_eq!(fault.as_deref(), Some("1 of the scenarios (2 scored) did not pass: tools-list"));
 }
 
 #[test]
