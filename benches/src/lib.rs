@@ -1,1 +1,118 @@
-//! Stage benches: `cargo bench -p portcullis-benches`. The library is empty; see `benches/stages.rs`.
+//! What the stage benches are fed with. In: sizes. Out: heads, bodies, snapshots, tokens: the same files and the same call as `cargo xtask
+//! bench` uses, so that a stage's time can be held against a whole call's. Never here: timing.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use portcullis_core::config::snapshot::{Snapshot, Text, Texts};
+use portcullis_core::config;
+use portcullis_core::time::UnixMillis;
+use serde_json::json;
+use xtask::keys::TokenSigner;
+
+/// The time of every bench: tokens are good then.
+pub const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
+
+/// The call that `cargo xtask bench` measures.
+pub const CALL: &[u8] = include_bytes!("../../loadtest/configs/call.json");
+
+/// A snapshot as the bench's gateway has it, and a token it believes.
+pub struct Scene {
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// The token.
+    pub token: String,
+}
+
+/// The algorithms a token can be signed with.
+pub const ALGORITHMS: [&str; 3] = ["EdDSA", "ES256", "RS256"];
+
+impl Scene {
+    /// With tokens signed by `algorithm`.
+    ///
+    /// # Panics
+    /// When the bench's files are broken.
+    pub fn new(algorithm: &str) -> Self {
+        let signer = match algorithm {
+            "ES256" => TokenSigner::new_es256(),
+            "RS256" => TokenSigner::new_rs256(),
+            _ => TokenSigner::new_eddsa(),
+        };
+        let signer = signer.expect("the system gives randomness");
+        let settings = include_str!("../../loadtest/configs/portcullis.toml.in")
+            .replace("@PORT@", "8443")
+            .replace("@UPSTREAM@", "127.0.0.1:9000")
+            .replace("\"EdDSA\"", &format!("\"{algorithm}\""));
+        let (settings, warnings) =
+            config::parse(&settings, "portcullis.toml", Path::new("/bench")).expect("the bench's configuration is good");
+        let text = |file: &str, text: &str| Text { file: file.to_owned(), text: text.to_owned() };
+        let texts = Texts {
+            settings,
+            warnings,
+            agents: text("agents.toml", include_str!("../../loadtest/configs/agents.toml")),
+            policies: vec![text("bench.cedar", include_str!("../../loadtest/configs/bench.cedar"))],
+            catalogues: vec![Some(text("catalogue.json", include_str!("../../loadtest/configs/catalogue.json")))],
+            keys: vec![text("keys.json", &signer.jwks_json())],
+            secrets: None,
+        };
+        let snapshot = Snapshot::build(texts, 1).expect("the bench's files are good");
+        let claims = json!({
+            "iss": "https://issuer.bench.example", "aud": "http://127.0.0.1:8443/mcp/bench", "sub": "bench-agent",
+            "client_id": "bench-agent", "iat": NOW.0 / 1000, "exp": NOW.0 / 1000 + 3600, "jti": "b1",
+        });
+        Self { snapshot, token: signer.sign(&claims).expect("the claims are JSON") }
+    }
+}
+
+/// The head of such a call, as the load sends it.
+pub fn head(token: &str) -> Vec<u8> {
+    format!(
+        "POST /mcp/bench HTTP/1.1\r\nHost: 127.0.0.1:8443\r\nContent-Type: application/json\r\n\
+         Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\n\
+         Mcp-Name: bench_echo\r\nUser-Agent: bench/1\r\nAuthorization: Bearer {token}\r\nContent-Length: {}\r\n\r\n",
+        CALL.len()
+    )
+    .into_bytes()
+}
+
+/// A call of about so many bytes: half of its arguments is text with escapes, half is small objects.
+pub fn body(bytes: usize) -> Vec<u8> {
+    let mut out = String::from(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"bench_echo","arguments":{"path":"/srv/q3.csv""#);
+    out.push_str(r#","text":""#);
+    while out.len() < bytes / 2 {
+        out.push_str(r#"a line of \"text\",\tand more\n"#);
+    }
+    out.push_str(r#"","rows":["#);
+    let mut row = 0;
+    while row == 0 || out.len() + 40 < bytes {
+        let _ = write!(out, r#"{}{{"id":{row},"name":"row {row}","ok":true}}"#, if row > 0 { "," } else { "" });
+        row += 1;
+    }
+    out.push_str("]}}}");
+    out.into_bytes()
+}
+
+/// The answer to `tools/list` with so many tools, each of about 400 bytes.
+pub fn list(tools: usize) -> Vec<u8> {
+    let tools: Vec<_> = (0..tools)
+        .map(|number| {
+            json!({
+                "name": format!("tool_{number}"),
+                "description": "Reads rows of a table, newest first, at most as many as asked for; a filter narrows them",
+                "inputSchema": {"type": "object", "required": ["table"], "properties": {
+                    "table": {"type": "string", "description": "which table"},
+                    "limit": {"type": "integer", "minimum": 1, "maximum": 1000},
+                    "filter": {"type": "string", "description": "an expression over columns"},
+                }},
+            })
+        })
+        .collect();
+    json!({"jsonrpc": "2.0", "id": 1, "result": {"tools": tools}}).to_string().into_bytes()
+}
+
+/// A stream of so many events of about 200 bytes.
+pub fn events(count: usize) -> Vec<u8> {
+    let data = "x".repeat(140);
+    let event = |number| format!("id: {number}\ndata: {{\"jsonrpc\":\"2.0\",\"method\":\"m\",\"params\":\"{data}\"}}\n\n");
+    (0..count).map(event).collect::<String>().into_bytes()
+}

@@ -30,7 +30,8 @@ impl Line {
     /// Ends the line if nothing is under way on it.
     pub fn end_if_idle(&self) {
         if self.idle.get() {
-            self.socket.shutdown();
+            // Only the agent's direction: the answer before may still be on its way.
+            self.socket.shutdown_read();
         }
     }
 }

@@ -14,7 +14,8 @@ use crate::transport::Transport;
 use crate::worker::Core;
 use portcullis_core::config::settings::{Limits, Timeouts};
 use portcullis_core::identity::certificate::CertificateNames;
-use portcullis_ring::Deadline;
+use portcullis_ring::{Deadline, SendAll};
+use portcullis_ring::spare::Buffers;
 use std::io;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -29,6 +30,10 @@ const KEPT_BYTES_MAX: usize = 64 * 1024;
 
 /// How long a connection keeps its buffer while nothing comes; then it waits without one.
 const BUFFER_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A plain answer up to this long fits the kernel's send buffer, so its send ends in the very turn it begins, and waking the task to hear
+/// so would cost more than the send's own bookkeeping.
+pub const UNAWAITED_BYTES_MAX: usize = 16 * 1024;
 
 /// Longer than any call or connection lives: for what other bounds govern.
 pub const UNBOUNDED: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
@@ -100,7 +105,10 @@ pub struct Answer<'a> {
 /// One agent's connection.
 pub struct Downstream {
     transport: Transport,
+    buffers: Rc<Buffers>,
     deadline: Deadline,
+    /// A short answer on its way whose end nobody has asked for yet.
+    sending: Option<SendAll>,
     /// Bytes received and not yet given up: the request's head, its body, perhaps the next request.
     input: Vec<u8>,
     head: Option<RequestHead>,
@@ -130,7 +138,9 @@ impl Downstream {
         Self {
             transport,
             deadline,
+            sending: None,
             input: core.buffers.take(INPUT_BYTES),
+            buffers: core.buffers.clone(),
             head: None,
             body: 0..0,
             used: 0,
@@ -166,10 +176,13 @@ impl Downstream {
                     }
                     None => {}
                 }
+            } else if self.sending.is_some() {
+                self.deadline.extend(timeouts.keep_alive.min(timeouts.write));
             } else {
                 self.deadline.extend(timeouts.keep_alive);
             }
-            let read = if self.input.is_empty() { self.wait_first(core).await } else { self.fill(INPUT_BYTES).await };
+            let empty = self.input.is_empty();
+            let read = if empty { self.wait_first(core, timeouts).await } else { self.fill(INPUT_BYTES).await };
             match read {
                 Ok(0) if !self.input.is_empty() && self.deadline.expired() => return Err(Ended::TooSlow),
                 Ok(0) | Err(_) => return Err(Ended::Quietly),
@@ -179,7 +192,7 @@ impl Downstream {
     }
 
     /// The first bytes of a request. A connection that stays idle hands its buffer back and waits on readiness alone.
-    async fn wait_first(&mut self, core: &Core) -> io::Result<usize> {
+    async fn wait_first(&mut self, core: &Core, timeouts: &Timeouts) -> io::Result<usize> {
         if let Transport::Plain(socket) = &self.transport {
             let socket = socket.clone();
             let mut receiving = socket.recv(std::mem::take(&mut self.input));
@@ -187,6 +200,9 @@ impl Downstream {
                 biased;
                 done = &mut receiving => done,
                 () = core.wheel.wait(BUFFER_PATIENCE) => {
+                    // First the answer before: a cancel would hit it too.
+                    self.sent().await?;
+                    self.deadline.extend(timeouts.keep_alive.saturating_sub(BUFFER_PATIENCE));
                     socket.cancel().await;
                     receiving.await
                 }
@@ -261,7 +277,9 @@ impl Downstream {
             return Err(BodyFailure::TooLarge);
         }
         if self.expects_continue() && self.input.len() == start && declared != Some(0) {
-            self.send(CONTINUE.to_vec()).await.map_err(|_| BodyFailure::Gone)?;
+            let mut asking = self.buffers.take(CONTINUE.len());
+            asking.extend_from_slice(CONTINUE);
+            self.send(asking).await.map_err(|_| BodyFailure::Gone)?;
         }
         match declared {
             Some(length) => self.read_length(start, length).await?,
@@ -302,8 +320,35 @@ impl Downstream {
         }
     }
 
+    /// Hands over a short answer without waiting for its end, which comes at once where the agent reads at all; a long one is waited for.
+    async fn hand_over(&mut self, bytes: Vec<u8>) -> io::Result<()> {
+        match &self.transport {
+            Transport::Plain(socket) if bytes.len() <= UNAWAITED_BYTES_MAX => {
+                let socket = socket.clone();
+                self.sent().await?;
+                self.sending = Some(socket.send_all(bytes));
+                Ok(())
+            }
+            Transport::Plain(_) | Transport::Tls(_) => self.send(bytes).await,
+        }
+    }
+
+    /// The answer that was handed over last is sent.
+    async fn sent(&mut self) -> io::Result<()> {
+        let Some(sending) = self.sending.take() else { return Ok(()) };
+        let (sent, buffer) = sending.await;
+        self.buffers.give(buffer);
+        if sent.is_err() {
+            self.stage = Stage::Broken;
+            self.close = true;
+        }
+        sent
+    }
+
     async fn send(&mut self, bytes: Vec<u8>) -> io::Result<()> {
-        let (sent, _buffer) = self.transport.send_all(bytes).await;
+        self.sent().await?;
+        let (sent, buffer) = self.transport.send_all(bytes).await;
+        self.buffers.give(buffer);
         if sent.is_err() {
             self.stage = Stage::Broken;
             self.close = true;
@@ -345,7 +390,12 @@ impl Downstream {
 
     /// The `Mcp-Param-*` fields.
     pub fn mirrored_arguments(&self) -> impl Iterator<Item = (&str, &[u8])> + Clone {
-        self.fields().filter(|(name, _)| name.get(..10).is_some_and(|prefix| prefix.eq_ignore_ascii_case("mcp-param-")))
+        // None of them is a field that the parser knows.
+        let unknown = self.head.iter().flat_map(|head| head.fields.iter()).filter(|line| line.field.is_none());
+        let mirrored = unknown.filter(|line| {
+            self.bytes(line.name.clone()).get(..10).is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"mcp-param-"))
+        });
+        mirrored.map(|line| (std::str::from_utf8(self.bytes(line.name)).unwrap_or_default(), self.bytes(line.value)))
     }
 
     /// The path of the target, without its query.
@@ -409,7 +459,8 @@ impl Downstream {
 
     /// Says goodbye and gives the buffer back.
     pub async fn close(mut self, core: &Core) {
-        if self.stage == Stage::Broken {
+        // An answer that was handed over is sent first; where it cannot be, nothing more can.
+        if self.stage == Stage::Broken || self.sent().await.is_err() {
             self.transport.socket().shutdown();
             return;
         }

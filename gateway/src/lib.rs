@@ -10,6 +10,8 @@ pub mod transport;
 pub mod tls;
 pub mod http1;
 pub mod counters;
+#[cfg(feature = "count-allocations")]
+pub mod allocations;
 pub mod journal;
 pub mod session;
 pub mod shared;

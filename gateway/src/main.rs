@@ -3,6 +3,9 @@
 #[cfg(feature = "bench-pass")]
 compile_error!("`portcullis` is never built without its checks; `bench-pass` is for the bench's own binary");
 
+#[cfg(feature = "count-allocations")]
+compile_error!("`portcullis` is never built with a counting allocator; `count-allocations` is for the proof's own binary");
+
 use clap::Parser;
 use portcullis::cli::{self, Cli, Verb};
 use std::process::ExitCode;

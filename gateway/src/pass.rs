@@ -37,7 +37,7 @@ async fn attempt(core: &Rc<Core>, agent: &mut Downstream) -> Option<()> {
     let mut reply = forward::unchecked(&way, agent, Verb::Post).await.ok()?;
     let status = reply.head.status;
     reply.leave_head();
-    let mut body = core.buffers.take(4096);
+    let mut body = core.buffers.take(reply.room(snapshot.settings.limits.result_bytes_max));
     reply.whole(&mut body, snapshot.settings.limits.result_bytes_max).await.ok()?;
     reply.finish(core);
     let answer = Answer { status, content_type: Some("application/json"), fields: b"", body: &body };

@@ -96,8 +96,8 @@ async fn whole(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Result
     let status = reply.head.status;
     let session = opened_session(&reply);
     reply.leave_head();
-    let mut body = way.core.buffers.take(4096);
     let limits = &way.snapshot.settings.limits;
+    let mut body = way.core.buffers.take(reply.room(limits.result_bytes_max));
     let reading = reply.whole(&mut body, limits.result_bytes_max);
     let read = if way.is_modern() {
         // Modern: a client that leaves has cancelled, also in the middle of an answer (MCP 2026-07-28).

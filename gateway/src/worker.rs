@@ -125,6 +125,8 @@ pub fn run(
 ) -> io::Result<()> {
     let config = CoreConfig { cpu, entries: RING_ENTRIES };
     portcullis_ring::run(&config, async move {
+        #[cfg(feature = "count-allocations")]
+        portcullis_ring::allocations::claim(number);
         let (listener, journal) = listen()?;
         let core = Core::new(number, shared, journal);
         portcullis_ring::spawn(core.wheel.clone().drive());

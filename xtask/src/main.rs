@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use xtask::told::Told;
-use xtask::{bench, ci, conformance, demo, ebpf, test, tidy};
+use xtask::{bench, ci, conformance, demo, ebpf, path, test, tidy};
 
 /// The project's own verbs.
 #[derive(Parser)]
@@ -28,6 +28,8 @@ enum Verb {
     Conformance(conformance::Args),
     /// Measure side by side with nginx and haproxy, in one run
     Bench(bench::Args),
+    /// Prove what the way of a request costs the kernel and the heap
+    Path(path::Args),
     /// Build or check the kernel programs
     Ebpf(ebpf::Args),
 }
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Verb::Tidy(args) => tidy::run(&args),
         Verb::Conformance(args) => conformance::run(&args),
         Verb::Bench(args) => bench::run(&args),
+        Verb::Path(args) => path::run(&args),
         Verb::Ebpf(args) => ebpf::run(&args),
     };
     match done {

@@ -76,6 +76,23 @@ impl Running {
         Ok(())
     }
 
+    /// Waits until the child has left by itself; how it ended.
+    ///
+    /// # Errors
+    /// The time was up.
+    pub fn leave(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.ended()? {
+                return Ok(status);
+            }
+            if start.elapsed() > limit {
+                bail!("`{}` did not end within {} s", self.name, limit.as_secs());
+            }
+            thread::sleep(WAIT_STEP);
+        }
+    }
+
     /// Sends `signal` to the child's pid; a child that has left already is no error.
     pub fn signal(&self, signal: Signal) {
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {

@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::needs::Need;
 use crate::told::Told;
+use crate::path::Proof;
 use crate::{conformance, ebpf, needs, place, process, tidy};
 
 /// What building and testing calls, beyond cargo: a C compiler for the crypto library, Python and npm for the real clients.
@@ -23,11 +24,13 @@ enum Step {
     Format,
     Clippy,
     Tests,
+    Path,
     Conformance,
     Ebpf,
 }
 
-const STEPS: [Step; 6] = [Step::Tidy, Step::Format, Step::Clippy, Step::Tests, Step::Conformance, Step::Ebpf];
+const STEPS: [Step; 7] =
+    [Step::Tidy, Step::Format, Step::Clippy, Step::Tests, Step::Path, Step::Conformance, Step::Ebpf];
 
 /// What cargo's tests said, added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,6 +76,7 @@ impl Step {
             Self::Format => "cargo fmt",
             Self::Clippy => "cargo clippy",
             Self::Tests => "cargo test",
+            Self::Path => "way of a request",
             Self::Conformance => "MCP conformance",
             Self::Ebpf => "ebpf check",
         }
@@ -88,6 +92,7 @@ impl Step {
                 whole(self, &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
             }
             Self::Tests => tests(self, cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])?),
+            Self::Path => Ok(proofs()),
             // Every scored scenario of both eras and every SDK client, through the gateway with its own policy and log.
             Self::Conformance => conformance::run(&conformance::Args::proof()).map(|()| Count::default()),
             Self::Ebpf => tests(self, ebpf::check_command()?),
@@ -111,6 +116,22 @@ fn tests(step: Step, mut command: Command) -> Result<Count> {
         bail!("`{}` ran no test at all", step.name());
     }
     Ok(count)
+}
+
+/// The proofs of the way of a request, each a test.
+fn proofs() -> Count {
+    let mut count = Count::default();
+    for proof in Proof::ALL {
+        println!("\n-- {}", proof.name());
+        match proof.run() {
+            Ok(()) => count.passed += 1,
+            Err(cause) => {
+                println!("error: {cause:#}");
+                count.failed += 1;
+            }
+        }
+    }
+    count
 }
 
 impl Count {

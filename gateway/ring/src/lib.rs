@@ -28,6 +28,8 @@ mod listener;
 mod wheel;
 mod file;
 pub mod spare;
+#[cfg(feature = "count-allocations")]
+pub mod allocations;
 
 pub use engine::{CoreConfig, Task, run, spawn};
 pub use file::write_fd;

@@ -101,6 +101,12 @@ impl Socket {
         self.shared.shutdown();
     }
 
+    /// Ends the peer's direction: a receive in flight and later ones resolve with what has come, then with 0. What we send still goes out.
+    pub fn shutdown_read(&self) {
+        // An error means that the connection is gone already.
+        let _gone = SockRef::from(&self.shared.fd).shutdown(Shutdown::Read);
+    }
+
     /// Ends our direction: the peer sees the end after what was sent, and may go on sending.
     pub fn shutdown_write(&self) {
         // An error means that the connection is gone already.

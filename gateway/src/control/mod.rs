@@ -60,5 +60,7 @@ pub fn metrics(shared: &Shared) -> String {
         shared.boot / 1000,
         shared.boot % 1000,
     );
+    #[cfg(feature = "count-allocations")]
+    crate::allocations::tell(&mut out, shared.counters.len());
     out
 }

@@ -61,7 +61,7 @@ impl Downstream {
         }
         self.stage = Stage::Answered;
         self.deadline.extend(timeouts.write);
-        let sent = self.send(output).await;
+        let sent = self.hand_over(output).await;
         if sent.is_err() {
             self.stage = Stage::Broken;
         }
@@ -158,7 +158,7 @@ impl Downstream {
             return Ok(());
         }
         self.deadline.extend(timeouts.write);
-        let mut last = Vec::with_capacity(8);
+        let mut last = self.buffers.take(8);
         chunked::write_last_chunk(&mut last);
         self.send(last).await
     }

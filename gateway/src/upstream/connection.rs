@@ -1,11 +1,11 @@
 //! One connection to an upstream and one reply on it. In: request bytes. Out: a strict head, then body bytes. Never here: what they mean.
 
 use crate::counters::Count;
-use crate::downstream::UNBOUNDED;
+use crate::downstream::{UNAWAITED_BYTES_MAX, UNBOUNDED};
 use crate::http1::chunked::Decoder;
 use crate::http1::field::Field;
 use crate::http1::head::{Framing, HeadLimits, Persistence};
-use crate::http1::response::{Asked, ResponseHead};
+use crate::http1::response::{Asked, Content, ResponseHead};
 use crate::tls::connect_tls;
 use crate::transport::Transport;
 use crate::worker::Core;
@@ -16,9 +16,12 @@ use portcullis_core::policy::surface::ServerIndex;
 use portcullis_core::refusal::UpstreamFailure;
 use portcullis_core::time::UnixMillis;
 use portcullis_core::token::credential::{Channel, Destination};
-use portcullis_ring::{Deadline, Quiet, Socket};
+use portcullis_ring::{Deadline, Quiet, Recv, SendAll, Socket};
 use rustls_pki_types::ServerName;
+use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
 /// Room for a reply's head and the beginning of its body; small tool results fit whole.
 const INPUT_BYTES: usize = 16 * 1024;
@@ -34,6 +37,12 @@ const HEAD_LIMITS: HeadLimits =
 pub struct UpstreamConnection {
     transport: Transport,
     input: Vec<u8>,
+    /// While a plain connection is kept: a receive of what ought not to come. It becomes the receive of the next reply.
+    posted: Option<Recv>,
+    /// A short request on its way whose end nobody has asked for yet.
+    sending: Option<SendAll>,
+    /// The head of the reply under way. It stands here because it is large and replies are handed on.
+    head: Option<ResponseHead>,
     deadline: Deadline,
     generation: u64,
     /// What it was opened for and where it really leads: a credential is lent only where both agree.
@@ -44,7 +53,7 @@ pub struct UpstreamConnection {
 
 impl UpstreamConnection {
     /// Connects, within the connect deadline. A failed attempt is repeated once: nothing was sent yet.
-    pub async fn open(core: &Core, snapshot: &Snapshot, server: ServerIndex) -> Result<Self, UpstreamFailure> {
+    pub async fn open(core: &Core, snapshot: &Snapshot, server: ServerIndex) -> Result<Box<Self>, UpstreamFailure> {
         let route = snapshot.server(server).ok_or(UpstreamFailure::NoAddress)?;
         let key = (route.settings.url.host.clone(), route.settings.url.port);
         let addresses = core.shared.addresses.get(&key).map(|known| known.clone()).ok_or(UpstreamFailure::NoAddress)?;
@@ -83,7 +92,7 @@ impl UpstreamConnection {
         let authority = route.settings.url.authority.clone();
         let input = core.buffers.take(INPUT_BYTES);
         let generation = snapshot.upstream_generation();
-        Ok(Self { transport, input, deadline, generation, authority, channel, peer: address.ip() })
+        Ok(Box::new(Self { transport, input, posted: None, sending: None, head: None, deadline, generation, authority, channel, peer: address.ip() }))
     }
 
     /// Where it leads, for the lender to compare.
@@ -96,20 +105,50 @@ impl UpstreamConnection {
         self.generation
     }
 
-    /// Nothing has arrived since its last reply: no early close, no smuggled second answer.
-    pub fn is_quiet(&self) -> bool {
-        self.input.is_empty()
-            && !self.transport.has_buffered()
-            && !self.deadline.expired()
-            && self.transport.socket().is_quiet() == Quiet::Yes
+    /// Nothing has arrived since its last reply: no early close, no smuggled second answer. Plain connections tell without a system call.
+    pub fn is_quiet(&mut self) -> bool {
+        if !self.input.is_empty() || self.transport.has_buffered() || self.deadline.expired() {
+            return false;
+        }
+        match &mut self.posted {
+            Some(receiving) => Pin::new(receiving).poll(&mut Context::from_waker(Waker::noop())).is_pending(),
+            None => self.transport.socket().is_quiet() == Quiet::Yes,
+        }
     }
 
-    /// Sends the whole request; the buffer comes back for reuse.
+    /// Posts the receive that watches a kept connection.
+    fn watch(&mut self) {
+        if let Transport::Plain(socket) = &self.transport {
+            self.posted = Some(socket.recv(std::mem::take(&mut self.input)));
+        }
+    }
+
+    /// Sends the whole request; the buffer comes back for reuse. A short one on a plain connection is only handed over: its send ends in the
+    /// very turn it begins, and should the upstream not read, the deadline of the first byte ends both.
     pub async fn send(&mut self, core: &Core, snapshot: &Snapshot, request: Vec<u8>) -> Result<(), UpstreamFailure> {
+        if let Transport::Plain(socket) = &self.transport
+            && request.len() <= UNAWAITED_BYTES_MAX
+        {
+            self.sending = Some(socket.send_all(request));
+            return Ok(());
+        }
         self.deadline.extend(snapshot.settings.timeouts.write);
         let (sent, buffer) = self.transport.send_all(request).await;
         core.buffers.give(buffer);
         sent.map_err(|_| self.failure())
+    }
+
+    /// The request that was handed over is sent; its buffer is given back.
+    fn is_sent(&mut self, core: &Core) -> bool {
+        let Some(mut sending) = self.sending.take() else { return true };
+        match Pin::new(&mut sending).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready((sent, buffer)) => {
+                core.buffers.give(buffer);
+                sent.is_ok()
+            }
+            // An answer to half a request: the connection is closed with the rest.
+            Poll::Pending => false,
+        }
     }
 
     fn failure(&self) -> UpstreamFailure {
@@ -117,21 +156,37 @@ impl UpstreamConnection {
     }
 
     async fn fill(&mut self) -> Result<usize, UpstreamFailure> {
-        let mut input = std::mem::take(&mut self.input);
-        if input.capacity() - input.len() < INPUT_BYTES / 4 {
-            input.reserve(INPUT_BYTES);
-        }
-        let (read, input) = self.transport.recv(input).await;
+        let (read, input) = match self.posted.take() {
+            Some(receiving) => receiving.await,
+            None => {
+                let mut input = std::mem::take(&mut self.input);
+                if input.capacity() - input.len() < INPUT_BYTES / 4 {
+                    input.reserve(INPUT_BYTES);
+                }
+                self.transport.recv(input).await
+            }
+        };
         self.input = input;
         read.map_err(|_| self.failure())
     }
 }
 
+/// What a head says that decides how the reply is dealt with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// HTTP status.
+    pub status: u16,
+    /// What kind of body it is.
+    pub content: Content,
+    persistence: Persistence,
+    bytes: usize,
+}
+
 /// A reply whose head has been read.
 pub struct Reply {
-    /// Status, content type, session id and framing.
-    pub head: ResponseHead,
-    connection: UpstreamConnection,
+    /// What its head says.
+    pub head: Head,
+    connection: Box<UpstreamConnection>,
     server: ServerIndex,
     born: UnixMillis,
     body: Body,
@@ -157,7 +212,7 @@ pub enum Piece {
 impl Reply {
     /// Reads the final head on a connection that has just sent its request.
     pub async fn begin(
-        mut connection: UpstreamConnection,
+        mut connection: Box<UpstreamConnection>,
         snapshot: &Snapshot,
         server: ServerIndex,
         born: UnixMillis,
@@ -182,6 +237,9 @@ impl Reply {
                         Framing::UntilClose => Body::UntilClose,
                     };
                     connection.deadline.extend(snapshot.settings.timeouts.total);
+                    let ResponseHead { status, content, persistence, length, .. } = head;
+                    connection.head = Some(head);
+                    let head = Head { status, content, persistence, bytes: length };
                     return Ok(Self { head, connection, server, born, body });
                 }
                 None => {
@@ -195,7 +253,7 @@ impl Reply {
 
     /// The value of a head field that is there exactly once; only before the head is left.
     pub fn field(&self, field: Field) -> Option<&[u8]> {
-        self.head.fields.once(&self.connection.input, field)
+        self.connection.head.as_ref()?.fields.once(&self.connection.input, field)
     }
 
     /// No deadline but the caller's own: for streams, which end by events.
@@ -210,7 +268,7 @@ impl Reply {
 
     /// Forgets the head's bytes: from here on the input holds the body alone. Head ranges are void afterwards.
     pub fn leave_head(&mut self) {
-        let length = self.head.length.min(self.connection.input.len());
+        let length = self.head.bytes.min(self.connection.input.len());
         self.connection.input.drain(..length);
     }
 
@@ -280,6 +338,15 @@ impl Reply {
         Ok(Piece::End)
     }
 
+    /// Room that the body will need: what its length says, as far as it may be this long, or what most need.
+    pub fn room(&self, bytes_max: usize) -> usize {
+        match self.body {
+            Body::Length(length) => usize::try_from(length).unwrap_or(bytes_max).min(bytes_max),
+            Body::Chunked(_) | Body::UntilClose => INPUT_BYTES,
+            Body::Done => 0,
+        }
+    }
+
     /// Appends the whole body to `into`, at most `bytes_max` of it.
     pub async fn whole(&mut self, into: &mut Vec<u8>, bytes_max: usize) -> Result<(), UpstreamFailure> {
         if let Body::Length(length) = self.body {
@@ -297,12 +364,14 @@ impl Reply {
     }
 
     /// Keeps the connection if the reply ended exactly where its framing said and the upstream keeps it open; otherwise it is closed.
-    pub fn finish(self, core: &Core) {
+    pub fn finish(mut self, core: &Core) {
         let clean = matches!(self.body, Body::Done)
             && self.connection.input.is_empty()
             && self.head.persistence == Persistence::KeepAlive;
-        if clean && !self.connection.deadline.expired() && !self.connection.transport.socket().is_poisoned() {
+        let sent = self.connection.is_sent(core);
+        if clean && sent && !self.connection.deadline.expired() && !self.connection.transport.socket().is_poisoned() {
             self.connection.deadline.extend(UNBOUNDED);
+            self.connection.watch();
             core.pools.give_back(self.server, self.connection, self.born, core.now());
         }
     }

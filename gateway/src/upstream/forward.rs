@@ -13,6 +13,9 @@ use portcullis_core::protocol::era::Era;
 use portcullis_core::refusal::{Refusal, RouteRefusal, UpstreamFailure};
 use portcullis_core::time::UnixMillis;
 
+/// Room for the head that upstreams see: the fields that every call has, a credential and some mirrored arguments.
+const HEAD_ROOM: usize = 2048;
+
 /// Sends the call that `decision` permits; the proof that it is recorded is what opens this door.
 pub async fn forward(
     way: &Way<'_>,
@@ -48,7 +51,7 @@ async fn send(way: &Way<'_>, agent: &Downstream, verb: Verb, permitted: ServerIn
 }
 
 /// A kept connection, or a new one.
-async fn connection(way: &Way<'_>, server: ServerIndex) -> Result<(UpstreamConnection, UnixMillis), UpstreamFailure> {
+async fn connection(way: &Way<'_>, server: ServerIndex) -> Result<(Box<UpstreamConnection>, UnixMillis), UpstreamFailure> {
     let core = way.core;
     let generation = way.snapshot.upstream_generation();
     if let Some(kept) = core.pools.take(server, generation, &way.snapshot.settings.timeouts, core.now()) {
@@ -74,7 +77,7 @@ fn write(
         Verb::Post => agent.body(),
         Verb::Get | Verb::Delete => b"",
     };
-    let mut bytes = way.core.buffers.take(body.len() + 1024);
+    let mut bytes = way.core.buffers.take(body.len() + HEAD_ROOM);
     request::write(&mut bytes, Outgoing { verb, server: &route.settings, credential, session, body }, agent);
     Ok(bytes)
 }

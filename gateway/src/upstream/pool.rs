@@ -18,7 +18,7 @@ pub struct Pools {
 }
 
 struct Idle {
-    connection: UpstreamConnection,
+    connection: Box<UpstreamConnection>,
     since: UnixMillis,
     born: UnixMillis,
 }
@@ -36,10 +36,10 @@ impl Pools {
         generation: u64,
         timeouts: &Timeouts,
         now: UnixMillis,
-    ) -> Option<(UpstreamConnection, UnixMillis)> {
+    ) -> Option<(Box<UpstreamConnection>, UnixMillis)> {
         let mut pools = self.by_server.borrow_mut();
         let pool = pools.get_mut(usize::from(server.0))?;
-        while let Some(idle) = pool.pop() {
+        while let Some(mut idle) = pool.pop() {
             let fresh =
                 idle.since.after(timeouts.upstream_idle) > now && idle.born.after(timeouts.upstream_lifetime) > now;
             if fresh && idle.connection.generation() == generation && idle.connection.is_quiet() {
@@ -50,7 +50,7 @@ impl Pools {
     }
 
     /// Puts a connection back whose reply ended exactly where its framing said.
-    pub fn give_back(&self, server: ServerIndex, connection: UpstreamConnection, born: UnixMillis, now: UnixMillis) {
+    pub fn give_back(&self, server: ServerIndex, connection: Box<UpstreamConnection>, born: UnixMillis, now: UnixMillis) {
         let mut pools = self.by_server.borrow_mut();
         let index = usize::from(server.0);
         if pools.len() <= index {
@@ -63,11 +63,13 @@ impl Pools {
         }
     }
 
-    /// Lets go of what has been idle or alive for too long.
+    /// Lets go of what has been idle or alive for too long, or was closed by its upstream meanwhile.
     pub fn sweep(&self, timeouts: &Timeouts, now: UnixMillis) {
         for pool in self.by_server.borrow_mut().iter_mut() {
-            pool.retain(|idle| {
-                idle.since.after(timeouts.upstream_idle) > now && idle.born.after(timeouts.upstream_lifetime) > now
+            pool.retain_mut(|idle| {
+                let fresh =
+                    idle.since.after(timeouts.upstream_idle) > now && idle.born.after(timeouts.upstream_lifetime) > now;
+                fresh && idle.connection.is_quiet()
             });
         }
     }

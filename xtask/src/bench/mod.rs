@@ -5,10 +5,10 @@
 //! CPU 1 for itself, the stub upstream and the load share CPU 0; subjects take turns, so that a slow minute hits all alike.
 
 mod cpu;
-mod prepare;
+pub mod prepare;
 mod report;
 mod round;
-mod subject;
+pub mod subject;
 
 use std::time::Duration;
 

@@ -50,7 +50,7 @@ pub fn scene(folder: &Path, wanted: &[Subject], connections: u32) -> Result<Scen
     fs::create_dir_all(folder)?;
     let target = place::target()?;
     build(&["-p", "portcullis-loadtest"], &target)?;
-    let (stub, upstream) = start_stub(&target.join("release/stub"))?;
+    let (stub, upstream) = start_stub(Command::new(target.join("release/stub")).args(["--cpu", &LOAD_CPU.to_string()]))?;
     // Proxies that check nothing are shown a token of the same length, so that all read the same head.
     let plain = subject::sign(&TokenSigner::new_eddsa()?, upstream)?;
     let mut proxies = Vec::new();
@@ -103,10 +103,12 @@ fn build(args: &[&str], target: &Path) -> Result<()> {
     process::run(&format!("cargo build {}", args.join(" ")), &mut cargo)
 }
 
-fn start_stub(binary: &Path) -> Result<(Running, SocketAddr)> {
-    let cpu = LOAD_CPU.to_string();
-    let mut command = Command::new(binary);
-    let mut stub = Running::start("stub", command.args(["--cpu", &cpu]).stdin(Stdio::null()).stdout(Stdio::piped()))?;
+/// Starts the stub upstream; where it listens.
+///
+/// # Errors
+/// When it does not start.
+pub fn start_stub(command: &mut Command) -> Result<(Running, SocketAddr)> {
+    let mut stub = Running::start("stub", command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
     let mut line = String::new();
     BufReader::new(stub.stdout().context("the stub's output is not piped")?).read_line(&mut line)?;
     let address = line.trim().strip_prefix("listening on ").and_then(|address| address.parse().ok());

@@ -103,6 +103,14 @@ impl Subject {
     /// # Errors
     /// When it does not start. Its own words stand in `FOLDER/log`.
     pub fn start(self, folder: &Path, binary: &Path, upstream: SocketAddr) -> Result<Proxy> {
+        self.start_with(folder, pinned(binary), upstream)
+    }
+
+    /// The same, with a command that runs it in another way.
+    ///
+    /// # Errors
+    /// As [`Subject::start`].
+    pub fn start_with(self, folder: &Path, mut command: Command, upstream: SocketAddr) -> Result<Proxy> {
         let folder = folder.join(self.name());
         if folder.exists() {
             fs::remove_dir_all(&folder)?;
@@ -110,7 +118,6 @@ impl Subject {
         fs::create_dir_all(&folder)?;
         let address = free_address()?;
         let template = Template { folder: &folder, address, upstream };
-        let mut command = pinned(binary);
         let token = match self {
             Self::Nginx => {
                 let file = template.write("nginx.conf.in", "nginx.conf")?;

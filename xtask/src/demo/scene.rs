@@ -236,7 +236,10 @@ fn start_gateway(program: &Path, folder: &Path) -> Result<Running> {
             last == "serving"
         })
         .with_context(|| {
-            format!("its words:\n{}", fs::read_to_string(folder.join("gateway.log")).unwrap_or_default())
+            format!(
+                "the gateway does not serve; its words:\n{}",
+                fs::read_to_string(folder.join("gateway.log")).unwrap_or_default()
+            )
         })?;
     Ok(running)
 }

@@ -6,7 +6,10 @@
 /// Whether `key` is not `wanted` but a reader that ignores case takes it for `wanted`, which is ASCII. The four letters
 /// outside ASCII that simple case folding or case mapping lands in it count too: ſ, K (Kelvin), İ and ı.
 pub fn is_variant(key: &str, wanted: &str) -> bool {
-    key != wanted && key.len() >= wanted.len() && key.chars().map(fold).eq(wanted.chars().map(fold))
+    if key.is_ascii() {
+        return key.eq_ignore_ascii_case(wanted) && key != wanted;
+    }
+    key.len() >= wanted.len() && key.chars().map(fold).eq(wanted.chars().map(fold))
 }
 
 /// Whether `key` is such a variant of any of `known`.

@@ -10,8 +10,8 @@ use super::json::array_index;
 /// The range of the value at `root.path[0].path[1]…`; of the root where `path` is empty. Members are named unescaped,
 /// items of arrays by their index in digits.
 pub fn member(bytes: &[u8], path: &[&str]) -> Option<Range<usize>> {
-    let start = skip_spaces(bytes, 0);
-    path.iter().try_fold(start..value_end(bytes, start)?, |here, name| child(bytes, here, name))
+    let start = path.iter().try_fold(skip_spaces(bytes, 0), |here, name| child(bytes, here, name))?;
+    Some(start..value_end(bytes, start)?)
 }
 
 /// The ranges of the items of the array that stands at `array`; none where no array stands there.
@@ -89,13 +89,30 @@ pub fn compact(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-fn child(bytes: &[u8], of: Range<usize>, name: &str) -> Option<Range<usize>> {
-    match bytes.get(of.start)? {
-        b'{' => entries(bytes, of)
-            .find(|entry| bytes.get(entry.key.clone()).is_some_and(|key| spells(key, name)))
-            .map(|entry| entry.value),
-        b'[' => elements(bytes, of).nth(array_index(name)?),
+/// Where the value called `name` starts, in the container that starts at `of`. Its own end and the container's are not looked for.
+fn child(bytes: &[u8], of: usize, name: &str) -> Option<usize> {
+    match bytes.get(of)? {
+        b'{' => member_of(bytes, of, name),
+        b'[' => {
+            let mut at = inside(bytes, &(of..bytes.len()), b'[')?;
+            for _ in 0..array_index(name)? {
+                at = after_comma(bytes, value_end(bytes, at)?)?;
+            }
+            Some(at)
+        }
         _ => None,
+    }
+}
+
+fn member_of(bytes: &[u8], object: usize, name: &str) -> Option<usize> {
+    let mut key = inside(bytes, &(object..bytes.len()), b'{')?;
+    loop {
+        let key_end = value_end(bytes, key)?;
+        let value = skip_spaces(bytes, skip_spaces(bytes, key_end) + 1);
+        if bytes.get(key..key_end).is_some_and(|key| spells(key, name)) {
+            return Some(value);
+        }
+        key = after_comma(bytes, value_end(bytes, value)?)?;
     }
 }
 
