@@ -323,11 +323,12 @@ impl Log {
 
 /// The program, built once a run.
 pub fn binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(build)
+    // A failure is kept as well: one test's worth of it is enough.
+    static BINARY: OnceLock<Option<PathBuf>> = OnceLock::new();
+    BINARY.get_or_init(build).as_deref().expect("the gateway builds")
 }
 
-fn build() -> PathBuf {
+fn build() -> Option<PathBuf> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace");
     let words = [
         "build",
@@ -341,11 +342,12 @@ fn build() -> PathBuf {
     ];
     let built =
         Command::new(env!("CARGO")).args(words).current_dir(top).stderr(Stdio::inherit()).output().expect("cargo runs");
-    assert!(built.status.success(), "the gateway does not build");
+    if !built.status.success() {
+        return None;
+    }
     let artifacts = String::from_utf8_lossy(&built.stdout);
-    let executable = artifacts.lines().rev().find_map(|line| {
+    artifacts.lines().rev().find_map(|line| {
         let artifact: Value = serde_json::from_str(line).ok()?;
         artifact.get("executable")?.as_str().map(PathBuf::from)
-    });
-    executable.expect("cargo names the program")
+    })
 }
