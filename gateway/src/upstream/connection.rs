@@ -70,7 +70,7 @@ impl UpstreamConnection {
         snapshot: &Snapshot,
         server: ServerIndex,
         address: SocketAddr,
-    ) -> Result<Self, UpstreamFailure> {
+    ) -> Result<Box<Self>, UpstreamFailure> {
         let socket = Socket::new_stream(&address).map_err(|_| UpstreamFailure::Unreachable)?;
         let deadline = core.wheel.cut_at(&socket, snapshot.settings.timeouts.connect);
         socket.connect(address).await.map_err(|_| UpstreamFailure::Unreachable)?;
@@ -92,7 +92,18 @@ impl UpstreamConnection {
         let authority = route.settings.url.authority.clone();
         let input = core.buffers.take(INPUT_BYTES);
         let generation = snapshot.upstream_generation();
-        Ok(Box::new(Self { transport, input, posted: None, sending: None, head: None, deadline, generation, authority, channel, peer: address.ip() }))
+        Ok(Box::new(Self {
+            transport,
+            input,
+            posted: None,
+            sending: None,
+            head: None,
+            deadline,
+            generation,
+            authority,
+            channel,
+            peer: address.ip(),
+        }))
     }
 
     /// Where it leads, for the lender to compare.
