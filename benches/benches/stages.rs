@@ -40,7 +40,8 @@ fn main() {
 
 fn heads(criterion: &mut Criterion) {
     let head = head(&Scene::new("EdDSA").token);
-    let limits = HeadLimits { bytes_max: limits::HEAD_BYTES_MAX, fields_max: limits::HEADERS_MAX, body_bytes_max: 1 << 20 };
+    let limits =
+        HeadLimits { bytes_max: limits::HEAD_BYTES_MAX, fields_max: limits::HEADERS_MAX, body_bytes_max: 1 << 20 };
     criterion.bench_function("head", |bench| {
         bench.iter(|| RequestHead::parse(black_box(&head), &limits).unwrap().unwrap().length);
     });
@@ -109,10 +110,17 @@ fn part(content: Content<'_>) -> Part<'_> {
 
 /// Both records of a call, encoded, hashed and chained.
 fn recorded(criterion: &mut Criterion) {
-    let caller =
-        Caller { agent: "bench", user: None, account: None, issuer: Some("bench"), token_id: Some("b1"), certificate: None };
+    let caller = Caller {
+        agent: "bench",
+        user: None,
+        account: None,
+        issuer: Some("bench"),
+        token_id: Some("b1"),
+        certificate: None,
+    };
     let hash = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-    let judged = Judged { verdict: Verdict::Allow, cause: None, rules: &["bench.cedar:2"], snapshot: 1, snapshot_hash: hash };
+    let judged =
+        Judged { verdict: Verdict::Allow, cause: None, rules: &["bench.cedar:2"], snapshot: 1, snapshot_hash: hash };
     let decision = Record::Decision(Decision {
         caller,
         source: Some(SOURCE),

@@ -4,8 +4,8 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use portcullis_core::config::snapshot::{Snapshot, Text, Texts};
 use portcullis_core::config;
+use portcullis_core::config::snapshot::{Snapshot, Text, Texts};
 use portcullis_core::time::UnixMillis;
 use serde_json::json;
 use xtask::keys::TokenSigner;
@@ -43,8 +43,8 @@ impl Scene {
             .replace("@PORT@", "8443")
             .replace("@UPSTREAM@", "127.0.0.1:9000")
             .replace("\"EdDSA\"", &format!("\"{algorithm}\""));
-        let (settings, warnings) =
-            config::parse(&settings, "portcullis.toml", Path::new("/bench")).expect("the bench's configuration is good");
+        let (settings, warnings) = config::parse(&settings, "portcullis.toml", Path::new("/bench"))
+            .expect("the bench's configuration is good");
         let text = |file: &str, text: &str| Text { file: file.to_owned(), text: text.to_owned() };
         let texts = Texts {
             settings,
@@ -77,7 +77,9 @@ pub fn head(token: &str) -> Vec<u8> {
 
 /// A call of about so many bytes: half of its arguments is text with escapes, half is small objects.
 pub fn body(bytes: usize) -> Vec<u8> {
-    let mut out = String::from(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"bench_echo","arguments":{"path":"/srv/q3.csv""#);
+    let mut out = String::from(
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"bench_echo","arguments":{"path":"/srv/q3.csv""#,
+    );
     out.push_str(r#","text":""#);
     while out.len() < bytes / 2 {
         out.push_str(r#"a line of \"text\",\tand more\n"#);
@@ -113,6 +115,7 @@ pub fn list(tools: usize) -> Vec<u8> {
 /// A stream of so many events of about 200 bytes.
 pub fn events(count: usize) -> Vec<u8> {
     let data = "x".repeat(140);
-    let event = |number| format!("id: {number}\ndata: {{\"jsonrpc\":\"2.0\",\"method\":\"m\",\"params\":\"{data}\"}}\n\n");
+    let event =
+        |number| format!("id: {number}\ndata: {{\"jsonrpc\":\"2.0\",\"method\":\"m\",\"params\":\"{data}\"}}\n\n");
     (0..count).map(event).collect::<String>().into_bytes()
 }

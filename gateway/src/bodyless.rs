@@ -39,7 +39,7 @@ pub async fn serve(
     let (plan, entered) = judge(core, snapshot, (server, route), &principal, agent, case, verb)?;
     let decision = entered.recorded().await.map_err(Refusal::Journal)?;
     case.decision = Some(decision.sequence());
-    let way = Way { core, snapshot, server, case, plan: &plan };
+    let way = Way { core, snapshot, server, case, plan: &plan, subject: None };
     let reply = forward::forward(&way, agent, verb, &decision).await?;
     match (verb, reply.head.status, reply.head.content) {
         (Verb::Get, 200, Media::EventStream) => stream::relay(way, agent, reply).await,
@@ -77,8 +77,8 @@ fn judge<'j>(
     case.revision = Some(session.revision);
     case.session = Some(session);
     let facts = Facts { arguments: None, source: agent.source, now: case.at, calendars: &[] };
-    let permit =
-        snapshot.engine.decide(&Who::from(principal), server, Action::Connect, &facts).map_err(Refusal::Policy)?;
+    let permit = judge::decide_on_route(snapshot, server, &Who::from(principal), Action::Connect, &facts)
+        .map_err(Refusal::Policy)?;
     core.counters.add(records::count(&permit));
     let entered = records::decision(core, snapshot, agent, case, permit);
     let expect = if verb == Verb::Get { Expect::Listen } else { Expect::Accepted };

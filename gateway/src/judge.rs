@@ -17,7 +17,7 @@ use portcullis_core::policy::catalogue::ToolIndex;
 use portcullis_core::policy::engine::Action;
 use portcullis_core::policy::facts::Facts;
 use portcullis_core::policy::surface::ServerIndex;
-use portcullis_core::policy::verdict::Permit;
+use portcullis_core::policy::verdict::{Denial, Permit};
 use portcullis_core::policy::who::Who;
 use portcullis_core::protocol::era::{self, Era, EraError, MethodEra, Offered};
 use portcullis_core::protocol::header::McpHeaders;
@@ -156,6 +156,22 @@ pub fn find_session(
     session.ok_or(Refusal::Session(SessionRefusal::Unknown))
 }
 
+/// Policy's word on a route; where the route only observes, a denial is noted in the permit and passes.
+pub fn decide_on_route(
+    snapshot: &Snapshot,
+    server: ServerIndex,
+    who: &Who<'_>,
+    action: Action<'_>,
+    facts: &Facts<'_>,
+) -> Result<Permit, Denial> {
+    let mode = snapshot.server(server).map_or(Mode::Enforce, |route| route.settings.mode);
+    match (snapshot.engine.decide(who, server, action, facts), mode) {
+        (Ok(permit), _) => Ok(permit),
+        (Err(denial), Mode::Enforce) => Err(denial),
+        (Err(denial), Mode::Observe) => snapshot.engine.observe(denial, server, action),
+    }
+}
+
 /// What judging one message needs at hand.
 struct Bench<'a, 'j> {
     core: &'j Core,
@@ -229,13 +245,17 @@ impl<'j> Bench<'_, 'j> {
                 self.decide(Action::Task { tool }, None, case)
             }
             Subject::Listen(filter) => {
+                let mut observed = None;
                 for uri in filter.resource_subscriptions() {
-                    self.decide(Action::ResourceRead { uri }, None, case)?;
+                    let permit = self.decide(Action::ResourceRead { uri }, None, case)?;
+                    observed = observed.or(permit.observed().map(|_| permit));
                 }
                 for task in filter.task_ids() {
                     self.task_tool(task, case)?;
                 }
-                self.decide(Action::Connect, None, case)
+                let connect = self.decide(Action::Connect, None, case)?;
+                // The record must say that something of it would have been refused.
+                Ok(observed.unwrap_or(connect))
             }
         }
     }
@@ -272,26 +292,18 @@ impl<'j> Bench<'_, 'j> {
     fn answer(self, case: &mut Case) -> Result<Judged<'j>, Refusal> {
         case.method = Some("response");
         let session = case.session.as_ref().ok_or(Refusal::Session(SessionRefusal::Missing))?;
+        let permit = self.decide(Action::Connect, None, case)?;
         let raw_id = self.agent.body().get(case.id.clone()).unwrap_or_default();
         if !session.answers(raw_id) {
             return Err(Refusal::Ownership(OwnershipRefusal::UnaskedAnswer));
         }
-        let permit = self.decide(Action::Connect, None, case)?;
         Ok(self.enter(permit, Expect::Accepted, None, case))
     }
 
     /// Policy's word; on a route in observe mode a denial is recorded as one and passes.
     fn decide(&self, action: Action<'_>, arguments: Option<Value<'_>>, case: &Case) -> Result<Permit, Refusal> {
         let facts = Facts { arguments, source: self.agent.source, now: case.at, calendars: &[] };
-        #[cfg(feature = "count-allocations")]
-        let _evaluating = portcullis_ring::allocations::enter(portcullis_ring::allocations::Section::Policy);
-        match self.snapshot.engine.decide(&Who::from(self.principal), self.server, action, &facts) {
-            Ok(permit) => Ok(permit),
-            Err(denial) => match self.route.settings.mode {
-                Mode::Enforce => Err(Refusal::Policy(denial)),
-                Mode::Observe => self.snapshot.engine.observe(denial, self.server, action).map_err(Refusal::Policy),
-            },
-        }
+        decide_on_route(self.snapshot, self.server, &Who::from(self.principal), action, &facts).map_err(Refusal::Policy)
     }
 
     fn era_is_modern(&self) -> bool {

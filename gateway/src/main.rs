@@ -4,7 +4,9 @@
 compile_error!("`portcullis` is never built without its checks; `bench-pass` is for the bench's own binary");
 
 #[cfg(feature = "count-allocations")]
-compile_error!("`portcullis` is never built with a counting allocator; `count-allocations` is for the proof's own binary");
+compile_error!(
+    "`portcullis` is never built with a counting allocator; `count-allocations` is for the proof's own binary"
+);
 
 use clap::Parser;
 use portcullis::cli::{self, Cli, Verb};

@@ -43,7 +43,8 @@ pub fn task_tool(
     let route = snapshot.server(server).ok_or(OwnershipRefusal::UnknownTask)?;
     let held = core.shared.owners.find(Handed::Task, &route.settings.name, id, principal, now);
     let held = held.ok_or(OwnershipRefusal::UnknownTask)?;
-    Ok(snapshot.engine.tool(server, &held.subject).ok())
+    // A tool that is no longer known is no tool of "any": its tasks are out of reach with it.
+    snapshot.engine.tool(server, &held.subject).map(Some).map_err(|_| OwnershipRefusal::UnknownTask)
 }
 
 /// Whether a task is this principal's, for filtering lists and notifications.

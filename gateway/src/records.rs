@@ -124,17 +124,20 @@ pub fn result_ended<'j>(
 }
 
 /// Enters what an upstream asked of the agent, and what policy said to it.
-pub fn server_request(way: &Way<'_>, method: ServerMethod, decided: &Result<Permit, Denial>) {
+pub fn server_request(way: &Way<'_>, live: &Snapshot, method: ServerMethod, decided: &Result<Permit, Denial>) {
     let (verdict, cause, rules) = match decided {
-        Ok(permit) => (Verdict::Allow, None, ids(way.snapshot, permit.determining())),
-        Err(denial) => (Verdict::Deny, Some(denial.cause().name()), ids(way.snapshot, denial.determining())),
+        Ok(permit) => match permit.observed() {
+            Some(cause) => (Verdict::ObservedDeny, Some(cause.name()), ids(live, permit.determining())),
+            None => (Verdict::Allow, None, ids(live, permit.determining())),
+        },
+        Err(denial) => (Verdict::Deny, Some(denial.cause().name()), ids(live, denial.determining())),
     };
     let record = ServerRequest {
         agent: agent_id(way.case),
         server: server_name(way.snapshot, way.case).unwrap_or_default(),
         method: method.as_str(),
         decision_seq: way.case.decision,
-        judged: judged(way.snapshot, verdict, cause, &rules),
+        judged: judged(live, verdict, cause, &rules),
         request_id: None,
     };
     way.core.journal.note(way.core.now(), &Record::ServerRequest(record));
@@ -274,7 +277,8 @@ fn failure(refusal: &Refusal) -> Outcome {
             | UpstreamFailure::Malformed
             | UpstreamFailure::TooLarge
             | UpstreamFailure::NotAnAnswer
-            | UpstreamFailure::Refused(_),
+            | UpstreamFailure::Refused(_)
+            | UpstreamFailure::Declined(_),
         )
         | Refusal::Session(_) => Outcome::UpstreamFailed,
         Refusal::Route(_)

@@ -3,7 +3,6 @@
 
 use crate::case::Case;
 use crate::downstream::{Answer, Downstream};
-use crate::http1::field::Field;
 use crate::http1::response::Content as Media;
 use crate::journal::{Decision, Recorded};
 use crate::judge::{Expect, Plan};
@@ -34,6 +33,8 @@ pub struct Way<'a> {
     pub case: &'a Case,
     /// What the reply is to be.
     pub plan: &'a Plan,
+    /// What the call was about, where its body is not at hand: a resumed stream brings the answers of earlier requests.
+    pub subject: Option<&'a str>,
 }
 
 impl Way<'_> {
@@ -63,8 +64,17 @@ pub async fn reply(
             accepted(way, agent, reply).await
         }
         (404, _) if way.case.session.is_some() => Err(lost_session(&way)),
-        (401 | 403, _) => Err(Refusal::Upstream(UpstreamFailure::Refused(status))),
-        (200 | 400..=499, Media::Json) => whole(way, agent, reply).await,
+        // What it says of its own credentials would send the agent to the wrong authority.
+        (401 | 403 | 407, _) => Err(Refusal::Upstream(UpstreamFailure::Refused(status))),
+        (200, Media::Json) => whole(way, agent, reply).await,
+        // Clients find out what a server speaks by its 4xx, so the status stays; words that are no JSON-RPC answer do not.
+        (400..=499, Media::Json) => match whole(way, agent, reply).await {
+            Err(Refusal::Upstream(UpstreamFailure::NotAnAnswer)) => {
+                Err(Refusal::Upstream(UpstreamFailure::Declined(status)))
+            }
+            done => done,
+        },
+        (400..=499, _) => Err(Refusal::Upstream(UpstreamFailure::Declined(status))),
         (_, Media::Json | Media::EventStream | Media::Other | Media::Untyped) => {
             Err(Refusal::Upstream(UpstreamFailure::Refused(status)))
         }
@@ -94,8 +104,7 @@ fn lost_session(way: &Way<'_>) -> Refusal {
 /// A JSON answer: read whole, screened, recorded, released.
 async fn whole(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Result<(), Refusal> {
     let status = reply.head.status;
-    let session = opened_session(&reply);
-    reply.leave_head();
+    let session = reply.session_id.take();
     let limits = &way.snapshot.settings.limits;
     let mut body = way.core.buffers.take(reply.room(limits.result_bytes_max));
     let reading = reply.whole(&mut body, limits.result_bytes_max);
@@ -125,11 +134,6 @@ async fn whole(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Result
     way.core.buffers.give(body);
     way.core.buffers.give(changed);
     Ok(())
-}
-
-/// The session id an upstream sent with its reply.
-pub fn opened_session(reply: &Reply) -> Option<Box<str>> {
-    std::str::from_utf8(reply.field(Field::McpSessionId)?).ok().filter(|id| !id.is_empty()).map(Into::into)
 }
 
 /// Binds a freshly opened session to its principal, under an id of our own.

@@ -6,9 +6,9 @@
 
 use crate::counters::Count;
 use crate::downstream::Downstream;
-use crate::judge::{Call, Expect};
+use crate::judge::{self, Call, Expect, Plan};
 use crate::relay::Way;
-use crate::session::Handed;
+use crate::session::{Handed, Owed, spells_same};
 use crate::{ownership, records};
 use portcullis_core::config::settings::Mode;
 use portcullis_core::config::snapshot::{Route, Snapshot};
@@ -18,9 +18,10 @@ use portcullis_core::filter::list;
 use portcullis_core::filter::splice::Keep;
 use portcullis_core::identity::principal::Principal;
 use portcullis_core::identity::registry::Status;
-use portcullis_core::policy::drift::Live;
+use portcullis_core::policy::drift;
 use portcullis_core::policy::engine::Action;
 use portcullis_core::policy::facts::Facts;
+use portcullis_core::policy::surface::ServerIndex;
 use portcullis_core::policy::verdict::Visibility;
 use portcullis_core::policy::who::Who;
 use portcullis_core::protocol::era::TASKS_EXTENSION;
@@ -31,6 +32,8 @@ use portcullis_core::protocol::revision::Revision;
 use portcullis_core::protocol::{span, sse};
 use portcullis_core::refusal::UpstreamFailure;
 use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
 
 /// A client may keep a list this long; a grant that was revoked is gone from its view after it. Calls are judged anew at any time.
 const LIST_TTL_MS_MAX: u32 = 10_000;
@@ -89,6 +92,8 @@ pub fn whole(way: &Way<'_>, agent: &Downstream, body: &[u8], out: &mut Vec<u8>) 
 
 /// Screens one event of a stream; what may pass is appended to `ready`.
 pub fn event(way: &Way<'_>, agent: &Downstream, event: &[u8], ready: &mut Vec<u8>) -> Result<Verdict, UpstreamFailure> {
+    // The whole event: comments, ids and fields that mean nothing go out as well.
+    leaks(way, event)?;
     let parsed = sse::Event::parse(event);
     let Some(data) = parsed.message() else {
         // A comment, or the empty event that primes resumption.
@@ -116,8 +121,16 @@ pub fn event(way: &Way<'_>, agent: &Downstream, event: &[u8], ready: &mut Vec<u8
             let data = locate(ready, begin, json);
             return Ok(Verdict::Answer(Answered { data, revision: whole.revision, is_error: whole.is_error }));
         }
-        // A resumed stream carries answers to the same session's earlier requests.
-        MessageKind::Result | MessageKind::Error => way.is_listening(),
+        MessageKind::Result | MessageKind::Error => {
+            if let Some(resumed) = resumed_answer(way, agent, data, &message, document.root())? {
+                match resumed {
+                    Resumed::AsItIs => ready.extend_from_slice(event),
+                    Resumed::Changed(json) => sse::write_message(parsed.id, &json, ready),
+                }
+                return Ok(Verdict::Relayed);
+            }
+            false
+        }
         MessageKind::Request => server_request(way, agent, data, &message),
         MessageKind::Notification => server_notification(way, agent, &message),
     };
@@ -128,6 +141,46 @@ pub fn event(way: &Way<'_>, agent: &Downstream, event: &[u8], ready: &mut Vec<u8
         sse::write_placeholder(&parsed, ready);
     }
     Ok(Verdict::Relayed)
+}
+
+/// An answer that a resumed stream brings to one of the same session's earlier requests.
+enum Resumed {
+    AsItIs,
+    Changed(Vec<u8>),
+}
+
+/// Screens it as what its request asked for. An answer that nobody waits for does not pass: unscreened it could show what lists hide.
+fn resumed_answer(
+    way: &Way<'_>,
+    agent: &Downstream,
+    data: &[u8],
+    message: &Message<'_>,
+    root: Value<'_>,
+) -> Result<Option<Resumed>, UpstreamFailure> {
+    let session = way.case.session.as_ref().filter(|_| way.is_listening() && !way.is_modern());
+    let id = span::member(data, &["id"]).and_then(|id| data.get(id));
+    let Some(owed) = session.zip(id).and_then(|(session, id)| session.settle(id)) else { return Ok(None) };
+    let plan = Plan { era: way.plan.era, expect: owed.expect, method: owed.method };
+    let way = Way { plan: &plan, subject: Some(&owed.subject), ..*way };
+    let mut changed = Vec::new();
+    let whole = answer(&way, agent, data, message, root, &mut changed)?;
+    Ok(Some(match whole.change {
+        Change::AsItIs => Resumed::AsItIs,
+        Change::Changed => Resumed::Changed(changed),
+    }))
+}
+
+/// Remembers that the answer to this call may come on a resumed stream of its session.
+pub fn owe(way: &Way<'_>, agent: &Downstream) {
+    let (Some(session), Some(id)) = (&way.case.session, way.case.raw_id(agent)) else { return };
+    let subject = subject(way, agent);
+    session.owe(Owed { id: id.into(), expect: way.plan.expect, method: way.plan.method, subject: subject.into() });
+}
+
+/// What the call is about, unescaped.
+fn subject(way: &Way<'_>, agent: &Downstream) -> String {
+    let raw = agent.body().get(way.case.subject.clone()).unwrap_or_default();
+    way.subject.map_or_else(|| serde_json::from_slice(raw).unwrap_or_default(), str::to_owned)
 }
 
 /// Where the answer's JSON stands; a multi-line event is recorded as the whole event.
@@ -144,15 +197,9 @@ fn is_answer(way: &Way<'_>, agent: &Downstream, body: &[u8], message: &Message<'
         MessageKind::Request | MessageKind::Notification => false,
         MessageKind::Result | MessageKind::Error => {
             let answered = span::member(body, &["id"]).and_then(|id| body.get(id)).unwrap_or_default();
-            !asked.is_empty() && (answered == asked || same_text(answered, asked))
+            !asked.is_empty() && spells_same(answered, asked)
         }
     }
-}
-
-/// Two JSON strings that spell the same text differently: servers may escape what clients did not.
-fn same_text(one: &[u8], other: &[u8]) -> bool {
-    let text = |raw: &[u8]| raw.starts_with(b"\"").then(|| serde_json::from_slice::<String>(raw).ok()).flatten();
-    text(one).is_some_and(|one| text(other) == Some(one))
 }
 
 fn leaks(way: &Way<'_>, bytes: &[u8]) -> Result<(), UpstreamFailure> {
@@ -270,9 +317,13 @@ fn keep_tool(way: &Way<'_>, who: &Who<'_>, name: &str, raw: &[u8], mode: Mode) -
     let observes = mode == Mode::Observe;
     let engine = &way.snapshot.engine;
     let Ok(tool) = engine.tool(way.server, name) else { return false };
-    if engine.pin_matches(way.server, tool, raw) == Live::Drifted {
+    let known = engine.drift(way.server, tool);
+    if engine.pin_matches(way.server, tool, raw) == drift::Live::Drifted {
         way.core.counters.add(Count::ToolsDrifted);
-        records::drifted(way, tool, name, raw);
+        // Once is news; the lists that follow are not.
+        if known == drift::Live::AsReviewed {
+            records::drifted(way, tool, name, raw);
+        }
         return false;
     }
     observes || engine.lists(who, way.server, tool) == Visibility::Listed
@@ -301,8 +352,7 @@ fn handed_out(way: &Way<'_>, agent: &Downstream, result: Value<'_>) -> Result<()
 
 fn bind(way: &Way<'_>, agent: &Downstream, handed: Handed, name: &str) -> Result<(), UpstreamFailure> {
     let (principal, route) = parties(way)?;
-    let subject = agent.body().get(way.case.subject.clone()).unwrap_or_default();
-    let subject: String = serde_json::from_slice(subject).unwrap_or_default();
+    let subject = subject(way, agent);
     let text = match (handed, way.plan.method) {
         (Handed::RequestState, Some(method)) => Call::words(method, &subject),
         (Handed::Task, _) | (Handed::RequestState, None) => subject,
@@ -329,10 +379,10 @@ fn may_ask(way: &Way<'_>, agent: &Downstream, method: ServerMethod) -> bool {
             return false;
         }
     };
-    let Some(principal) = way.case.principal.as_deref() else { return false };
+    let Some(live) = Live::of(way) else { return false };
     let facts = Facts { arguments: None, source: agent.source, now: way.core.now(), calendars: &[] };
-    let decided = way.snapshot.engine.decide(&Who::from(principal), way.server, action, &facts);
-    records::server_request(way, method, &decided);
+    let decided = judge::decide_on_route(&live.snapshot, live.server, &live.who, action, &facts);
+    records::server_request(way, &live.snapshot, method, &decided);
     decided.is_ok()
 }
 
@@ -353,18 +403,13 @@ fn server_request(way: &Way<'_>, agent: &Downstream, data: &[u8], message: &Mess
 fn server_notification(way: &Way<'_>, agent: &Downstream, message: &Message<'_>) -> bool {
     let revision = way.case.revision.unwrap_or(Revision::V2025_03_26);
     let known = message.method.and_then(ServerNotification::parse).filter(|known| known.offered_in(revision));
-    let Some(principal) = way.case.principal.as_deref() else { return false };
     match known {
         None => false,
         Some(ServerNotification::ResourcesUpdated) => {
             let facts = Facts { arguments: None, source: agent.source, now: way.core.now(), calendars: &[] };
             let uri = message.param("uri").and_then(Value::as_str);
-            uri.is_some_and(|uri| {
-                way.snapshot
-                    .engine
-                    .decide(&Who::from(principal), way.server, Action::ResourceRead { uri }, &facts)
-                    .is_ok()
-            })
+            let (Some(live), Some(uri)) = (Live::of(way), uri) else { return false };
+            judge::decide_on_route(&live.snapshot, live.server, &live.who, Action::ResourceRead { uri }, &facts).is_ok()
         }
         Some(ServerNotification::TasksStatus | ServerNotification::Tasks) => {
             let id = message.param("taskId").and_then(Value::as_str);
@@ -376,20 +421,39 @@ fn server_notification(way: &Way<'_>, agent: &Downstream, message: &Message<'_>)
     }
 }
 
-/// Whether the live snapshot would still let this stream begin.
-pub fn still_granted(way: &Way<'_>, live: &Snapshot) -> bool {
-    let Ok((principal, route)) = parties(way) else { return false };
-    let Some(index) = live.registry.find(principal.agent()) else { return false };
-    if live.registry.agent(index).is_none_or(|agent| agent.status != Status::Active) {
-        return false;
+/// The parties of an open stream as the live snapshot knows them: positions may have moved, names have not.
+struct Live<'a> {
+    snapshot: Rc<Arc<Snapshot>>,
+    server: ServerIndex,
+    who: Who<'a>,
+}
+
+impl<'a> Live<'a> {
+    /// None where the server or the agent is gone, or the agent is not active.
+    fn of(way: &'a Way<'_>) -> Option<Self> {
+        let (principal, route) = parties(way).ok()?;
+        let snapshot = way.core.snapshot();
+        let agent = snapshot.registry.find(principal.agent())?;
+        let active = snapshot.registry.agent(agent).is_some_and(|agent| agent.status == Status::Active);
+        let server = snapshot.engine.server(&route.settings.name).filter(|_| active)?;
+        let who = Who { agent, ..Who::from(principal) };
+        Some(Self { snapshot, server, who })
     }
-    let Some(server) = live.engine.server(&route.settings.name) else { return false };
-    let who = Who { agent: index, ..Who::from(principal) };
+}
+
+/// Whether the live snapshot would still let this stream begin.
+pub fn still_granted(way: &Way<'_>) -> bool {
+    let Some(live) = Live::of(way) else { return false };
+    let engine = &live.snapshot.engine;
+    if live.snapshot.server(live.server).is_some_and(|route| route.settings.mode == Mode::Observe) {
+        return true;
+    }
     let facts = Facts { arguments: None, source: way.case.source, now: way.core.now(), calendars: &[] };
     match way.case.tool.and_then(|tool| way.snapshot.engine.tool_name(way.server, tool)) {
         Some(name) => {
-            live.engine.tool(server, name).is_ok_and(|tool| live.engine.lists(&who, server, tool) == Visibility::Listed)
+            let tool = engine.tool(live.server, name);
+            tool.is_ok_and(|tool| engine.lists(&live.who, live.server, tool) == Visibility::Listed)
         }
-        None => live.engine.decide(&who, server, Action::Connect, &facts).is_ok(),
+        None => engine.decide(&live.who, live.server, Action::Connect, &facts).is_ok(),
     }
 }

@@ -3,8 +3,10 @@
 //! Legacy MCP sessions, tasks, `requestState` values and server requests are all names that anyone could send; each is bound to the
 //! principal it was given to, and another principal's use of it looks like a name that never existed. Bounded, expiring, failing closed.
 
+use crate::judge::Expect;
 use dashmap::DashMap;
 use portcullis_core::identity::principal::Principal;
+use portcullis_core::protocol::method::Method;
 use portcullis_core::protocol::revision::Revision;
 use portcullis_core::time::UnixMillis;
 use std::collections::VecDeque;
@@ -14,6 +16,9 @@ use std::time::Duration;
 
 /// Server requests that may wait for an agent's answer in one session; the oldest is forgotten, its answer then refused.
 const SERVER_REQUESTS_MAX: usize = 256;
+
+/// Answers that may come on a resumed stream of one session; of more, the oldest is no longer let through.
+const OWED_MAX: usize = 256;
 
 /// Random bytes of a session id: 192 bits, MCP asks for a secure random value.
 const SESSION_ID_BYTES: usize = 24;
@@ -50,6 +55,20 @@ pub struct Session {
     owner: Owner,
     used: AtomicI64,
     asked: Mutex<VecDeque<Box<[u8]>>>,
+    owed: Mutex<VecDeque<Owed>>,
+}
+
+/// A request whose answer has not reached the agent on its own stream and may come on a resumed one.
+#[derive(Clone, Debug)]
+pub struct Owed {
+    /// The raw JSON-RPC id.
+    pub id: Box<[u8]>,
+    /// What the answer is to be.
+    pub expect: Expect,
+    /// The method.
+    pub method: Option<Method>,
+    /// What it was about.
+    pub subject: Box<str>,
 }
 
 impl Session {
@@ -62,12 +81,35 @@ impl Session {
         asked.push_back(raw_id.into());
     }
 
+    /// The agent still waits for the answer to this request.
+    pub fn owe(&self, owed: Owed) {
+        let mut all = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|other| other.id != owed.id);
+        if all.len() == OWED_MAX {
+            all.pop_front();
+        }
+        all.push_back(owed);
+    }
+
+    /// The request that an answer under this raw id belongs to; it is answered by that.
+    pub fn settle(&self, raw_id: &[u8]) -> Option<Owed> {
+        let mut all = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = all.iter().position(|owed| spells_same(&owed.id, raw_id))?;
+        all.remove(found)
+    }
+
     /// Whether an answer under this raw id was asked for; it is used up by that.
     pub fn answers(&self, raw_id: &[u8]) -> bool {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = asked.iter().position(|id| **id == *raw_id);
+        let found = asked.iter().position(|id| spells_same(id, raw_id));
         found.and_then(|at| asked.remove(at)).is_some()
     }
+}
+
+/// Whether two raw JSON-RPC ids are one: writers may escape the same text differently.
+pub fn spells_same(one: &[u8], other: &[u8]) -> bool {
+    let text = |raw: &[u8]| raw.starts_with(b"\"").then(|| serde_json::from_slice::<String>(raw).ok()).flatten();
+    one == other || text(one).is_some_and(|one| text(other) == Some(one))
 }
 
 /// Every open session, shared between cores.
@@ -115,6 +157,7 @@ impl Sessions {
             owner: Owner::of(principal),
             used: AtomicI64::new(now.0),
             asked: Mutex::default(),
+            owed: Mutex::default(),
         });
         self.by_id.insert(session.id.clone(), session.clone());
         Ok(session)

@@ -11,9 +11,11 @@ use crate::records;
 use crate::relay::{self, Way};
 use crate::screen::{self, Verdict};
 use crate::upstream::connection::{Piece, Reply};
+use crate::worker::Core;
 use portcullis_core::audit::record::Outcome;
 use portcullis_core::protocol::sse::Splitter;
 use portcullis_core::refusal::{Refusal, UpstreamFailure};
+use portcullis_core::time::UnixMillis;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -21,7 +23,7 @@ use std::time::Duration;
 const KEEP_ALIVE: &[u8] = b": \n\n";
 
 /// How often an open stream is looked after: revoked grants, ended tokens, silence.
-const LOOK: Duration = Duration::from_millis(500);
+pub const LOOK: Duration = Duration::from_millis(500);
 
 /// Why a stream stops before its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,14 +52,15 @@ struct Open {
     agent_gone: bool,
     relayed_bytes: u64,
     digest: blake3::Hasher,
-    silent_since: portcullis_core::time::UnixMillis,
+    silent_since: UnixMillis,
+    /// When the grant was last looked at; a busy stream is looked at as often as a silent one.
+    reviewed: UnixMillis,
 }
 
 /// Relays until the answer, the end, or a reason to stop.
 pub async fn relay(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Result<(), Refusal> {
     let _open = way.core.counters.hold(Gauge::StreamsOpen);
-    let session = relay::opened_session(&reply);
-    reply.leave_head();
+    let session = reply.session_id.take();
     reply.lift_deadline();
     let mut open = Open {
         splitter: Splitter::new(way.snapshot.settings.limits.event_bytes_max),
@@ -68,6 +71,7 @@ pub async fn relay(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Re
         relayed_bytes: 0,
         digest: blake3::Hasher::new(),
         silent_since: way.core.now(),
+        reviewed: way.core.now(),
     };
     let mut ended = false;
     let stop = loop {
@@ -78,6 +82,9 @@ pub async fn relay(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Re
             }
             Taken::AllRelayed => {}
             Taken::Failed(failure) => break Stop::Failed(failure),
+        }
+        if let Some(stop) = open.review(&way) {
+            break stop;
         }
         if let Err(stop) = open.send_ready(&way, agent).await? {
             break stop;
@@ -130,10 +137,17 @@ impl Open {
 
     /// Sends what is ready; the first time only after `result.begun` is in the log.
     async fn send_ready(&mut self, way: &Way<'_>, agent: &mut Downstream) -> Result<Result<(), Stop>, Refusal> {
-        // What opens a session cannot begin before its answer is known.
-        if self.ready.is_empty() || way.plan.expect == Expect::Initialize {
+        if self.ready.is_empty() {
             return Ok(Ok(()));
         }
+        // What opens a session cannot begin before its answer is known; what comes before the answer waits, within bounds.
+        if way.plan.expect == Expect::Initialize {
+            let bound = way.snapshot.settings.limits.event_bytes_max;
+            let fits = self.ready.len() <= bound;
+            return Ok(if fits { Ok(()) } else { Err(Stop::Failed(UpstreamFailure::TooLarge)) });
+        }
+        // What the server asks of the agent is in the log before the agent hears of it.
+        way.core.journal.caught_up().recorded().await.map_err(Refusal::Journal)?;
         if !self.begun {
             let recorded = records::result_begun(way).recorded().await.map_err(Refusal::Journal)?;
             agent.begin_stream(way.core, recorded, &fields(agent, None), &way.snapshot.settings.timeouts).await;
@@ -143,7 +157,17 @@ impl Open {
         self.silent_since = way.core.now();
         let sent = agent.send_events(way.core, &self.ready, &way.snapshot.settings.timeouts).await;
         self.ready.clear();
-        Ok(if sent.is_err() { self.agent_left(way) } else { Ok(()) })
+        Ok(if sent.is_err() { self.agent_left(way, agent) } else { Ok(()) })
+    }
+
+    /// Looks whether the stream may go on, if it was not looked at just now.
+    fn review(&mut self, way: &Way<'_>) -> Option<Stop> {
+        let now = way.core.now();
+        if self.reviewed.after(LOOK) > now {
+            return None;
+        }
+        self.reviewed = now;
+        review(way)
     }
 
     fn count(&mut self) {
@@ -152,9 +176,14 @@ impl Open {
     }
 
     /// Leaving cancels a modern call and ends a listening stream; a legacy call goes on (MCP 2025-11-25, Streamable HTTP).
-    fn agent_left(&mut self, way: &Way<'_>) -> Result<(), Stop> {
+    fn agent_left(&mut self, way: &Way<'_>, agent: &Downstream) -> Result<(), Stop> {
         self.agent_gone = true;
-        if way.is_modern() || way.is_listening() { Err(Stop::Gone) } else { Ok(()) }
+        if way.is_modern() || way.is_listening() {
+            return Err(Stop::Gone);
+        }
+        // The agent may resume by GET, where the answer then comes.
+        screen::owe(way, agent);
+        Ok(())
     }
 
     /// Reads on, and meanwhile keeps the agent's end alive and the grant under review.
@@ -176,6 +205,9 @@ impl Open {
             let stop = match event {
                 Watched::Left => {
                     self.agent_gone = true;
+                    if !way.is_modern() && !way.is_listening() {
+                        screen::owe(way, agent);
+                    }
                     (way.is_modern() || way.is_listening()).then_some(Stop::Gone)
                 }
                 Watched::Tick => review(way),
@@ -193,6 +225,10 @@ impl Open {
                 self.silent_since = way.core.now();
                 if agent.send_events(way.core, KEEP_ALIVE, &way.snapshot.settings.timeouts).await.is_err() {
                     self.agent_gone = true;
+                    if way.is_modern() || way.is_listening() {
+                        return Ok(Err(Stop::Gone));
+                    }
+                    screen::owe(way, agent);
                 }
             }
         }
@@ -224,21 +260,11 @@ impl Open {
         // An agent that has left has nothing to be told; the record says what would have been.
         let _gone = agent.send_events(way.core, &self.ready, timeouts).await;
         let _gone = agent.end_stream(timeouts).await;
-        self.drain(way, reply).await;
+        way.core.buffers.give(std::mem::take(&mut self.ready));
+        let core = way.core.clone();
+        // The agent need not wait until the upstream has ended its stream as well.
+        portcullis_ring::spawn(async move { drain(&core, self.arrived, reply).await });
         Ok(())
-    }
-
-    /// Behind the answer nothing may follow; what does costs the upstream its connection.
-    async fn drain(self, way: &Way<'_>, mut reply: Reply) {
-        reply.extend_deadline(LOOK);
-        let mut rest = self.arrived;
-        rest.clear();
-        if reply.whole(&mut rest, 1024).await.is_ok() {
-            reply.finish(way.core);
-        }
-        rest.clear();
-        way.core.buffers.give(rest);
-        way.core.buffers.give(self.ready);
     }
 
     /// Ends a stream that brought no answer.
@@ -251,6 +277,9 @@ impl Open {
             Stop::Draining => Outcome::Cancelled,
         };
         if stop == Stop::Ended {
+            if !way.is_listening() {
+                screen::owe(way, agent);
+            }
             reply.finish(way.core);
         } else {
             drop(reply);
@@ -275,6 +304,16 @@ impl Open {
     }
 }
 
+/// Behind the answer nothing may follow; what does costs the upstream its connection.
+async fn drain(core: &Core, mut rest: Vec<u8>, mut reply: Reply) {
+    reply.extend_deadline(LOOK);
+    rest.clear();
+    if reply.whole(&mut rest, 1024).await.is_ok() {
+        reply.finish(core);
+    }
+    core.buffers.give(rest);
+}
+
 enum Watched {
     Left,
     Tick,
@@ -292,9 +331,8 @@ fn review(way: &Way<'_>) -> Option<Stop> {
     if !way.is_listening() && way.case.at.after(way.snapshot.settings.timeouts.total) <= now {
         return Some(Stop::Overdue);
     }
-    let live = way.core.snapshot();
-    let same = live.version == way.snapshot.version;
-    (!same && !screen::still_granted(way, &live)).then_some(Stop::Revoked)
+    let same = way.core.snapshot().version == way.snapshot.version;
+    (!same && !screen::still_granted(way)).then_some(Stop::Revoked)
 }
 
 /// The fields of an event stream: no cache, no proxy's buffer in between.

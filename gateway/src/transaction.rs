@@ -13,7 +13,7 @@ use crate::upstream::request::Verb;
 use crate::worker::Core;
 use crate::{bodyless, identify, judge, refuse};
 use portcullis_core::config::snapshot::Snapshot;
-use portcullis_core::refusal::Refusal;
+use portcullis_core::refusal::{Refusal, RouteRefusal};
 use std::rc::Rc;
 
 /// Serves the request whose head `agent` holds.
@@ -43,12 +43,19 @@ pub async fn serve(core: &Rc<Core>, agent: &mut Downstream) {
 async fn message(core: &Rc<Core>, snapshot: &Snapshot, case: &mut Case, agent: &mut Downstream) -> Result<(), Refusal> {
     let (server, _) = judge::route(snapshot, case)?;
     let principal = identify::principal(core, snapshot, server, agent, case)?;
-    let _place = identify::place(core, snapshot, &principal)?;
+    let place = identify::place(core, snapshot, &principal)?;
     judge::read(snapshot, agent).await?;
+    let live = core.snapshot();
+    if live.version != snapshot.version {
+        // The rules or the agent changed while the body came: it is judged by what serves now (law 4), and nothing is left to wait for.
+        let server = live.route(agent.host(), agent.path()).ok_or(Refusal::Route(RouteRefusal::UnknownPath))?;
+        drop((principal, place));
+        return Box::pin(message(core, &live, case.enter(server), agent)).await;
+    }
     let judged = judge::message(core, snapshot, &principal, agent, case)?;
     let decision = judged.entered.recorded().await.map_err(Refusal::Journal)?;
     case.decision = Some(decision.sequence());
-    let way = Way { core, snapshot, server, case, plan: &judged.plan };
+    let way = Way { core, snapshot, server, case, plan: &judged.plan, subject: None };
     let reply = forward::forward(&way, agent, Verb::Post, &decision).await?;
     relay::reply(way, agent, decision, reply).await
 }

@@ -5,6 +5,7 @@ use crate::counters::{Count, Counters, Gauge, Held};
 use crate::http1::write;
 use crate::journal::Journal;
 use crate::shared::Shared;
+use crate::stream;
 use crate::upstream::pool::Pools;
 use portcullis_core::config::snapshot::Snapshot;
 use portcullis_core::identity::cache::{self, Cache};
@@ -213,7 +214,8 @@ async fn stop_listening(core: &Core, listener: &Listener) {
 /// Lets open calls finish within the grace period, then writes the last records.
 async fn finish(core: &Core) {
     let grace = core.snapshot().settings.timeouts.drain;
-    let until = core.now().after(grace);
+    // Open streams end within a look of the grace period's end, and their records are to be written.
+    let until = core.now().after(grace).after(2 * stream::LOOK);
     while !core.lines.borrow().is_empty() && core.now() < until {
         core.wheel.wait(DRAIN_LOOK).await;
     }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::needs::Need;
-use crate::told::Told;
 use crate::path::Proof;
+use crate::told::Told;
 use crate::{conformance, ebpf, needs, place, process, tidy};
 
 /// What building and testing calls, beyond cargo: a C compiler for the crypto library, Python and npm for the real clients.

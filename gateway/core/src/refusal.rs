@@ -127,6 +127,8 @@ pub enum UpstreamFailure {
     NotAnAnswer,
     /// It answered with an HTTP error of its own.
     Refused(u16),
+    /// It did not take the request, with this 4xx; the status passes, its words do not.
+    Declined(u16),
     /// It put one of our own secrets into its reply.
     LeakedSecret,
     /// It asked the agent for something that policy does not let it ask.
@@ -351,6 +353,7 @@ impl UpstreamFailure {
             Self::TooLarge => "upstream_too_large",
             Self::NotAnAnswer => "upstream_not_an_answer",
             Self::Refused(_) => "upstream_refused",
+            Self::Declined(_) => "upstream_declined",
             Self::LeakedSecret => "upstream_leaked_secret",
             Self::AskedTooMuch => "upstream_asked_too_much",
             Self::Cancelled => "cancelled",
@@ -366,6 +369,7 @@ impl UpstreamFailure {
             Self::Malformed | Self::NotAnAnswer => outward(502, UPSTREAM, "the server's answer is not valid"),
             Self::TooLarge => outward(502, UPSTREAM, "the server's answer is too large"),
             Self::Refused(_) => outward(502, UPSTREAM, "the server refused the gateway"),
+            Self::Declined(status) => outward(status, UPSTREAM, "the server did not take the request"),
             Self::LeakedSecret => outward(502, UPSTREAM, "the server's answer was withheld"),
             Self::AskedTooMuch => outward(200, code::DENIED, "denied by policy"),
             Self::Cancelled => outward(499, UPSTREAM, "cancelled"),

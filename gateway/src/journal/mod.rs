@@ -26,6 +26,9 @@ use std::task::{Context, Poll, Waker};
 /// Bytes that may wait for the next write; a core that gathers more than this in one turn refuses calls. 16 full-size records.
 const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Batches after which nobody can still be waiting for an unwritten one.
+const UNWRITTEN_KEPT: u64 = 64;
+
 /// Unwritten batches remembered; those who wait for one are woken and asked in the very turn it failed, so few are ever needed.
 const UNWRITTEN_MAX: usize = 1024;
 
@@ -101,9 +104,22 @@ impl Journal {
         Pending::new(self, batch, sequence, Refused { _private: () })
     }
 
+    /// A promise that everything entered so far is in the log.
+    pub fn caught_up(&self) -> Pending<'_, ()> {
+        let state = self.state.borrow();
+        // With nothing gathered, the last batch is the one before.
+        let batch = if state.batch.is_empty() { state.batch_number - 1 } else { state.batch_number };
+        Pending::new(self, Ok(batch), 0, ())
+    }
+
     /// Enters a record that no deed waits for; it is written with the next batch.
     pub fn note(&self, at: UnixMillis, record: &Record<'_>) {
-        let _unawaited = self.enter(at, record);
+        if let (Err(failure), _) = self.enter(at, record) {
+            tracing::error!(
+                reason = failure.name(),
+                "a record that no call waits for could not be entered in the audit log"
+            );
+        }
     }
 
     fn enter(&self, at: UnixMillis, record: &Record<'_>) -> (Result<u64, JournalFailure>, u64) {
@@ -150,6 +166,8 @@ impl Journal {
             Ok(()) => {
                 state.committed = state.shard.position();
                 self.synced.written(number);
+                // Whoever waited for a batch this old has long been told.
+                self.unwritten.borrow_mut().retain(|old| old + UNWRITTEN_KEPT > number);
                 if self.durability != Durability::Strict {
                     self.settled.set(number);
                 }

@@ -41,8 +41,6 @@ pub struct UpstreamConnection {
     posted: Option<Recv>,
     /// A short request on its way whose end nobody has asked for yet.
     sending: Option<SendAll>,
-    /// The head of the reply under way. It stands here because it is large and replies are handed on.
-    head: Option<ResponseHead>,
     deadline: Deadline,
     generation: u64,
     /// What it was opened for and where it really leads: a credential is lent only where both agree.
@@ -70,7 +68,7 @@ impl UpstreamConnection {
         snapshot: &Snapshot,
         server: ServerIndex,
         address: SocketAddr,
-    ) -> Result<Self, UpstreamFailure> {
+    ) -> Result<Box<Self>, UpstreamFailure> {
         let socket = Socket::new_stream(&address).map_err(|_| UpstreamFailure::Unreachable)?;
         let deadline = core.wheel.cut_at(&socket, snapshot.settings.timeouts.connect);
         socket.connect(address).await.map_err(|_| UpstreamFailure::Unreachable)?;
@@ -92,7 +90,17 @@ impl UpstreamConnection {
         let authority = route.settings.url.authority.clone();
         let input = core.buffers.take(INPUT_BYTES);
         let generation = snapshot.upstream_generation();
-        Ok(Box::new(Self { transport, input, posted: None, sending: None, head: None, deadline, generation, authority, channel, peer: address.ip() }))
+        Ok(Box::new(Self {
+            transport,
+            input,
+            posted: None,
+            sending: None,
+            deadline,
+            generation,
+            authority,
+            channel,
+            peer: address.ip(),
+        }))
     }
 
     /// Where it leads, for the lender to compare.
@@ -179,13 +187,14 @@ pub struct Head {
     /// What kind of body it is.
     pub content: Content,
     persistence: Persistence,
-    bytes: usize,
 }
 
 /// A reply whose head has been read.
 pub struct Reply {
     /// What its head says.
     pub head: Head,
+    /// The upstream's session id, where it sent one.
+    pub session_id: Option<Box<str>>,
     connection: Box<UpstreamConnection>,
     server: ServerIndex,
     born: UnixMillis,
@@ -237,10 +246,12 @@ impl Reply {
                         Framing::UntilClose => Body::UntilClose,
                     };
                     connection.deadline.extend(snapshot.settings.timeouts.total);
-                    let ResponseHead { status, content, persistence, length, .. } = head;
-                    connection.head = Some(head);
-                    let head = Head { status, content, persistence, bytes: length };
-                    return Ok(Self { head, connection, server, born, body });
+                    let session_id = head.fields.once(&connection.input, Field::McpSessionId);
+                    let session_id = session_id.and_then(|id| std::str::from_utf8(id).ok()).filter(|id| !id.is_empty());
+                    let session_id = session_id.map(Into::into);
+                    connection.input.drain(..head.length.min(connection.input.len()));
+                    let head = Head { status: head.status, content: head.content, persistence: head.persistence };
+                    return Ok(Self { head, session_id, connection, server, born, body });
                 }
                 None => {
                     if connection.fill().await? == 0 {
@@ -251,11 +262,6 @@ impl Reply {
         }
     }
 
-    /// The value of a head field that is there exactly once; only before the head is left.
-    pub fn field(&self, field: Field) -> Option<&[u8]> {
-        self.connection.head.as_ref()?.fields.once(&self.connection.input, field)
-    }
-
     /// No deadline but the caller's own: for streams, which end by events.
     pub fn lift_deadline(&self) {
         self.connection.deadline.extend(UNBOUNDED);
@@ -264,12 +270,6 @@ impl Reply {
     /// Moves the deadline to `after` from now.
     pub fn extend_deadline(&self, after: std::time::Duration) {
         self.connection.deadline.extend(after);
-    }
-
-    /// Forgets the head's bytes: from here on the input holds the body alone. Head ranges are void afterwards.
-    pub fn leave_head(&mut self) {
-        let length = self.head.bytes.min(self.connection.input.len());
-        self.connection.input.drain(..length);
     }
 
     /// Appends what has arrived of the body to `into`, reading once more if nothing had.

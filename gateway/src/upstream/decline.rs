@@ -18,7 +18,9 @@ pub fn decline(way: &Way<'_>, id: &[u8]) {
     let Some(session) = &way.case.session else { return };
     let mut body = Vec::new();
     reply::write_error(Some(id), &ErrorReply::new(code::DENIED, "denied by policy"), &mut body);
-    let (core, snapshot, server) = (way.core.clone(), way.core.snapshot(), way.server);
+    let (core, snapshot) = (way.core.clone(), way.core.snapshot());
+    // Positions may have moved since the call was judged; the name has not.
+    let Some(server) = snapshot.engine.server(&session.server) else { return };
     let (session, revision) = (session.upstream_id.clone(), session.revision.as_str());
     portcullis_ring::spawn(async move {
         let sent = send(&core, &snapshot, server, &body, &session, revision).await;
@@ -48,7 +50,6 @@ async fn send(
     connection.send(core, snapshot, bytes).await?;
     let mut reply = Reply::begin(connection, snapshot, server, core.now()).await?;
     let mut ignored = Vec::new();
-    reply.leave_head();
     reply.whole(&mut ignored, 64 * 1024).await?;
     reply.finish(core);
     Ok(())

@@ -51,7 +51,10 @@ async fn send(way: &Way<'_>, agent: &Downstream, verb: Verb, permitted: ServerIn
 }
 
 /// A kept connection, or a new one.
-async fn connection(way: &Way<'_>, server: ServerIndex) -> Result<(Box<UpstreamConnection>, UnixMillis), UpstreamFailure> {
+async fn connection(
+    way: &Way<'_>,
+    server: ServerIndex,
+) -> Result<(Box<UpstreamConnection>, UnixMillis), UpstreamFailure> {
     let core = way.core;
     let generation = way.snapshot.upstream_generation();
     if let Some(kept) = core.pools.take(server, generation, &way.snapshot.settings.timeouts, core.now()) {

@@ -50,7 +50,13 @@ impl Pools {
     }
 
     /// Puts a connection back whose reply ended exactly where its framing said.
-    pub fn give_back(&self, server: ServerIndex, connection: Box<UpstreamConnection>, born: UnixMillis, now: UnixMillis) {
+    pub fn give_back(
+        &self,
+        server: ServerIndex,
+        connection: Box<UpstreamConnection>,
+        born: UnixMillis,
+        now: UnixMillis,
+    ) {
         let mut pools = self.by_server.borrow_mut();
         let index = usize::from(server.0);
         if pools.len() <= index {

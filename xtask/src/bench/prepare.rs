@@ -50,7 +50,8 @@ pub fn scene(folder: &Path, wanted: &[Subject], connections: u32) -> Result<Scen
     fs::create_dir_all(folder)?;
     let target = place::target()?;
     build(&["-p", "portcullis-loadtest"], &target)?;
-    let (stub, upstream) = start_stub(Command::new(target.join("release/stub")).args(["--cpu", &LOAD_CPU.to_string()]))?;
+    let (stub, upstream) =
+        start_stub(Command::new(target.join("release/stub")).args(["--cpu", &LOAD_CPU.to_string()]))?;
     // Proxies that check nothing are shown a token of the same length, so that all read the same head.
     let plain = subject::sign(&TokenSigner::new_eddsa()?, upstream)?;
     let mut proxies = Vec::new();

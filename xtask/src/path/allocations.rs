@@ -52,7 +52,8 @@ fn count(scene: &Scene, call: Call) -> Result<u64> {
 impl Reading {
     fn take(scene: &Scene) -> Result<Self> {
         let socket = scene.folder.join("control.sock");
-        let mut stream = UnixStream::connect(&socket).with_context(|| format!("`{}` does not answer", socket.display()))?;
+        let mut stream =
+            UnixStream::connect(&socket).with_context(|| format!("`{}` does not answer", socket.display()))?;
         stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: control\r\nConnection: close\r\n\r\n")?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;

@@ -27,8 +27,28 @@ const OPERATIONS_MIN: f64 = 4.0;
 /// Calls that move bytes or wait for a descriptor. On a worker under load only the journal's write(2) is one of them, and the wait of the
 /// ring's own engine, which watches the ring and nothing else.
 const MOVERS: [&str; 22] = [
-    "read", "readv", "pread64", "preadv", "preadv2", "recvfrom", "recvmsg", "recvmmsg", "write", "writev", "pwrite64", "pwritev", "pwritev2",
-    "sendto", "sendmsg", "sendmmsg", "sendfile", "splice", "poll", "ppoll", "select", "epoll_ctl",
+    "read",
+    "readv",
+    "pread64",
+    "preadv",
+    "preadv2",
+    "recvfrom",
+    "recvmsg",
+    "recvmmsg",
+    "write",
+    "writev",
+    "pwrite64",
+    "pwritev",
+    "pwritev2",
+    "sendto",
+    "sendmsg",
+    "sendmmsg",
+    "sendfile",
+    "splice",
+    "poll",
+    "ppoll",
+    "select",
+    "epoll_ctl",
 ];
 
 /// Proves that a worker under keep-alive load does its IO with io_uring.
@@ -51,14 +71,23 @@ pub fn prove() -> Result<()> {
 fn judge(seen: &Seen, calls: u64) -> Result<()> {
     let operations = seen.submitted as f64 / calls as f64;
     let (enters, writes) = (seen.count("io_uring_enter"), seen.journal_writes);
-    println!("\n{calls} calls served: {operations:.2} operations of the ring a call, {enters} enters, {writes} writes of the journal");
+    println!(
+        "\n{calls} calls served: {operations:.2} operations of the ring a call, {enters} enters, {writes} writes of the journal"
+    );
     if !seen.strange.is_empty() {
         bail!("calls that move bytes around io_uring: {}", seen.strange.join("; "));
     }
     if operations < OPERATIONS_MIN {
         bail!("{operations:.2} operations of the ring a call; its receives and sends are {OPERATIONS_MIN}");
     }
-    let others: u64 = seen.counts.iter().filter(|(name, _)| **name != "io_uring_enter").map(|(_, count)| count).max().copied().unwrap_or(0);
+    let others: u64 = seen
+        .counts
+        .iter()
+        .filter(|(name, _)| **name != "io_uring_enter")
+        .map(|(_, count)| count)
+        .max()
+        .copied()
+        .unwrap_or(0);
     if enters < others {
         bail!("{enters} calls of io_uring_enter, but {others} of another");
     }
@@ -76,7 +105,10 @@ impl Watch {
         let mut line = String::new();
         BufReader::new(strace.stderr().context("the output of strace is not piped")?).read_line(&mut line)?;
         if !line.contains("attached") {
-            bail!("strace cannot attach to the worker: {}; it takes root, or `kernel.yama.ptrace_scope` 0", line.trim());
+            bail!(
+                "strace cannot attach to the worker: {}; it takes root, or `kernel.yama.ptrace_scope` 0",
+                line.trim()
+            );
         }
         Ok(Self(strace))
     }
@@ -122,7 +154,9 @@ impl<'t> Seen<'t> {
             self.submitted += submitted.unwrap_or(0);
         } else if name == "write" && on.ends_with(".jsonl") {
             self.journal_writes += 1;
-        } else if (MOVERS.contains(&name) || on.starts_with("socket:") || on.starts_with("TCP")) && self.strange.len() < 8 {
+        } else if (MOVERS.contains(&name) || on.starts_with("socket:") || on.starts_with("TCP"))
+            && self.strange.len() < 8
+        {
             self.strange.push(format!("`{name}` on `{on}`"));
         }
     }
@@ -140,7 +174,9 @@ mod tests {
         let got = judge(&Seen::read(lines), calls).map_err(|cause| cause.to_string());
         match expected {
             Ok(()) => assert!(got.is_ok(), "given {lines:?}, got {got:?}"),
-            Err(words) => assert!(got.as_ref().is_err_and(|cause| cause.contains(words)), "given {lines:?}, got {got:?}"),
+            Err(words) => {
+                assert!(got.as_ref().is_err_and(|cause| cause.contains(words)), "given {lines:?}, got {got:?}")
+            }
         }
     }
 
@@ -148,7 +184,11 @@ mod tests {
 
     #[test]
     fn bytes_that_pass_the_ring_by_are_found() {
-        check(&[ENTER, "recvfrom(12<socket:[77]>, 0x7f, 1, MSG_PEEK|MSG_DONTWAIT, NULL, NULL) = -1 EAGAIN"], 1, Err("`recvfrom` on `socket:[77]`"));
+        check(
+            &[ENTER, "recvfrom(12<socket:[77]>, 0x7f, 1, MSG_PEEK|MSG_DONTWAIT, NULL, NULL) = -1 EAGAIN"],
+            1,
+            Err("`recvfrom` on `socket:[77]`"),
+        );
         check(&[ENTER, "write(12<TCP:[1->2]>, \"x(\", 2) = 2"], 1, Err("`write` on `TCP:[1->2]`"));
         check(&[ENTER, "epoll_ctl(4<anon_inode:[eventpoll]>, EPOLL_CTL_ADD, 5, {}) = 0"], 1, Err("`epoll_ctl`"));
         check(&[ENTER], 2, Err("2.00 operations of the ring"));

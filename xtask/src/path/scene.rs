@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 
 use crate::bench::prepare;
 use crate::bench::subject::{Proxy, Subject};
-use crate::process::{self, Running};
 use crate::place;
+use crate::process::{self, Running};
 
 /// A running gateway and what it is asked with.
 pub struct Scene {
@@ -36,7 +36,8 @@ impl Scene {
         let features: Vec<&str> = features.iter().flat_map(|feature| ["--features", *feature]).collect();
         build(&[&["-p", "portcullis", "--bin", binary], &*features].concat(), &target)?;
         let (stub, upstream) = prepare::start_stub(&mut Command::new(target.join("debug/stub")))?;
-        let gateway = Subject::Portcullis.start_with(&folder, Command::new(target.join("debug").join(binary)), upstream)?;
+        let gateway =
+            Subject::Portcullis.start_with(&folder, Command::new(target.join("debug").join(binary)), upstream)?;
         let folder = folder.join(Subject::Portcullis.name());
         Ok(Self { gateway, folder, load: target.join("debug/load"), _stub: stub })
     }

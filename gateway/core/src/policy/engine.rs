@@ -266,6 +266,11 @@ impl Engine {
         live
     }
 
+    /// What the last look at a tool's live definition showed.
+    pub fn drift(&self, server: ServerIndex, tool: ToolIndex) -> Live {
+        self.servers.get(usize::from(server.0)).map_or(Live::Drifted, |server| server.drift.of(tool))
+    }
+
     /// The reviewed pin of a tool.
     pub fn pin(&self, server: ServerIndex, tool: ToolIndex) -> Option<Pin> {
         Some(self.servers.get(usize::from(server.0))?.catalogue.tool(tool)?.pin)
