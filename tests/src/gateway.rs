@@ -97,8 +97,11 @@ impl Gateway {
         match self.setup.tls {
             Tls::No | Tls::Optional => Client::try_connect(self.address, self.identity(None).as_ref())
                 .is_ok_and(|mut client| client.status_of(&self.get("/readyz")) == 200),
-            // Without a certificate nothing is answered; what is open last tells.
-            Tls::Required => UnixStream::connect(self.folder().join("control.sock")).is_ok(),
+            // Without a certificate nothing is answered; operators are, once every worker listens.
+            Tls::Required => {
+                UnixStream::connect(self.folder().join("control.sock")).is_ok()
+                    && self.control("GET", "/v1/status").0 == 200
+            }
         }
     }
 
