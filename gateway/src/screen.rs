@@ -9,9 +9,10 @@ use crate::downstream::Downstream;
 use crate::judge::{self, Call, Expect, Plan};
 use crate::relay::Way;
 use crate::session::{Handed, Owed, spells_same};
+use crate::worker::CoreSnapshot;
 use crate::{ownership, records};
 use portcullis_core::config::settings::Mode;
-use portcullis_core::config::snapshot::{Route, Snapshot};
+use portcullis_core::config::snapshot::Route;
 use portcullis_core::filter::cache;
 use portcullis_core::filter::capabilities::{self, Capability, Carrier};
 use portcullis_core::filter::list;
@@ -32,8 +33,6 @@ use portcullis_core::protocol::revision::Revision;
 use portcullis_core::protocol::{span, sse};
 use portcullis_core::refusal::UpstreamFailure;
 use std::ops::Range;
-use std::rc::Rc;
-use std::sync::Arc;
 
 /// A client may keep a list this long; a grant that was revoked is gone from its view after it. Calls are judged anew at any time.
 const LIST_TTL_MS_MAX: u32 = 10_000;
@@ -423,7 +422,7 @@ fn server_notification(way: &Way<'_>, agent: &Downstream, message: &Message<'_>)
 
 /// The parties of an open stream as the live snapshot knows them: positions may have moved, names have not.
 struct Live<'a> {
-    snapshot: Rc<Arc<Snapshot>>,
+    snapshot: CoreSnapshot,
     server: ServerIndex,
     who: Who<'a>,
 }

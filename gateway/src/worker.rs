@@ -93,7 +93,7 @@ impl Core {
 }
 
 /// The snapshot as one core holds it: a request raises the outer count, which no other core writes to.
-type CoreSnapshot = Rc<Arc<Snapshot>>;
+pub type CoreSnapshot = Rc<Arc<Snapshot>>;
 
 /// This core's view of the published snapshot: a look costs one relaxed-enough compare, and the count that is raised belongs to this core.
 struct Reader {
