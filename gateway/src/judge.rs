@@ -282,7 +282,7 @@ impl<'j> Bench<'_, 'j> {
 
     /// Policy's word; on a route in observe mode a denial is recorded as one and passes.
     fn decide(&self, action: Action<'_>, arguments: Option<Value<'_>>, case: &Case) -> Result<Permit, Refusal> {
-        let facts = Facts { arguments, source: self.agent.source, now: case.at, calendars: &[] };
+        let facts = Facts { arguments, source: self.agent.source, now: case.at };
         match self.snapshot.engine.decide(&Who::from(self.principal), self.server, action, &facts) {
             Ok(permit) => Ok(permit),
             Err(denial) => match self.route.settings.mode {

@@ -236,7 +236,7 @@ fn filter(
     let (principal, route) = parties(way)?;
     let mode = route.settings.mode;
     let who = Who::from(principal);
-    let facts = Facts { arguments: None, source: way.case.source, now: way.case.at, calendars: &[] };
+    let facts = Facts { arguments: None, source: way.case.source, now: way.case.at };
     let mut keep = |element: Value<'_>, raw: &[u8]| {
         let text = |member: &str| element.get(member).and_then(Value::as_str);
         let engine = &way.snapshot.engine;
@@ -330,7 +330,7 @@ fn may_ask(way: &Way<'_>, agent: &Downstream, method: ServerMethod) -> bool {
         }
     };
     let Some(principal) = way.case.principal.as_deref() else { return false };
-    let facts = Facts { arguments: None, source: agent.source, now: way.core.now(), calendars: &[] };
+    let facts = Facts { arguments: None, source: agent.source, now: way.core.now() };
     let decided = way.snapshot.engine.decide(&Who::from(principal), way.server, action, &facts);
     records::server_request(way, method, &decided);
     decided.is_ok()
@@ -357,7 +357,7 @@ fn server_notification(way: &Way<'_>, agent: &Downstream, message: &Message<'_>)
     match known {
         None => false,
         Some(ServerNotification::ResourcesUpdated) => {
-            let facts = Facts { arguments: None, source: agent.source, now: way.core.now(), calendars: &[] };
+            let facts = Facts { arguments: None, source: agent.source, now: way.core.now() };
             let uri = message.param("uri").and_then(Value::as_str);
             uri.is_some_and(|uri| {
                 way.snapshot
@@ -385,7 +385,7 @@ pub fn still_granted(way: &Way<'_>, live: &Snapshot) -> bool {
     }
     let Some(server) = live.engine.server(&route.settings.name) else { return false };
     let who = Who { agent: index, ..Who::from(principal) };
-    let facts = Facts { arguments: None, source: way.case.source, now: way.core.now(), calendars: &[] };
+    let facts = Facts { arguments: None, source: way.case.source, now: way.core.now() };
     match way.case.tool.and_then(|tool| way.snapshot.engine.tool_name(way.server, tool)) {
         Some(name) => {
             live.engine.tool(server, name).is_ok_and(|tool| live.engine.lists(&who, server, tool) == Visibility::Listed)
