@@ -76,7 +76,7 @@ fn judge<'j>(
     let session = judge::find_session(core, route, principal, id, case)?;
     case.revision = Some(session.revision);
     case.session = Some(session);
-    let facts = Facts { arguments: None, source: agent.source, now: case.at, calendars: &[] };
+    let facts = Facts { arguments: None, source: agent.source, now: case.at };
     let permit = judge::decide_on_route(snapshot, server, &Who::from(principal), Action::Connect, &facts)
         .map_err(Refusal::Policy)?;
     core.counters.add(records::count(&permit));

@@ -302,7 +302,7 @@ impl<'j> Bench<'_, 'j> {
 
     /// Policy's word; on a route in observe mode a denial is recorded as one and passes.
     fn decide(&self, action: Action<'_>, arguments: Option<Value<'_>>, case: &Case) -> Result<Permit, Refusal> {
-        let facts = Facts { arguments, source: self.agent.source, now: case.at, calendars: &[] };
+        let facts = Facts { arguments, source: self.agent.source, now: case.at };
         decide_on_route(self.snapshot, self.server, &Who::from(self.principal), action, &facts).map_err(Refusal::Policy)
     }
 

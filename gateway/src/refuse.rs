@@ -20,7 +20,10 @@ pub async fn answer(core: &Core, snapshot: &Snapshot, agent: &mut Downstream, ca
     core.counters.add(count(refusal));
     let recorded = records::refusal(core, snapshot, agent, case, refusal).recorded().await;
     let failed = recorded.as_ref().err().map(|failure| Refusal::Journal(*failure));
-    let outward = failed.as_ref().unwrap_or(refusal).outward();
+    let mut outward = failed.as_ref().unwrap_or(refusal).outward();
+    if case.decision.is_some() && matches!(failed.as_ref().unwrap_or(refusal), Refusal::Journal(_)) {
+        outward.words = "the call was made, but its outcome cannot be recorded and so is withheld".into();
+    }
     if agent.is_answered() {
         // Something of an answer has gone out already: all that is left is to make plain that it is not whole.
         agent.break_off();

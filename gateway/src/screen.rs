@@ -16,6 +16,7 @@ use portcullis_core::config::snapshot::Route;
 use portcullis_core::filter::cache;
 use portcullis_core::filter::capabilities::{self, Capability, Carrier};
 use portcullis_core::filter::list;
+use portcullis_core::filter::server_message;
 use portcullis_core::filter::splice::Keep;
 use portcullis_core::identity::principal::Principal;
 use portcullis_core::identity::registry::Status;
@@ -26,13 +27,15 @@ use portcullis_core::policy::surface::ServerIndex;
 use portcullis_core::policy::verdict::Visibility;
 use portcullis_core::policy::who::Who;
 use portcullis_core::protocol::era::TASKS_EXTENSION;
-use portcullis_core::protocol::json::{self, Value};
+use portcullis_core::protocol::json::{self, Kind, Value};
 use portcullis_core::protocol::message::{self, Message, MessageKind};
 use portcullis_core::protocol::method::{Method, ServerMethod, ServerNotification};
 use portcullis_core::protocol::revision::Revision;
-use portcullis_core::protocol::{span, sse};
+use portcullis_core::protocol::{reply, span, sse};
 use portcullis_core::refusal::UpstreamFailure;
-use std::ops::Range;
+
+/// Entries of one page of a list, each of which is judged; servers page long lists.
+const LIST_ENTRIES_MAX: usize = 10_000;
 
 /// A client may keep a list this long; a grant that was revoked is gone from its view after it. Calls are judged anew at any time.
 const LIST_TTL_MS_MAX: u32 = 10_000;
@@ -69,8 +72,8 @@ pub enum Verdict {
 
 /// The answer of a stream.
 pub struct Answered {
-    /// Where its JSON stands in the buffer of ready events, for the record.
-    pub data: Range<usize>,
+    /// Its JSON, for the record.
+    pub json: Vec<u8>,
     /// What `initialize` settled.
     pub revision: Option<Revision>,
     /// Whether it is an error.
@@ -86,17 +89,22 @@ pub fn whole(way: &Way<'_>, agent: &Downstream, body: &[u8], out: &mut Vec<u8>) 
     if !is_answer(way, agent, body, &message) {
         return Err(UpstreamFailure::NotAnAnswer);
     }
+    told(way, document.root())?;
     answer(way, agent, body, &message, document.root(), out)
 }
 
 /// Screens one event of a stream; what may pass is appended to `ready`.
 pub fn event(way: &Way<'_>, agent: &Downstream, event: &[u8], ready: &mut Vec<u8>) -> Result<Verdict, UpstreamFailure> {
-    // The whole event: comments, ids and fields that mean nothing go out as well.
-    leaks(way, event)?;
     let parsed = sse::Event::parse(event);
+    // Only plain text is a cursor; whatever else stands there is between the server and a reader that errs.
+    let id = parsed.id.filter(|id| id.iter().all(|byte| matches!(byte, b' '..=b'~')));
+    leaks(way, id.unwrap_or_default())?;
     let Some(data) = parsed.message() else {
-        // A comment, or the empty event that primes resumption.
-        ready.extend_from_slice(event);
+        if parsed.is_comment_only() {
+            sse::write_keep_alive(ready);
+        } else {
+            sse::write_placeholder(&sse::Event { id, ..parsed.clone() }, ready);
+        }
         return Ok(Verdict::Relayed);
     };
     leaks(way, data)?;
@@ -104,43 +112,69 @@ pub fn event(way: &Way<'_>, agent: &Downstream, event: &[u8], ready: &mut Vec<u8
     let document =
         json::read(&mut scratch, data, &way.snapshot.result_limits()).map_err(|_| UpstreamFailure::NotAnAnswer)?;
     let message = message::message(document.root()).map_err(|_| UpstreamFailure::NotAnAnswer)?;
+    told(way, document.root())?;
     let passes = match message.kind {
         MessageKind::Result | MessageKind::Error if is_answer(way, agent, data, &message) => {
             let mut changed = Vec::new();
             let whole = answer(way, agent, data, &message, document.root(), &mut changed)?;
-            let begin = ready.len();
-            let json = match whole.change {
-                Change::AsItIs => data,
-                Change::Changed => &changed,
-            };
-            match whole.change {
-                Change::AsItIs => ready.extend_from_slice(event),
-                Change::Changed => sse::write_message(parsed.id, json, ready),
+            if whole.change == Change::AsItIs {
+                changed.extend_from_slice(data);
             }
-            let data = locate(ready, begin, json);
-            return Ok(Verdict::Answer(Answered { data, revision: whole.revision, is_error: whole.is_error }));
+            emit(&parsed, id, &changed, ready);
+            return Ok(Verdict::Answer(Answered { json: changed, revision: whole.revision, is_error: whole.is_error }));
         }
         MessageKind::Result | MessageKind::Error => {
             if let Some(resumed) = resumed_answer(way, agent, data, &message, document.root())? {
                 match resumed {
-                    Resumed::AsItIs => ready.extend_from_slice(event),
-                    Resumed::Changed(json) => sse::write_message(parsed.id, &json, ready),
+                    Resumed::AsItIs => emit(&parsed, id, data, ready),
+                    Resumed::Changed(json) => emit(&parsed, id, &json, ready),
                 }
                 return Ok(Verdict::Relayed);
             }
             false
         }
         MessageKind::Request => server_request(way, agent, data, &message),
-        MessageKind::Notification => server_notification(way, agent, &message),
+        MessageKind::Notification => server_notification(way, agent, &message)?,
     };
     if passes {
-        ready.extend_from_slice(event);
+        emit(&parsed, id, data, ready);
     } else {
         // A dropped event still moves the cursor, or resuming would repeat it for ever.
-        sse::write_placeholder(&parsed, ready);
+        sse::write_placeholder(&sse::Event { id, ..parsed.clone() }, ready);
     }
     Ok(Verdict::Relayed)
 }
+
+/// Writes an event anew around its JSON. Readers differ in what they take for a line and for a beginning (a byte order mark in the middle,
+/// U+2028), so nothing of the server's own framing goes out.
+fn emit(parsed: &sse::Event<'_>, id: Option<&[u8]>, json: &[u8], ready: &mut Vec<u8>) {
+    if let Some(retry) = parsed.retry {
+        ready.extend_from_slice(b"retry: ");
+        reply::write_integer(i64::try_from(retry).unwrap_or(i64::MAX), ready);
+        ready.push(b'\n');
+    }
+    match LINES.iter().any(|(line, _)| contains(json, line)) {
+        false => sse::write_message(id, json, ready),
+        true => {
+            let text = LINES.iter().fold(String::from_utf8_lossy(json).into_owned(), |text, (line, escape)| {
+                text.replace(std::str::from_utf8(line).unwrap_or_default(), escape)
+            });
+            sse::write_message(id, text.as_bytes(), ready);
+        }
+    }
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    part.first().is_some_and(|first| {
+        text.iter()
+            .enumerate()
+            .any(|(at, byte)| byte == first && text.get(at..).is_some_and(|rest| rest.starts_with(part)))
+    })
+}
+
+/// Characters that some readers take for line ends. They stand in JSON strings alone, where the escape means the same.
+const LINES: [(&[u8], &str); 3] =
+    [("\u{2028}".as_bytes(), "\\u2028"), ("\u{2029}".as_bytes(), "\\u2029"), ("\u{85}".as_bytes(), "\\u0085")];
 
 /// An answer that a resumed stream brings to one of the same session's earlier requests.
 enum Resumed {
@@ -182,13 +216,6 @@ fn subject(way: &Way<'_>, agent: &Downstream) -> String {
     way.subject.map_or_else(|| serde_json::from_slice(raw).unwrap_or_default(), str::to_owned)
 }
 
-/// Where the answer's JSON stands; a multi-line event is recorded as the whole event.
-fn locate(ready: &[u8], begin: usize, json: &[u8]) -> Range<usize> {
-    let tail = ready.get(begin..).unwrap_or_default();
-    let at = tail.windows(json.len().max(1)).position(|window| window == json);
-    at.map_or(begin..ready.len(), |at| begin + at..begin + at + json.len())
-}
-
 /// Whether this is the answer to the request: a response with the very id. An error may come without one (MCP 2025-11-25, Streamable HTTP).
 fn is_answer(way: &Way<'_>, agent: &Downstream, body: &[u8], message: &Message<'_>) -> bool {
     let asked = way.case.raw_id(agent).unwrap_or_default();
@@ -208,6 +235,25 @@ fn leaks(way: &Way<'_>, bytes: &[u8]) -> Result<(), UpstreamFailure> {
     }
 }
 
+/// A secret may stand escaped in the text (`\u002B` for `+`); what is read out of it is searched as well.
+fn told(way: &Way<'_>, value: Value<'_>) -> Result<(), UpstreamFailure> {
+    let scanner = way.snapshot.lender.scanner();
+    if scanner.carry_bytes_max() == 0 { Ok(()) } else { told_by(way, value) }
+}
+
+/// Depth is bounded by the strict reading.
+fn told_by(way: &Way<'_>, value: Value<'_>) -> Result<(), UpstreamFailure> {
+    match value.kind() {
+        Kind::String => leaks(way, value.as_str().unwrap_or_default().as_bytes()),
+        Kind::Array => value.items().try_for_each(|item| told_by(way, item)),
+        Kind::Object => value.entries().try_for_each(|(key, member)| {
+            leaks(way, key.as_bytes())?;
+            told_by(way, member)
+        }),
+        Kind::Null | Kind::Bool | Kind::Integer | Kind::Float => Ok(()),
+    }
+}
+
 fn answer(
     way: &Way<'_>,
     agent: &Downstream,
@@ -221,6 +267,7 @@ fn answer(
         return Ok(Whole { change: Change::AsItIs, revision: None, is_error: true });
     };
     let mut whole = Whole { change: Change::AsItIs, revision: None, is_error: false };
+    handed_out(way, agent, result)?;
     match way.plan.expect {
         Expect::Accepted => return Err(UpstreamFailure::NotAnAnswer),
         Expect::Listen => {}
@@ -233,7 +280,6 @@ fn answer(
         Expect::List(key) => whole.change = filter(way, body, root, key, out)?,
         Expect::Result => {
             whole.is_error = result.get("isError").and_then(Value::as_bool) == Some(true);
-            handed_out(way, agent, result)?;
         }
     }
     Ok(whole)
@@ -282,7 +328,11 @@ fn filter(
     let (principal, route) = parties(way)?;
     let mode = route.settings.mode;
     let who = Who::from(principal);
-    let facts = Facts { arguments: None, source: way.case.source, now: way.case.at, calendars: &[] };
+    let facts = Facts { arguments: None, source: way.case.source, now: way.case.at };
+    let entries = root.get("result").and_then(|result| result.get(key)).map_or(0, Value::len);
+    if entries > LIST_ENTRIES_MAX {
+        return Err(UpstreamFailure::TooLarge);
+    }
     let mut keep = |element: Value<'_>, raw: &[u8]| {
         let text = |member: &str| element.get(member).and_then(Value::as_str);
         let engine = &way.snapshot.engine;
@@ -328,22 +378,18 @@ fn keep_tool(way: &Way<'_>, who: &Who<'_>, name: &str, raw: &[u8], mode: Mode) -
     observes || engine.lists(who, way.server, tool) == Visibility::Listed
 }
 
-/// What a result asks of the agent, and the names it hands out.
+/// What a result asks of the agent, and the names it hands out. Any result may ask; one that cannot be read as MCP means it does not pass.
 fn handed_out(way: &Way<'_>, agent: &Downstream, result: Value<'_>) -> Result<(), UpstreamFailure> {
-    if let Some(requests) = result.get("inputRequests") {
-        for (_, request) in requests.entries() {
-            let method = request.get("method").and_then(Value::as_str).and_then(ServerMethod::parse);
-            let method = method.filter(|method| method.asked_in_results()).ok_or(UpstreamFailure::NotAnAnswer)?;
-            if !may_ask(way, agent, method) {
-                return Err(UpstreamFailure::AskedTooMuch);
-            }
+    let outcome = server_message::outcome(result).map_err(|_| UpstreamFailure::NotAnAnswer)?;
+    for (_, method, _) in outcome.input_requests() {
+        if !may_ask(way, agent, method) {
+            return Err(UpstreamFailure::AskedTooMuch);
         }
     }
-    if let Some(state) = result.get("requestState").and_then(Value::as_str) {
+    if let Some(state) = outcome.request_state {
         bind(way, agent, Handed::RequestState, state)?;
     }
-    let task = result.get("taskId").or_else(|| result.get("task")?.get("taskId")).and_then(Value::as_str);
-    if let Some(task) = task.filter(|_| way.plan.method == Some(Method::ToolsCall)) {
+    if let Some(task) = outcome.task_id.filter(|_| way.plan.method == Some(Method::ToolsCall)) {
         bind(way, agent, Handed::Task, task)?;
     }
     Ok(())
@@ -379,7 +425,7 @@ fn may_ask(way: &Way<'_>, agent: &Downstream, method: ServerMethod) -> bool {
         }
     };
     let Some(live) = Live::of(way) else { return false };
-    let facts = Facts { arguments: None, source: agent.source, now: way.core.now(), calendars: &[] };
+    let facts = Facts { arguments: None, source: agent.source, now: way.core.now() };
     let decided = judge::decide_on_route(&live.snapshot, live.server, &live.who, action, &facts);
     records::server_request(way, &live.snapshot, method, &decided);
     decided.is_ok()
@@ -399,24 +445,32 @@ fn server_request(way: &Way<'_>, agent: &Downstream, data: &[u8], message: &Mess
 }
 
 /// A notification of the upstream: known ones pass, and news of a resource only if it may be read.
-fn server_notification(way: &Way<'_>, agent: &Downstream, message: &Message<'_>) -> bool {
+fn server_notification(way: &Way<'_>, agent: &Downstream, message: &Message<'_>) -> Result<bool, UpstreamFailure> {
     let revision = way.case.revision.unwrap_or(Revision::V2025_03_26);
     let known = message.method.and_then(ServerNotification::parse).filter(|known| known.offered_in(revision));
     match known {
-        None => false,
+        None => Ok(false),
         Some(ServerNotification::ResourcesUpdated) => {
-            let facts = Facts { arguments: None, source: agent.source, now: way.core.now(), calendars: &[] };
+            let facts = Facts { arguments: None, source: agent.source, now: way.core.now() };
             let uri = message.param("uri").and_then(Value::as_str);
-            let (Some(live), Some(uri)) = (Live::of(way), uri) else { return false };
-            judge::decide_on_route(&live.snapshot, live.server, &live.who, Action::ResourceRead { uri }, &facts).is_ok()
+            let (Some(live), Some(uri)) = (Live::of(way), uri) else { return Ok(false) };
+            let action = Action::ResourceRead { uri };
+            Ok(judge::decide_on_route(&live.snapshot, live.server, &live.who, action, &facts).is_ok())
         }
         Some(ServerNotification::TasksStatus | ServerNotification::Tasks) => {
+            let (principal, route) = parties(way)?;
             let id = message.param("taskId").and_then(Value::as_str);
-            parties(way).is_ok_and(|(principal, route)| {
-                id.is_some_and(|id| ownership::owns_task(way.core, route, principal, id, way.core.now()))
-            })
+            let own = id.is_some_and(|id| ownership::owns_task(way.core, route, principal, id, way.core.now()));
+            // A task that is told of may ask as a result does.
+            if let Some(params) = message.params.filter(|_| own) {
+                let outcome = server_message::outcome(params).map_err(|_| UpstreamFailure::NotAnAnswer)?;
+                if outcome.input_requests().any(|(_, method, _)| !may_ask(way, agent, method)) {
+                    return Ok(false);
+                }
+            }
+            Ok(own)
         }
-        Some(_) => true,
+        Some(_) => Ok(true),
     }
 }
 
@@ -447,7 +501,7 @@ pub fn still_granted(way: &Way<'_>) -> bool {
     if live.snapshot.server(live.server).is_some_and(|route| route.settings.mode == Mode::Observe) {
         return true;
     }
-    let facts = Facts { arguments: None, source: way.case.source, now: way.core.now(), calendars: &[] };
+    let facts = Facts { arguments: None, source: way.case.source, now: way.core.now() };
     match way.case.tool.and_then(|tool| way.snapshot.engine.tool_name(way.server, tool)) {
         Some(name) => {
             let tool = engine.tool(live.server, name);

@@ -112,9 +112,36 @@ pub fn spells_same(one: &[u8], other: &[u8]) -> bool {
     one == other || text(one).is_some_and(|one| text(other) == Some(one))
 }
 
+/// How much of a shared table each agent holds, so that one cannot shut the others out.
+struct Shares {
+    held: DashMap<Box<str>, usize, ahash::RandomState>,
+    share_max: usize,
+}
+
+impl Shares {
+    /// An agent may hold a quarter of the table.
+    fn of(table_max: usize) -> Self {
+        Self { held: DashMap::default(), share_max: (table_max / 4).max(1) }
+    }
+
+    fn take(&self, agent: &str) -> bool {
+        let mut held = self.held.entry(agent.into()).or_default();
+        let free = *held < self.share_max;
+        *held += usize::from(free);
+        free
+    }
+
+    fn give(&self, agent: &str) {
+        if let Some(mut held) = self.held.get_mut(agent) {
+            *held = held.saturating_sub(1);
+        }
+    }
+}
+
 /// Every open session, shared between cores.
 pub struct Sessions {
     by_id: DashMap<Box<str>, Arc<Session>, ahash::RandomState>,
+    shares: Shares,
     sessions_max: usize,
     idle_max: Duration,
 }
@@ -131,7 +158,7 @@ pub enum SessionFailure {
 impl Sessions {
     /// An empty table with its bounds.
     pub fn new(sessions_max: usize, idle_max: Duration) -> Self {
-        Self { by_id: DashMap::default(), sessions_max, idle_max }
+        Self { by_id: DashMap::default(), shares: Shares::of(sessions_max), sessions_max, idle_max }
     }
 
     /// Binds an upstream's session to the principal that opened it, under a fresh id of our own.
@@ -146,6 +173,12 @@ impl Sessions {
         if self.by_id.len() >= self.sessions_max {
             self.sweep(now);
             if self.by_id.len() >= self.sessions_max {
+                return Err(SessionFailure::TooMany);
+            }
+        }
+        if !self.shares.take(principal.agent()) {
+            self.sweep(now);
+            if !self.shares.take(principal.agent()) {
                 return Err(SessionFailure::TooMany);
             }
         }
@@ -176,7 +209,9 @@ impl Sessions {
 
     /// Forgets a session that its owner ended or its upstream no longer knows.
     pub fn close(&self, id: &str) {
-        self.by_id.remove(id);
+        if let Some((_, session)) = self.by_id.remove(id) {
+            self.shares.give(&session.owner.agent);
+        }
     }
 
     /// How many are open.
@@ -186,7 +221,13 @@ impl Sessions {
 
     /// Drops what nobody used for the idle bound.
     pub fn sweep(&self, now: UnixMillis) {
-        self.by_id.retain(|_, session| UnixMillis(session.used.load(Ordering::Relaxed)).after(self.idle_max) > now);
+        self.by_id.retain(|_, session| {
+            let fresh = UnixMillis(session.used.load(Ordering::Relaxed)).after(self.idle_max) > now;
+            if !fresh {
+                self.shares.give(&session.owner.agent);
+            }
+            fresh
+        });
     }
 }
 
@@ -222,19 +263,20 @@ pub struct Holding {
 /// Owners of tasks and of `requestState` values, shared between cores. Keys are digests, so a long value costs no more than a short one.
 pub struct Owners {
     by_name: DashMap<(Handed, [u8; 32]), Holding, ahash::RandomState>,
+    shares: Shares,
     owners_max: usize,
 }
 
 impl Owners {
     /// An empty table with its bound.
     pub fn new(owners_max: usize) -> Self {
-        Self { by_name: DashMap::default(), owners_max }
+        Self { by_name: DashMap::default(), shares: Shares::of(owners_max), owners_max }
     }
 
     /// Binds `name`, as `server` handed it out, to `principal` until `expires`. False when the table is full: then the name is nobody's.
     pub fn bind(&self, kind: Handed, server: &str, name: &str, holding: Holding, now: UnixMillis) -> bool {
         if self.by_name.len() >= self.owners_max {
-            self.by_name.retain(|_, held| held.expires > now);
+            self.sweep(now);
             if self.by_name.len() >= self.owners_max {
                 return false;
             }
@@ -244,8 +286,27 @@ impl Owners {
         if self.by_name.get(&key).is_some_and(|held| held.owner != holding.owner && held.expires > now) {
             return false;
         }
-        self.by_name.insert(key, holding);
+        let agent = holding.owner.agent.clone();
+        if !self.shares.take(&agent) {
+            self.sweep(now);
+            if !self.shares.take(&agent) {
+                return false;
+            }
+        }
+        if let Some(before) = self.by_name.insert(key, holding) {
+            self.shares.give(&before.owner.agent);
+        }
         true
+    }
+
+    fn sweep(&self, now: UnixMillis) {
+        self.by_name.retain(|_, held| {
+            let fresh = held.expires > now;
+            if !fresh {
+                self.shares.give(&held.owner.agent);
+            }
+            fresh
+        });
     }
 
     /// What `principal` holds under `name`, if it does.

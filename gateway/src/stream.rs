@@ -246,11 +246,10 @@ impl Open {
         let timeouts = &way.snapshot.settings.timeouts;
         let outcome = if answer.is_error { Outcome::Error } else { Outcome::Complete };
         self.count();
-        let data = self.ready.get(answer.data.clone()).unwrap_or_default();
         let entered = if self.begun {
             records::result_ended(way, outcome, self.relayed_bytes, &self.digest)
         } else {
-            records::result(way, 200, outcome, data)
+            records::result(way, 200, outcome, &answer.json)
         };
         let recorded = entered.recorded().await.map_err(Refusal::Journal)?;
         if !self.begun {

@@ -49,6 +49,8 @@ pub struct Core {
     snapshot: RefCell<Reader>,
     /// `Date`, written anew each second.
     date: Cell<[u8; 29]>,
+    /// Answers to servers' refused requests under way.
+    pub declines: Cell<usize>,
     /// Open connections by number, so that a drain can end the idle ones.
     lines: RefCell<HashMap<u64, Rc<Line>, ahash::RandomState>>,
     next_line: Cell<u64>,
@@ -70,6 +72,7 @@ impl Core {
             counters,
             snapshot,
             date: Cell::new(write::date(UnixMillis(0))),
+            declines: Cell::new(0),
             lines: RefCell::default(),
             next_line: Cell::new(0),
             shared,

@@ -16,6 +16,7 @@ use std::sync::Arc;
 /// Sends the error on a connection of its own; the agent's stream goes on meanwhile.
 pub fn decline(way: &Way<'_>, id: &[u8]) {
     let Some(session) = &way.case.session else { return };
+    let Some(place) = Place::take(way.core) else { return };
     let mut body = Vec::new();
     reply::write_error(Some(id), &ErrorReply::new(code::DENIED, "denied by policy"), &mut body);
     let (core, snapshot) = (way.core.clone(), way.core.snapshot());
@@ -23,6 +24,7 @@ pub fn decline(way: &Way<'_>, id: &[u8]) {
     let Some(server) = snapshot.engine.server(&session.server) else { return };
     let (session, revision) = (session.upstream_id.clone(), session.revision.as_str());
     portcullis_ring::spawn(async move {
+        let _place = place;
         let sent = send(&core, &snapshot, server, &body, &session, revision).await;
         if let Err(failure) = sent {
             tracing::warn!(
@@ -31,6 +33,28 @@ pub fn decline(way: &Way<'_>, id: &[u8]) {
             );
         }
     });
+}
+
+/// Declines of one core under way. A server that asks faster than it takes its answers waits for those that are not given.
+const DECLINES_MAX: usize = 16;
+
+/// One of them.
+struct Place(Rc<Core>);
+
+impl Place {
+    fn take(core: &Rc<Core>) -> Option<Self> {
+        if core.declines.get() >= DECLINES_MAX {
+            return None;
+        }
+        core.declines.set(core.declines.get() + 1);
+        Some(Self(core.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.declines.set(self.0.declines.get().saturating_sub(1));
+    }
 }
 
 async fn send(

@@ -6,7 +6,7 @@ use crate::downstream::Downstream;
 use crate::journal::{Decision, Recorded};
 use crate::relay::Way;
 use crate::upstream::connection::{Reply, UpstreamConnection};
-use crate::upstream::request::{self, Outgoing, Verb};
+use crate::upstream::request::{self, Judged, Outgoing, Verb};
 use crate::watch;
 use portcullis_core::policy::surface::ServerIndex;
 use portcullis_core::protocol::era::Era;
@@ -81,6 +81,10 @@ fn write(
         Verb::Get | Verb::Delete => b"",
     };
     let mut bytes = way.core.buffers.take(body.len() + HEAD_ROOM);
-    request::write(&mut bytes, Outgoing { verb, server: &route.settings, credential, session, body }, agent);
+    request::write(
+        &mut bytes,
+        Outgoing { verb, server: &route.settings, credential, session, judged: Judged::of(way.plan), body },
+        agent,
+    );
     Ok(bytes)
 }

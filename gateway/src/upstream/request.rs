@@ -6,7 +6,9 @@
 
 use crate::downstream::Downstream;
 use crate::http1::field::Field;
+use crate::judge::Plan;
 use portcullis_core::config::settings::Server;
+use portcullis_core::protocol::era::Era;
 use portcullis_core::token::credential::Credential;
 
 /// What the HTTP method is toward the upstream.
@@ -40,27 +42,50 @@ pub struct Outgoing<'a> {
     pub credential: Option<Credential<'a>>,
     /// The upstream's own session id.
     pub session: Option<&'a str>,
+    /// Which MCP fields were compared with the body and so may pass.
+    pub judged: Judged,
     /// The body; empty for GET and DELETE.
     pub body: &'a [u8],
 }
 
-/// Fields that were judged and pass as they are.
-const PASSED: &[(Field, &str)] = &[
-    (Field::McpProtocolVersion, "MCP-Protocol-Version: "),
-    (Field::McpMethod, "Mcp-Method: "),
-    (Field::McpName, "Mcp-Name: "),
-];
+/// How much of MCP's own fields was compared with the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// Legacy: the version alone.
+    Version,
+    /// Modern: the version and the method.
+    Method,
+    /// Modern, of a method with a name: the name as well, and for tools the mirrored arguments.
+    Name,
+}
+
+impl Judged {
+    /// What the reading of a message compares.
+    pub fn of(plan: &Plan) -> Self {
+        match plan.era {
+            Era::Legacy { .. } => Self::Version,
+            Era::Modern { .. } if plan.method.is_some_and(|method| method.named_by().is_some()) => Self::Name,
+            Era::Modern { .. } => Self::Method,
+        }
+    }
+}
 
 /// Writes head and body into `out`.
 pub fn write(out: &mut Vec<u8>, outgoing: Outgoing<'_>, agent: &Downstream) {
     begin(out, outgoing.verb, outgoing.server, outgoing.body.len());
-    for (field, name) in PASSED {
-        pass(out, agent, *field, name);
+    pass(out, agent, Field::McpProtocolVersion, "MCP-Protocol-Version: ");
+    match outgoing.judged {
+        Judged::Version => {}
+        Judged::Method => pass(out, agent, Field::McpMethod, "Mcp-Method: "),
+        Judged::Name => {
+            pass(out, agent, Field::McpMethod, "Mcp-Method: ");
+            pass(out, agent, Field::McpName, "Mcp-Name: ");
+            pass_mirrored_arguments(out, agent);
+        }
     }
     if outgoing.verb == Verb::Get {
         pass(out, agent, Field::LastEventId, "Last-Event-ID: ");
     }
-    pass_mirrored_arguments(out, agent);
     pass_trace(out, agent);
     if let Some(session) = outgoing.session {
         line(out, "Mcp-Session-Id: ", session.as_bytes());
@@ -117,7 +142,9 @@ fn pass(out: &mut Vec<u8>, agent: &Downstream, field: Field, name: &str) {
 
 /// `Mcp-Param-*` fields, known or not: an intermediary forwards those it does not recognise (MCP 2026-07-28, Streamable HTTP).
 fn pass_mirrored_arguments(out: &mut Vec<u8>, agent: &Downstream) {
-    for (name, value) in agent.mirrored_arguments() {
+    for (name, value) in
+        agent.mirrored_arguments().filter(|(_, value)| value.iter().all(|byte| matches!(byte, b' '..=b'~')))
+    {
         out.extend_from_slice(name.as_bytes());
         line(out, ": ", value);
     }

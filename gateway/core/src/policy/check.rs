@@ -2,6 +2,7 @@
 
 use ahash::AHashSet;
 
+use super::reads::Reads;
 use super::scope::{self, Columns, PrincipalScope};
 use super::source::Parsed;
 use super::surface::{Column, Subject, Surface};
@@ -30,7 +31,9 @@ pub struct Place<'a> {
 
 /// All that is wrong with the names and arguments of a rule; an empty list where nothing is.
 pub fn rule(rule: &Parsed, covered: &Columns, place: Place<'_>) -> Diagnostics {
-    let findings = names(rule, place);
+    let mut findings = names(rule, place);
+    findings.extend(annotations(rule, place.text));
+    findings.extend(facts(rule, place.text));
     if findings.is_empty() { arguments(rule, covered, place) } else { findings }
 }
 
@@ -42,6 +45,72 @@ pub fn covers_nothing(rule: &Parsed, covered: &Columns) -> Option<Diagnostic> {
         Diagnostic::error(&*rule.file, Some(rule.line), message)
             .help("name a tool of that server, or leave out the resource")
     })
+}
+
+/// Annotations that speak to readers, beside `@id`.
+const SPOKEN: [&str; 6] = ["description", "doc", "note", "owner", "reason", "ticket"];
+
+/// Annotations that promise an effect, and what is said of them: a promise that nobody keeps must not load.
+const PROMISED: [(&str, &str); 4] = [
+    ("rate", "rates are not supported by this version"),
+    ("budget", "budgets are not supported by this version"),
+    ("redact", "redaction by a rule is not supported by this version"),
+    ("max_rows", "a bound on rows is not supported by this version"),
+];
+
+/// Every annotation must be one that means what it says.
+fn annotations(rule: &Parsed, text: &str) -> Diagnostics {
+    let own = |name: &str| name == "id" || SPOKEN.contains(&name);
+    let strange = rule.annotations.iter().map(|(name, _)| &**name).filter(|name| !own(name));
+    strange
+        .map(|name| {
+            let line = rule.line_of(&format!("@{name}"), text);
+            let remove = || {
+                let spoken = listed(SPOKEN.iter().map(|name| format!("`@{name}`")).collect());
+                format!("remove it: beside `@id`, a rule takes only what speaks to readers, {spoken}")
+            };
+            let finding = |message: String| Diagnostic::error(&*rule.file, Some(line), message);
+            match PROMISED.iter().find(|(promised, _)| *promised == name) {
+                Some((_, said)) => finding(format!("`@{name}`: {said}")).help(remove()),
+                None => finding(format!("unknown annotation `@{name}`"))
+                    .help(did_you_mean(name, SPOKEN.into_iter().chain(["id"])).unwrap_or_else(remove)),
+            }
+        })
+        .collect()
+}
+
+/// Every member of the context that the rule reads, even by `has`, must be one that some action has.
+fn facts(rule: &Parsed, text: &str) -> Diagnostics {
+    let told = |name: &str| match name {
+        "calendars" => Some(("calendars are not supported by this version".to_owned(), "use `context.now`".to_owned())),
+        "sql" => Some((
+            "SQL facts are not supported by this version".to_owned(),
+            "permit only tools whose arguments a rule can read".to_owned(),
+        )),
+        // A value that is read is left to the validator, which knows the action; a `has` it takes for false.
+        unknown if !rule.text.contains(&format!("has {unknown}")) => None,
+        unknown => Some((
+            format!("no context has a fact `{unknown}`"),
+            did_you_mean(unknown, Reads::context_names()).unwrap_or_else(|| {
+                format!("the facts are {}", listed(Reads::context_names().map(|name| format!("`{name}`")).collect()))
+            }),
+        )),
+    };
+    let unknown = rule.reads.unknown.iter().filter_map(|name| Some((name, told(name)?)));
+    unknown
+        .map(|(name, (message, cure))| {
+            Diagnostic::error(&*rule.file, Some(rule.line_of_member(name, text)), message).help(cure)
+        })
+        .collect()
+}
+
+/// `a, b and c`.
+fn listed(names: Vec<String>) -> String {
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        Some((only, _)) => only.clone(),
+        None => String::new(),
+    }
 }
 
 /// Every entity that the rule names must exist.

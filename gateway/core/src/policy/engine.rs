@@ -291,7 +291,7 @@ impl Engine {
         self.origins.get(rule as usize).map(|origin| (&*origin.file, origin.line))
     }
 
-    /// A rule's annotation, such as the `10/m` of `@rate("10/m")`.
+    /// A rule's annotation, such as the `ann` of `@owner("ann")`.
     pub fn annotation(&self, rule: u32, key: &str) -> Option<&str> {
         let annotations = &self.origins.get(rule as usize)?.annotations;
         annotations.iter().find(|(own, _)| &**own == key).map(|(_, value)| &**value)

@@ -24,8 +24,6 @@ pub struct Facts<'a> {
     pub source: IpAddr,
     /// The time of the decision.
     pub now: UnixMillis,
-    /// The calendars that are open at that time.
-    pub calendars: &'a [&'a str],
 }
 
 /// An agent's standing facts, from the registry.
@@ -80,12 +78,6 @@ pub fn context(plan: &Plan, of: Subjects<'_>, facts: &Facts<'_>) -> Result<Conte
         && let Some(account) = account(plan, of.who, facts)?
     {
         add("account", Expression::new_string(account.into()));
-    }
-    if plan.facts.contains(Fact::Calendars) {
-        add(
-            "calendars",
-            Expression::new_set(facts.calendars.iter().map(|name| Expression::new_string((*name).to_owned()))),
-        );
     }
     if plan.facts.contains(Fact::Claims) {
         add("claims", Expression::new_entity_uid(entity("Claims", CLAIMS_ID).ok_or(Missing::Defect)?));

@@ -13,8 +13,6 @@ pub enum Fact {
     Action,
     /// `context.account`.
     Account,
-    /// `context.calendars`.
-    Calendars,
     /// `context.claims`.
     Claims,
     /// `context.name`.
@@ -27,9 +25,8 @@ pub enum Fact {
     Uri,
 }
 
-const CONTEXT_FACTS: [(&str, Fact); 7] = [
+const CONTEXT_FACTS: [(&str, Fact); 6] = [
     ("account", Fact::Account),
-    ("calendars", Fact::Calendars),
     ("claims", Fact::Claims),
     ("name", Fact::Name),
     ("now", Fact::Now),
@@ -94,6 +91,8 @@ pub struct Reads {
     pub computes_claims: bool,
     /// Whether the conditions name an action.
     pub names_actions: bool,
+    /// Members of the context that exist for no action, as `calendars`; each once. Even a `has` of one counts: it would be false for ever, in silence.
+    pub unknown: Vec<Box<str>>,
 }
 
 impl Reads {
@@ -164,7 +163,14 @@ impl Reads {
         }
         if let Some((_, fact)) = CONTEXT_FACTS.iter().find(|(name, _)| name == first) {
             self.facts.insert(*fact);
+        } else if *first != "input" && !self.unknown.iter().any(|name| **name == **first) {
+            self.unknown.push((*first).into());
         }
+    }
+
+    /// The names of all that a rule can read of the context.
+    pub fn context_names() -> impl Iterator<Item = &'static str> {
+        CONTEXT_FACTS.iter().map(|(name, _)| *name).chain(["input"])
     }
 
     fn everything(&mut self) {
@@ -228,7 +234,7 @@ mod tests {
         check(
             "context == {}",
             &["Value "],
-            &[Fact::Account, Fact::Calendars, Fact::Claims, Fact::Name, Fact::Now, Fact::Source, Fact::Uri],
+            &[Fact::Account, Fact::Claims, Fact::Name, Fact::Now, Fact::Source, Fact::Uri],
         );
         check("[\"a\"].contains(context.input.table)", &["Value table"], &[]);
         check("context.input has a && context.input.a.b > 1", &["Presence a", "Value a/b"], &[]);
@@ -246,6 +252,13 @@ mod tests {
             &[],
             &[Fact::Action, Fact::Source],
         );
+    }
+
+    #[test]
+    fn members_that_no_context_has_are_found() {
+        let text = "permit (principal, action, resource) when { context has sql.tables || context.now > context[\"calendars\"] || context.calendars };";
+        let reads = Reads::of(cedar_policy::Policy::parse(None, text).unwrap().to_pst().unwrap().body().clauses());
+        assert_eq!(reads.unknown, ["sql".into(), "calendars".into()]);
     }
 
     #[test]

@@ -53,7 +53,6 @@ fn context(subject: Subject, input: &Record) -> Value {
     let mut attributes = Map::new();
     for (name, ty) in [
         ("account", json!({"type": "String"})),
-        ("calendars", json!({"type": "Set", "element": {"type": "String"}})),
         ("source", json!({"type": "Extension", "name": "ipaddr"})),
         ("claims", json!({"type": "Entity", "name": "Claims"})),
         ("now", json!({"type": "Extension", "name": "datetime"})),

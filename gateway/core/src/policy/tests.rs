@@ -133,8 +133,7 @@ impl<'a> Ask<'a> {
         let document;
         let now: jiff::Timestamp = self.now.parse().unwrap();
         let source: IpAddr = self.source.parse().unwrap();
-        let mut facts =
-            Facts { arguments: None, source, now: UnixMillis(now.as_millisecond()), calendars: &["office"] };
+        let mut facts = Facts { arguments: None, source, now: UnixMillis(now.as_millisecond()) };
         let words: Vec<&str> = body.split(' ').collect();
         let action = match (rest, words.as_slice()) {
             (Some(name), _) => {

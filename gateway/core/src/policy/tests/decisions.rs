@@ -24,7 +24,7 @@ fn nothing_means_no() {
     check(ALL, "nobody", "crm.read_table {}", "unknown_agent");
     // A position that means another agent in this registry, as after a swap.
     let stale = Who { id: "bob", ..Ask::new("ann", "").who() };
-    let facts = Facts { arguments: None, source: "10.0.0.1".parse().unwrap(), now: UnixMillis(0), calendars: &[] };
+    let facts = Facts { arguments: None, source: "10.0.0.1".parse().unwrap(), now: UnixMillis(0) };
     let engine = build(ALL).unwrap();
     assert_eq!(
         outcome(&engine, &engine.decide(&stale, engine.server("crm").unwrap(), Action::Connect, &facts)),
@@ -211,9 +211,9 @@ fn time_is_judged_in_utc() {
 }
 
 #[test]
-fn accounts_users_claims_networks_and_calendars_are_judged() {
+fn accounts_users_claims_and_networks_are_judged() {
     const ACCOUNT: &str = r#"@id("a") permit (principal, action in Action::"customerTools", resource)
-        when { context.calendars.contains("office") && principal.accounts.contains(context.account) };"#;
+        when { principal.accounts.contains(context.account) };"#;
     let read = Ask::new("ann", r#"crm.read_table {"table": "x"}"#);
     check_ask(ACCOUNT, read, "no_rule");
     check_ask(ACCOUNT, Ask { account: Some("c1"), ..read }, "allow a");

@@ -63,7 +63,7 @@ fn resources_and_prompts_are_listed_where_they_may_be_had_now() {
         build(r#"permit (principal, action == Action::"resource.read", resource) when { context.uri like "a:*" };"#)
             .unwrap();
     let (who, server) = (Ask::new("ann", "").who(), ServerIndex(0));
-    let facts = Facts { arguments: None, source: "10.0.0.1".parse().unwrap(), now: UnixMillis(0), calendars: &[] };
+    let facts = Facts { arguments: None, source: "10.0.0.1".parse().unwrap(), now: UnixMillis(0) };
     assert_eq!(engine.lists_resource(&who, server, "a:1", &facts), Visibility::Listed);
     assert_eq!(engine.lists_resource(&who, server, "b:1", &facts), Visibility::Hidden);
     assert_eq!(engine.lists_prompt(&who, server, "a:1", &facts), Visibility::Hidden);

@@ -115,6 +115,51 @@ fn what_the_validator_finds_is_told_in_our_words() {
 }
 
 #[test]
+fn what_this_version_cannot_do_is_refused_and_never_ignored() {
+    let calendars = "p.cedar:2: calendars are not supported by this version; use `context.now`";
+    let sql =
+        "p.cedar:2: SQL facts are not supported by this version; permit only tools whose arguments a rule can read";
+    for (condition, expected) in [
+        ("when { context.calendars.contains(\"blackout\") }", calendars),
+        ("when { context has calendars && context.calendars.contains(\"blackout\") }", calendars),
+        ("unless { context has calendars && context.calendars.contains(\"office\") }", calendars),
+        ("when { false && context[\"calendars\"] == [] }", calendars),
+        ("when { context.sql.verb == \"delete\" }", sql),
+        ("unless { context has sql.verb }", sql),
+        ("unless { context has nwo }", "p.cedar:2: no context has a fact `nwo`; did you mean `now`?"),
+        (
+            "unless { context has weather }",
+            "p.cedar:2: no context has a fact `weather`; the facts are `account`, `claims`, `name`, `now`, `source`, `uri` and `input`",
+        ),
+    ] {
+        check(&format!("forbid (principal, action, resource)\n{condition};"), &[expected]);
+    }
+    for (annotation, expected) in [
+        ("@rate(\"10/m\")", "rates are not supported by this version"),
+        ("@budget(\"5\")", "budgets are not supported by this version"),
+        ("@redact(\"/email\")", "redaction by a rule is not supported by this version"),
+        ("@max_rows(\"5\")", "a bound on rows is not supported by this version"),
+        ("@until", "unknown annotation `@until`"),
+    ] {
+        let text = format!("@id(\"a\")\n{annotation}\npermit (principal, action, resource);");
+        let cure = "remove it: beside `@id`, a rule takes only what speaks to readers, `@description`, `@doc`, `@note`, `@owner`, `@reason` and `@ticket`";
+        let shown = match annotation {
+            "@until" => format!("p.cedar:2: {expected}; {cure}"),
+            _ => format!("p.cedar:2: `@{}`: {expected}; {cure}", &annotation[1..annotation.find('(').unwrap()]),
+        };
+        check(&text, &[&shown]);
+    }
+    check(
+        "@Owner(\"ann\")\npermit (principal, action, resource);",
+        &["p.cedar:1: unknown annotation `@Owner`; did you mean `owner`?"],
+    );
+    check(
+        "@id(\"a\") @description(\"d\") @doc(\"d\") @note(\"n\") @owner(\"o\") @reason(\"r\") @ticket(\"t\")\npermit (principal, action, resource);",
+        &[],
+    );
+}
+
+#[test]
 fn a_rule_that_can_never_match_is_refused() {
     let scope = "p.cedar:1: this rule can never match: no action in its scope exists for its principal and resource; name a tool of that server, or leave out the resource";
     check("permit (principal, action == Action::\"crm.bare\", resource == Server::\"pg\");", &[scope]);
@@ -239,8 +284,7 @@ fn hostile_tool_names_stay_in_their_place() {
     let tool = engine.tool(crate::policy::surface::ServerIndex(0), name).unwrap();
     let mut scratch = Scratch::new();
     let document = read(&mut scratch, br#"{"a\"b": "1"}"#, &JsonLimits { bytes_max: 100, depth_max: 9 }).unwrap();
-    let facts =
-        Facts { arguments: Some(document.root()), source: "::1".parse().unwrap(), now: UnixMillis(0), calendars: &[] };
+    let facts = Facts { arguments: Some(document.root()), source: "::1".parse().unwrap(), now: UnixMillis(0) };
     let who = Who { agent: AgentIndex(0), id: "ann", user: None, account: None, claims: Claims::Listed(&[]) };
     assert!(engine.decide(&who, crate::policy::surface::ServerIndex(0), Action::Tool(tool), &facts).is_ok());
 }
@@ -248,12 +292,12 @@ fn hostile_tool_names_stay_in_their_place() {
 #[test]
 fn rules_keep_their_ids_places_and_annotations() {
     let engine = build(
-        "@id(\"a\") @rate(\"10/m\")\npermit (principal, action, resource);\npermit (principal, action, resource);",
+        "@id(\"a\") @owner(\"ann@example.com\")\npermit (principal, action, resource);\npermit (principal, action, resource);",
     )
     .unwrap();
     assert_eq!(engine.policy_ids().collect::<Vec<_>>(), ["a", "p.cedar:3"]);
     assert_eq!((engine.place(0), engine.place(1), engine.place(2)), (Some(("p.cedar", 1)), Some(("p.cedar", 3)), None));
-    assert_eq!((engine.annotation(0, "rate"), engine.annotation(1, "rate")), (Some("10/m"), None));
+    assert_eq!((engine.annotation(0, "owner"), engine.annotation(1, "owner")), (Some("ann@example.com"), None));
 }
 
 #[test]
