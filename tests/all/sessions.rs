@@ -354,33 +354,51 @@ fn a_result_that_asks_what_no_rule_permits_is_withheld() {
     gateway.refusal("upstream_asked_too_much");
 }
 
-#[test]
-fn a_sessions_stream_is_resumed_by_its_owner_alone() {
-    let upstream = Upstream::start(|request, wire| {
+/// Ends the stream of each `tools/list` without its answer, and brings it on the session's GET, beside much that nobody asked for.
+fn polling() -> Upstream {
+    Upstream::start(|request, wire| {
+        if request.method() == "tools/list" {
+            wire.stream("").chunk("id: 7\nretry: 5000\ndata:\n\n").end();
+            return;
+        }
         if request.head.request().0 != "GET" {
             return kind(request, wire);
         }
         wire.stream("").chunk("id: 8\nretry: 5000\ndata:\n\n");
-        let answer = json!({"jsonrpc": "2.0", "id": 41, "result": mcp::text_result("resumed")});
-        wire.chunk(format!("id: 9\ndata: {answer}\n\n"));
+        let answer = |id: u32, result: Value| json!({"jsonrpc": "2.0", "id": id, "result": result});
+        wire.chunk(format!("id: 9\ndata: {}\n\n", answer(41, json!({"tools": mcp::tools()}))));
+        wire.event(&answer(41, json!({"planted": "a second answer"})));
+        wire.event(&answer(42, json!({"planted": "an answer to nobody"})));
         wire.event(&mcp::notification("notifications/tools/list_changed", json!({})));
         wire.event(&mcp::notification("notifications/unknown", json!({"planted": 1})));
         wire.chunk(format!("id: 10\ndata: {}\n\n", mcp::legacy("sampling/createMessage", json!({"planted": 1}))));
         wire.hang();
-    });
-    let rules = [CALLS, r#"permit (principal, action == Action::"connect", resource);"#].concat();
-    let gateway = Setup::new().server("crm", &upstream, "").policy(&rules).start();
+    })
+}
+
+#[test]
+fn a_sessions_stream_is_resumed_by_its_owner_alone() {
+    let upstream = polling();
+    let rule = r#"permit (principal, action == Action::"crm.loose", resource);"#;
+    let gateway = Setup::new().server("crm", &upstream, "").policy(rule).start();
     let session = open(&gateway, "reader", "crm");
-    let get = bodyless(&gateway, "GET", "reader", &session).field("Last-Event-ID", "7");
-    assert_eq!(gateway.answer(&get.clone().set("Accept", "application/json")).status(), 406);
-    let mut events = Events::open(gateway.connect(), &get);
+    let mut list = mcp::legacy("tools/list", json!({}));
+    list["id"] = json!(41);
+    let mut events = Events::open(gateway.connect(), &within(&gateway, "reader", &session, &list));
     assert_eq!(
         events.next_event(),
-        Next::Event("id: 8\nretry: 5000\ndata:".to_owned()),
-        "what primes resumption passes as it is"
+        Next::Event("id: 7\nretry: 5000\ndata:".to_owned()),
+        "what primes resumption passes"
     );
-    assert_eq!(events.message()["result"]["content"][0]["text"], json!("resumed"));
-    assert_eq!(events.message()["method"], json!("notifications/tools/list_changed"));
+    assert_eq!(events.next_event(), Next::End, "a server may end a stream before its answer");
+    let get = bodyless(&gateway, "GET", "reader", &session).field("Last-Event-ID", "7");
+    assert_eq!(gateway.answer(&get.clone().set("Accept", "application/json")).status(), 406);
+    let foreign = bodyless(&gateway, "GET", "writer", &session).field("Last-Event-ID", "7");
+    assert_eq!(gateway.answer(&foreign).status(), 404);
+    let mut events = Events::open(gateway.connect(), &get);
+    assert_eq!(events.next_event(), Next::Event("id: 8\nretry: 5000\ndata:".to_owned()));
+    let tools = events.message()["result"]["tools"].clone();
+    assert_eq!(tools.as_array().map(Vec::len), Some(1), "a resumed list is filtered as any: {tools}");
     // What may not pass still moves the cursor.
     let mut rest = String::new();
     while !rest.contains("id: 10") {
@@ -389,7 +407,7 @@ fn a_sessions_stream_is_resumed_by_its_owner_alone() {
             ended => panic!("{ended:?} after {rest}"),
         }
     }
-    assert!(!rest.contains("planted"), "{rest}");
+    assert!(rest.contains("notifications/tools/list_changed") && !rest.contains("planted"), "{rest}");
     let seen = upstream.wait(|request| request.head.request().0 == "GET");
     assert_eq!(seen.head.field("last-event-id"), Some("7"));
     // Leaving a listening stream lets the server go.
