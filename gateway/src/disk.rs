@@ -108,6 +108,15 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     }
 }
 
+/// Writes a file that does not exist yet, whole or not at all; one that exists is left as it is (`AlreadyExists`).
+pub fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let staged = staged_name(path)?;
+    // A link, unlike a rename, never takes the place of what is there.
+    let written = stage(&staged, bytes, mode, None).and_then(|()| fs::hard_link(&staged, path));
+    let _ = fs::remove_file(&staged);
+    written.and_then(|()| sync_folder(path))
+}
+
 fn stage(staged: &Path, bytes: &[u8], mode: u32, kept: Option<&fs::Metadata>) -> io::Result<()> {
     let _ = fs::remove_file(staged);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(staged)?;
@@ -169,6 +178,16 @@ mod tests {
         assert!(matches!(read(folder.path(), Guard::Open), Err(ReadFailure::System(_))));
         fs::write(folder.path().join("bytes"), [0xff]).unwrap();
         assert!(matches!(read(&folder.path().join("bytes"), Guard::Open), Err(ReadFailure::NotText)));
+    }
+
+    #[test]
+    fn a_file_that_exists_is_never_created_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("crm.json");
+        create(&path, b"one", 0o640).unwrap();
+        assert_eq!(create(&path, b"two", 0o640).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub struct Kept {
     pub by: By,
     /// How it came to be.
     pub how: How,
+    /// The version whose rules an operator took back, for as long as they serve and the files say something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules_from: Option<u64>,
     /// The rules.
     pub sources: Vec<KeptText>,
     /// The registry it served with.
@@ -197,6 +200,7 @@ mod tests {
             applied_at: "2026-01-01T00:00:00.000Z".into(),
             by: By { uid: 7 },
             how: How::Apply,
+            rules_from: None,
             sources: vec![text("policies/a.cedar")],
             agents: text("agents.toml"),
         }

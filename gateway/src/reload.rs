@@ -1,22 +1,21 @@
 //! Changes what the gateway serves. In: new files, an earlier rule set, an agent's new status. Out: the next snapshot, or every finding and the
 //! last good one still serving. Never here: the way of a request.
 //!
-//! A change is built off the path, numbered, kept, recorded, and only then swapped in. After the swap no request that starts later is judged
-//! by what was before.
+//! A change is built off the path, numbered, kept, recorded, and only then swapped in; a suspension alone is swapped in first, since taking
+//! a right away must not wait for a disk. After the swap no request that starts later is judged by what was before.
 
 pub mod fixed;
 pub mod reaper;
+mod written;
 
 use self::reaper::Reaper;
 use crate::control::agents::{self, EditFailure};
 use crate::control::ledger::Ledger;
-use crate::disk::{self, Guard};
 use crate::history::{By, History, How, Kept, KeptText};
 use crate::secure::{self, Secured};
 use crate::shared::Shared;
 use crate::{resolve, sources};
 use arc_swap::ArcSwap;
-use portcullis_core::audit::record::{AgentChange, Record, Swap};
 use portcullis_core::config::snapshot::{Snapshot, Text, Texts};
 use portcullis_core::diagnostic::Diagnostics;
 use portcullis_core::identity::registry::Status;
@@ -84,6 +83,8 @@ pub enum ChangeFailure {
     Disk(PathBuf, io::Error),
     /// The change could not be written down.
     Journal(JournalFailure),
+    /// The agent is suspended, but this part of it could not be written down.
+    Unwritten(String, Box<ChangeFailure>),
     /// The gateway is on its way out, or broken inside.
     Stopped,
 }
@@ -121,6 +122,8 @@ pub struct Begun {
 struct InForce {
     held: Held,
     kept: Kept,
+    /// The highest number that was ever given to content, served or not.
+    numbered: u64,
 }
 
 /// Keeps what serves, and changes it one change at a time.
@@ -168,7 +171,7 @@ impl Keeper {
     /// Starts from what the gateway started with.
     pub fn new(file: PathBuf, shared: Arc<Shared>, ledger: Arc<Ledger>, history: History, begun: Begun) -> Self {
         let kept = ArcSwap::from_pointee(begun.kept.clone());
-        let in_force = Mutex::new(InForce { held: begun.held, kept: begun.kept });
+        let in_force = Mutex::new(InForce { held: begun.held, numbered: begun.kept.version, kept: begun.kept });
         let fingerprint = std::sync::Mutex::new(begun.fingerprint);
         Self { file, shared, ledger, history, in_force, kept, fingerprint, reaper: Reaper::default() }
     }
@@ -200,54 +203,73 @@ impl Keeper {
         if let Some(expected) = expect.filter(|expected| *expected != current) {
             return Err(ChangeFailure::Conflict { expected, current });
         }
-        let Proposal { texts, how, edited } = self.propose(&change, &in_force)?;
+        let Proposal { texts, how, rules_from } = self.propose(&change, &in_force)?;
         let held = Held::new(texts);
-        let number = self.number(&in_force.kept, held.texts())?;
-        let (snapshot, secured) = self.build(&change, &held, number).await?;
-        for unresolved in resolve::resolve_new(&self.shared, &snapshot).await {
-            tracing::warn!(host = %unresolved.host, error = %unresolved.error, "an upstream's name does not resolve; calls to it fail until it does");
-        }
-        let kept = kept(&snapshot, held.texts(), how, by);
+        let number = self.number(&change, &in_force, held.texts())?;
+        let built = self.build(&change, &held, number).await?;
+        let kept = Kept { rules_from, ..kept(&built.snapshot, held.texts(), how, by) };
         let changed = Changed {
             version: number,
             previous: current,
-            hash: snapshot.hash.clone(),
-            warnings: snapshot.warnings.clone(),
+            hash: built.snapshot.hash.clone(),
+            warnings: built.snapshot.warnings.clone(),
         };
-        self.write_down(&change, &kept, &in_force.kept, edited).await?;
-        self.kept.store(Arc::new(kept.clone()));
-        *in_force = InForce { held, kept };
-        self.reaper.retire(publish(&self.shared, snapshot, secured));
+        in_force.numbered = in_force.numbered.max(number);
+        match &change {
+            Change::Agent { id, status: Status::Suspended | Status::Retired } => {
+                let before = in_force.kept.clone();
+                self.put_in_force(&mut in_force, held, kept, built);
+                self.write_suspension((id, &change), &in_force, &before).await?;
+            }
+            Change::Agent { id, status: Status::Active } => {
+                self.write_resumption((id, &change), &in_force, &kept).await?;
+                self.put_in_force(&mut in_force, held, kept, built);
+            }
+            Change::Files | Change::Rules(_) | Change::Learned { .. } => {
+                for unresolved in resolve::resolve_new(&self.shared, &built.snapshot).await {
+                    tracing::warn!(host = %unresolved.host, error = %unresolved.error, "an upstream's name does not resolve; calls to it fail until it does");
+                }
+                self.write_down(&change, &kept, &in_force.kept).await?;
+                self.put_in_force(&mut in_force, held, kept, built);
+            }
+        }
         Ok(changed)
     }
 
+    /// From here on it serves, with the TLS that belongs to it.
+    fn put_in_force(&self, in_force: &mut InForce, held: Held, kept: Kept, built: Built) {
+        self.kept.store(Arc::new(kept.clone()));
+        in_force.held = held;
+        in_force.kept = kept;
+        let secured = built.secured.map(|(secured, fingerprint)| {
+            *self.fingerprint.lock().unwrap_or_else(PoisonError::into_inner) = fingerprint;
+            secured
+        });
+        self.reaper.retire(publish(&self.shared, built.snapshot, secured));
+    }
+
     /// The next snapshot, and TLS where its files may have changed.
-    async fn build(
-        &self,
-        change: &Change,
-        held: &Held,
-        number: u64,
-    ) -> Result<(Snapshot, Option<Secured>), ChangeFailure> {
+    async fn build(&self, change: &Change, held: &Held, number: u64) -> Result<Built, ChangeFailure> {
         let before = self.shared.snapshot.load_full();
         if let Change::Agent { .. } = change {
             let made = before.with_agents(&held.texts().agents, number, held.texts().hash());
             if let Some(snapshot) =
                 made.map_err(|findings| ChangeFailure::Findings(sources::named(findings, &self.file)))?
             {
-                return Ok((snapshot, None));
+                return Ok(Built { snapshot, secured: None });
             }
         }
-        let again = match change {
-            Change::Files if secure::fingerprint(&held.texts().settings) != self.fingerprint() => Again::Tls,
-            Change::Files | Change::Rules(_) | Change::Learned { .. } | Change::Agent { .. } => Again::NoTls,
+        // Taken before the files are read for use: what changes in between is seen as a change the next time.
+        let fingerprint = match change {
+            Change::Files => Some(secure::fingerprint(&held.texts().settings)),
+            Change::Rules(_) | Change::Learned { .. } | Change::Agent { .. } => None,
         };
+        let fingerprint = fingerprint.filter(|fingerprint| *fingerprint != self.fingerprint());
+        let again = if fingerprint.is_some() { Again::Tls } else { Again::NoTls };
         let (texts, file) = (held.whole(), self.file.clone());
         let built = tokio::task::spawn_blocking(move || build(texts, number, &before, again, &file));
         let (snapshot, secured) = built.await.map_err(|_| ChangeFailure::Stopped)?.map_err(ChangeFailure::Findings)?;
-        if secured.is_some() {
-            *self.fingerprint.lock().unwrap_or_else(PoisonError::into_inner) = secure::fingerprint(&snapshot.settings);
-        }
-        Ok((snapshot, secured))
+        Ok(Built { snapshot, secured: secured.zip(fingerprint) })
     }
 
     fn fingerprint(&self) -> blake3::Hash {
@@ -255,7 +277,7 @@ impl Keeper {
     }
 
     fn propose(&self, change: &Change, in_force: &InForce) -> Result<Proposal, ChangeFailure> {
-        let (texts, how, edited) = match change {
+        let (texts, how, rules_from) = match change {
             Change::Files => {
                 let texts = sources::read(&self.file)
                     .map_err(|findings| ChangeFailure::Findings(sources::named(findings, &self.file)))?;
@@ -272,7 +294,7 @@ impl Keeper {
                     return Err(ChangeFailure::UnknownVersion(*version, versions));
                 };
                 let policies = kept.sources.into_iter().map(Text::from).collect();
-                (Texts { policies, ..in_force.held.whole() }, How::Rollback, None)
+                (Texts { policies, ..in_force.held.whole() }, How::Rollback, Some(*version))
             }
             Change::Learned { server, catalogue } => {
                 let mut texts = in_force.held.whole();
@@ -280,71 +302,31 @@ impl Keeper {
                 servers
                     .filter(|(known, _)| known.name == *server)
                     .for_each(|(_, text)| *text = Some(catalogue.clone()));
-                (texts, How::Learned, None)
+                (texts, How::Learned, in_force.kept.rules_from)
             }
             Change::Agent { id, status } => {
-                let path = in_force.held.texts.settings.agents_file.clone();
-                let on_disk = disk::read(&path, Guard::Open)
-                    .map_err(|failure| ChangeFailure::Findings(vec![sources::refused(&path, &failure)]))?;
-                let refused = |failure| ChangeFailure::Agent(id.clone(), failure);
-                let edited = agents::with_status(&on_disk, id, *status).map_err(refused)?;
                 let mut texts = in_force.held.whole();
-                texts.agents.text = agents::with_status(&texts.agents.text, id, *status).map_err(refused)?;
-                (texts, How::Agent, Some((path, edited)))
+                texts.agents.text = agents::with_status(&texts.agents.text, id, *status)
+                    .map_err(|failure| ChangeFailure::Agent(id.clone(), failure))?;
+                (texts, How::Agent, in_force.kept.rules_from)
             }
         };
-        Ok(Proposal { texts, how, edited })
+        Ok(Proposal { texts, how, rules_from })
     }
 
-    /// The same content keeps its number; a number is never used twice for different content.
-    fn number(&self, serving: &Kept, texts: &Texts) -> Result<u64, ChangeFailure> {
+    /// The same content keeps its number; a number is never used twice for different content. A suspension asks no disk for it.
+    fn number(&self, change: &Change, in_force: &InForce, texts: &Texts) -> Result<u64, ChangeFailure> {
+        let serving = &in_force.kept;
         if *texts.hash() == *serving.hash {
             return Ok(serving.version);
         }
-        let last = self.history.versions().map_err(|error| self.disk(error))?.last().copied().unwrap_or(0);
-        Ok(last.max(serving.version) + 1)
-    }
-
-    /// The file, the history and the log, in this order: whatever the log names can be found.
-    async fn write_down(
-        &self,
-        change: &Change,
-        kept: &Kept,
-        before: &Kept,
-        edited: Option<(PathBuf, String)>,
-    ) -> Result<(), ChangeFailure> {
-        if let Some((path, text)) = edited {
-            disk::replace(&path, text.as_bytes(), 0o640).map_err(|error| ChangeFailure::Disk(path, error))?;
-        }
-        if kept.version != before.version {
-            self.history.keep(kept).map_err(|error| self.disk(error))?;
-        }
-        let recorded = self.record(change, kept, before).await;
-        match (recorded, change) {
-            // Taking a right away must not wait for a disk to be mended.
-            (Err(failure), Change::Agent { id, status: Status::Suspended }) => {
-                tracing::error!(agent = %id, failure = failure.name(), "an agent is suspended although the audit log cannot say so");
-                Ok(())
+        let last = match change {
+            Change::Agent { id: _, status: Status::Suspended | Status::Retired } => 0,
+            Change::Files | Change::Rules(_) | Change::Learned { .. } | Change::Agent { .. } => {
+                self.history.versions().map_err(|error| self.disk(error))?.last().copied().unwrap_or(0)
             }
-            (Err(failure), _) => Err(ChangeFailure::Journal(failure)),
-            (Ok(()), _) => Ok(()),
-        }
-    }
-
-    async fn record(&self, change: &Change, kept: &Kept, before: &Kept) -> Result<(), JournalFailure> {
-        let actor = kept.by.actor();
-        let about = |agent| AgentChange { agent, actor: &actor, snapshot: kept.version };
-        let record = match change {
-            Change::Agent { id, status: Status::Active } => Record::AgentResumed(about(id)),
-            Change::Agent { id, status: Status::Suspended | Status::Retired } => Record::AgentSuspended(about(id)),
-            Change::Files | Change::Rules(_) | Change::Learned { .. } => Record::PolicySwapped(Swap {
-                snapshot: kept.version,
-                snapshot_hash: &kept.hash,
-                previous: before.version,
-                actor: &actor,
-            }),
         };
-        self.ledger.record(now(), &record).await
+        Ok(last.max(in_force.numbered).max(serving.version) + 1)
     }
 
     fn disk(&self, error: io::Error) -> ChangeFailure {
@@ -355,8 +337,14 @@ impl Keeper {
 struct Proposal {
     texts: Texts,
     how: How,
-    /// The registry file and its new text.
-    edited: Option<(PathBuf, String)>,
+    /// The version whose rules they are, where the files say something else.
+    rules_from: Option<u64>,
+}
+
+/// What is to serve: a snapshot, and TLS with the fingerprint of its files where it was set up anew.
+struct Built {
+    snapshot: Snapshot,
+    secured: Option<(Secured, blake3::Hash)>,
 }
 
 /// Whether TLS is set up anew with a snapshot.
@@ -403,6 +391,7 @@ pub fn kept(snapshot: &Snapshot, texts: &Texts, how: How, by: By) -> Kept {
         applied_at: now().rfc3339(),
         by,
         how,
+        rules_from: None,
         sources: texts.policies.iter().map(KeptText::from).collect(),
         agents: KeptText::from(&texts.agents),
     }

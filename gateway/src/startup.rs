@@ -1,6 +1,7 @@
 //! Starts the gateway, and ends it. In: the path of `portcullis.toml`. Out: nothing after a drain, or why it did not start. Never here: requests.
 //!
-//! Read from the top: everything that can be refused is refused before the first socket is open.
+//! Read from the top: what the files alone can be refused for is refused before the first socket is open, and nothing is learned or kept
+//! before the audit folder is locked and the doors are bound.
 
 pub mod first_use;
 pub mod process;
@@ -54,11 +55,19 @@ pub fn run(file: &Path) -> Result<(), StartFailure> {
     let mut held = Held::new(texts);
     let fingerprint = secure::fingerprint(&settings);
     let secured = secure::secure(&settings).map_err(StartFailure::Findings)?;
-    first_use::learn_all(&runtime, &mut held);
-    let built = first_use::build_or_wait(&runtime, &mut held).map_err(|findings| named(findings, file))?;
-    let (snapshot, history, kept) = number(built, &held, &settings)?;
-    let (recovery, lock) = take_up_log(&settings)?;
+    let built = first_use::build_unlearned(&held).map_err(|findings| named(findings, file))?;
+    // From here on this gateway is alone with its files; one that is not has written nothing.
+    let lock = lock_log(&settings)?;
     let doors = Doors::open(&settings)?;
+    let built = match built {
+        Some(built) => built,
+        None => {
+            first_use::learn_all(&runtime, &mut held);
+            first_use::build_or_wait(&runtime, &mut held).map_err(|findings| named(findings, file))?
+        }
+    };
+    let recovery = take_up_log(&settings)?;
+    let (snapshot, history, kept) = number(built, &held, &settings)?;
     let shared = shared(snapshot, secured, &facts, recovery.boot);
     for unresolved in runtime.block_on(resolve::refresh(&shared, &shared.snapshot.load())) {
         tracing::warn!(host = %unresolved.host, error = %unresolved.error, "an upstream's name does not resolve; calls to it fail until it does");
@@ -129,7 +138,7 @@ fn number(mut snapshot: Snapshot, held: &Held, settings: &Settings) -> Result<(S
     let kept = match before {
         Some(before) if before.version == snapshot.version => before,
         before => {
-            if let Some(before) = before.filter(|before| before.how == How::Rollback) {
+            if let Some(before) = before.filter(|before| before.rules_from.is_some() || before.how == How::Rollback) {
                 tracing::warn!(
                     was = before.version,
                     now = snapshot.version,
@@ -148,15 +157,23 @@ fn audit_refused(error: io::Error) -> StartFailure {
     StartFailure::System("the audit folder".into(), error, "let this user write to it, and make room")
 }
 
-/// Locks the audit folder and takes its chains up where they ended.
-fn take_up_log(settings: &Settings) -> Result<(Recovery, File), StartFailure> {
+/// Takes the audit folder for this gateway alone.
+fn lock_log(settings: &Settings) -> Result<File, StartFailure> {
     let folder = &settings.audit.folder;
-    let refused = |error| {
-        StartFailure::System(folder.display().to_string(), error, "let this gateway alone write to the audit folder")
-    };
-    DirBuilder::new().recursive(true).mode(0o750).create(folder).map_err(refused)?;
-    let lock = recover::lock(folder).map_err(refused)?;
-    let recovery = recover::recover(folder).map_err(refused)?;
+    DirBuilder::new().recursive(true).mode(0o750).create(folder).map_err(audit_refused)?;
+    recover::lock(folder).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => StartFailure::System(
+            folder.display().to_string(),
+            error,
+            "stop the other gateway, or give this one another `folder` in `[audit]`",
+        ),
+        _ => audit_refused(error),
+    })
+}
+
+/// Takes the chains of the log up where they ended.
+fn take_up_log(settings: &Settings) -> Result<Recovery, StartFailure> {
+    let recovery = recover::recover(&settings.audit.folder).map_err(audit_refused)?;
     for (path, broken) in &recovery.damaged {
         tracing::error!(file = %path.display(), line = broken.line, why = broken.why.as_str(), "the audit log was changed by somebody else; it is left as it is");
     }
@@ -170,7 +187,7 @@ fn take_up_log(settings: &Settings) -> Result<(Recovery, File), StartFailure> {
         let shown: Vec<&str> = recovery.unknown.iter().take(SHOWN_MAX).map(|name| &**name).collect();
         tracing::warn!(calls = recovery.unknown.len(), first = %shown.join(" "), "outcome unknown: these calls were let pass and never seen to end; `portcullis audit show ID` tells what they were");
     }
-    Ok((recovery, lock))
+    Ok(recovery)
 }
 
 /// Names of calls in one line of the log.

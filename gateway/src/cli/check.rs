@@ -1,6 +1,6 @@
 //! `portcullis check`: tells all that is wrong, offline. In: every file the configuration names. Out: every finding. Never here: a connection.
 
-use crate::cli::{self, End, Outcome, Ways, say};
+use crate::cli::{self, End, Outcome, Ways, counted, say};
 use crate::control::answers;
 use crate::{secure, sources};
 use indicatif::ProgressBar;
@@ -55,10 +55,6 @@ pub fn check(ways: &Ways) -> Outcome {
         }
     }
     Ok(if errors == 0 { End::Done } else { End::Refused })
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 fn look(file: &Path) -> Looked {

@@ -1,7 +1,7 @@
 //! `portcullis init`: writes a starter configuration. In: a folder. Out: files to edit, that load as they are. Never here: overwriting.
 
 use crate::cli::{End, Failure, Outcome, Ways, say};
-use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rand;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -20,6 +20,9 @@ pub struct Init {
     #[arg(default_value = ".")]
     pub folder: PathBuf,
 }
+
+/// The configuration's file name, which is also where every verb looks for it.
+const CONFIG: &str = "portcullis.toml";
 
 const CONTROL: &str = "\n# `portcullis status` and its like speak to the gateway here; the default is /run/portcullis/control.sock.\n[control]\nsocket = \"control.sock\"\n";
 
@@ -50,11 +53,18 @@ struct Starter {
 
 /// Writes all files, or none where one of them exists.
 pub fn init(init: &Init, ways: &Ways) -> Outcome {
+    let config = init.folder.join(CONFIG);
+    if ways.config != Path::new(CONFIG) && ways.config != config {
+        return Err(Failure::new(
+            format!("`init` writes to a folder, not to `{}`", ways.config.display()),
+            "name the folder instead of `--config`, as in `portcullis init FOLDER`",
+        ));
+    }
     let (private, public) = key_pair()
         .ok_or_else(|| Failure::new("no key could be made", "the system's source of randomness is broken"))?;
     let file = |name: &str, text: String, mode: u32| Starter { path: init.folder.join(name), text, mode };
     let files = [
-        file("portcullis.toml", format!("{STARTER}{CONTROL}"), 0o644),
+        file(CONFIG, format!("{STARTER}{CONTROL}"), 0o644),
         file("agents.toml", AGENTS.to_owned(), 0o644),
         file("policies/example.cedar", RULES.to_owned(), 0o644),
         file("example.jwks.json", public, 0o644),
@@ -80,7 +90,6 @@ pub fn init(init: &Init, ways: &Ways) -> Outcome {
         return Ok(End::Done);
     }
     files.iter().for_each(|file| say::line(&format!("wrote {}", file.path.display())));
-    let config = init.folder.join("portcullis.toml");
     say::line(&format!(
         "\n`keys/example.pem` signs tokens of the issuer `example`, to try things out; put your provider's key set in its place.\nNext: portcullis check -c {0}, then portcullis run -c {0}",
         config.display()
@@ -94,12 +103,17 @@ fn write(file: &Starter) -> io::Result<()> {
     out.write_all(file.text.as_bytes())
 }
 
+/// What stands before the seed of an Ed25519 key in the first version of PKCS #8 (RFC 8410 §7). The second version, which holds the public
+/// half too, is one that many tools do not read.
+const PKCS8_HEAD: [u8; 16] =
+    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+
 /// A fresh Ed25519 key: PKCS #8 in PEM (RFC 8410), and its public half as a JWK set (RFC 8037).
 fn key_pair() -> Option<(String, String)> {
-    let private = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).ok()?;
-    let der: &[u8] = private.as_ref();
-    let pair = Ed25519KeyPair::from_pkcs8(der).ok()?;
-    let encoded = STANDARD.encode(der);
+    let mut seed = [0; 32];
+    rand::fill(&mut seed).ok()?;
+    let pair = Ed25519KeyPair::from_seed_unchecked(&seed).ok()?;
+    let encoded = STANDARD.encode([PKCS8_HEAD.as_slice(), seed.as_slice()].concat());
     let lines: Vec<&str> = encoded.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
     let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n"));
     let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
@@ -135,10 +149,21 @@ mod tests {
         assert_eq!(crate::cli::check::check(&ways(&target)), Ok(End::Done));
         assert_eq!(fs::metadata(target.join("keys/example.pem")).unwrap().mode() & 0o777, 0o600);
         let pem = fs::read(target.join("keys/example.pem")).unwrap();
-        assert!(
-            rustls_pki_types::pem::PemObject::from_pem_slice(&pem)
-                .map(|_: rustls_pki_types::PrivatePkcs8KeyDer<'_>| ())
-                .is_ok()
-        );
+        let key: rustls_pki_types::PrivatePkcs8KeyDer<'_> =
+            rustls_pki_types::pem::PemObject::from_pem_slice(&pem).unwrap();
+        let der = key.secret_pkcs8_der();
+        assert!(der.len() == 48 && der.starts_with(&PKCS8_HEAD), "the first version of PKCS #8");
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).unwrap();
+        let set = fs::read_to_string(target.join("example.jwks.json")).unwrap();
+        assert!(set.contains(&URL_SAFE_NO_PAD.encode(pair.public_key().as_ref())));
+    }
+
+    #[test]
+    fn a_configuration_named_elsewhere_is_refused_and_not_ignored() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("new");
+        let refused = init(&Init { folder: target.clone() }, &ways(folder.path())).unwrap_err();
+        assert!(refused.message.starts_with("`init` writes to a folder, not to `"), "{}", refused.message);
+        assert!(!target.exists());
     }
 }

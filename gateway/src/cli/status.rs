@@ -1,7 +1,7 @@
 //! `portcullis status`: tells how the gateway stands. In: its answer. Out: a page for people, or the answer itself. Never here: judgement.
 
 use crate::cli::say::{Hue, line, painted};
-use crate::cli::{End, Outcome, Ways, client, list, number, say, text};
+use crate::cli::{End, Outcome, Ways, client, counted, list, number, say, text};
 use serde_json::Value;
 
 /// Exit code 0 while it serves.
@@ -25,12 +25,12 @@ fn page(value: &Value) {
     ));
     line(&format!("agents reach it at {} ({})", text(value, "/listen/public_url"), text(value, "/listen/address")));
     line(&format!(
-        "rules: version {} of {} by uid {} ({}), {} rules",
+        "rules: version {} of {} by uid {} ({}), {}",
         number(value, "/snapshot/version"),
         text(value, "/snapshot/applied_at"),
         number(value, "/snapshot/by_uid"),
         text(value, "/snapshot/how"),
-        number(value, "/snapshot/rules"),
+        many(value, "/snapshot/rules", "rule"),
     ));
     match text(value, "/snapshot/files") {
         "same" => {}
@@ -49,15 +49,16 @@ fn page(value: &Value) {
     routes(list(value, "/routes"));
     line(&format!("audit: {} in {}", text(value, "/audit/durability"), text(value, "/audit/folder")));
     line(&format!(
-        "now: {} connections, {} requests, {} streams, {} sessions; {} allowed, {} denied since the start",
-        number(value, "/now/connections"),
-        number(value, "/now/requests"),
-        number(value, "/now/streams"),
-        number(value, "/now/sessions"),
+        "now: {}, {}, {}, {}; {} allowed, {} denied, {} denied but only observed since the start",
+        many(value, "/now/connections", "connection"),
+        many(value, "/now/requests", "request"),
+        many(value, "/now/streams", "stream"),
+        many(value, "/now/sessions", "session"),
         number(value, "/now/allowed"),
         number(value, "/now/denied"),
+        number(value, "/now/observed_denied"),
     ));
-    line(&format!("process: {} workers on {}", number(value, "/process/workers"), text(value, "/process/io")));
+    line(&format!("process: {} on {}", many(value, "/process/workers", "worker"), text(value, "/process/io")));
     for missing in list(value, "/process/missing").iter().filter_map(Value::as_str) {
         line(&painted(&format!("not in effect: {missing}"), Hue::Yellow));
     }
@@ -66,13 +67,18 @@ fn page(value: &Value) {
     }
 }
 
+/// A number of an answer and what it counts.
+fn many(value: &Value, pointer: &str, noun: &str) -> String {
+    counted(usize::try_from(number(value, pointer)).unwrap_or_default(), noun)
+}
+
 fn routes(routes: &[Value]) {
     for route in routes {
         line(&format!(
-            "route {} -> {} ({} tools)",
+            "route {} -> {} ({})",
             text(route, "/resource"),
             text(route, "/upstream"),
-            number(route, "/tools")
+            many(route, "/tools", "tool")
         ));
         if text(route, "/mode") == "observe" {
             line(&painted("      OBSERVE: refusals on this route are recorded and NOT enforced", Hue::Red));

@@ -2,11 +2,11 @@
 //! file. Never here: the gateway; it reads the file with the next apply.
 
 use crate::cli::check::spinner;
-use crate::cli::{self, End, Failure, Outcome, Ways, say};
+use crate::cli::{self, End, Failure, Outcome, Ways, counted, say};
 use crate::control::answers;
 use crate::learn::client::Client;
 use crate::startup::first_use;
-use crate::{learn, secure, sources};
+use crate::{disk, learn, secure, sources};
 use clap::Subcommand;
 use portcullis_core::config::settings::Server;
 use portcullis_core::config::snapshot::Texts;
@@ -86,18 +86,19 @@ fn live(texts: &Texts, position: usize) -> Result<Vec<Value>, Failure> {
     let tls = secure::upstream(server).map_err(|finding| first(vec![finding]))?;
     let index = u16::try_from(position).unwrap_or(u16::MAX);
     let progress = spinner("listing tools");
-    let seen = |count: usize| progress.set_message(format!("{count} tools listed"));
+    let seen = |count: usize| progress.set_message(format!("{} listed", counted(count, "tool")));
     let listed = cli::client::runtime()?.block_on(learn::tools(&Client { server, lender: &lender, index, tls }, &seen));
     progress.finish_and_clear();
     listed.map_err(|failure| Failure::new(format!("server `{}`: {}", server.name, failure.cause()), failure.cure()))
 }
 
+/// Read to be reviewed: a pin that does not match is a difference to show and to approve, not the end.
 fn reviewed(texts: &Texts, position: usize) -> Result<Option<Catalogue>, Diagnostics> {
     texts
         .catalogues
         .get(position)
         .and_then(Option::as_ref)
-        .map(|text| Catalogue::parse(&text.text, &text.file))
+        .map(|text| Catalogue::parse_for_review(&text.text, &text.file))
         .transpose()
 }
 
@@ -115,7 +116,7 @@ fn learn_first(texts: &Texts, position: usize, ways: &Ways) -> Outcome {
         Ok(learned) => learned,
         Err(findings) => return Ok(refused(&findings, ways)),
     };
-    store(server, &learned)?;
+    store(server, &learned, disk::create)?;
     let file = server.catalogue.display().to_string();
     let warnings = learned.warnings(&file);
     if ways.json {
@@ -130,20 +131,20 @@ fn learn_first(texts: &Texts, position: usize, ways: &Ways) -> Outcome {
         say::line(&format!("{}  {}", tool.pin, names::visible(&tool.name)));
     }
     say::line(&format!(
-        "{} tools written to {file}; review them, then `portcullis policy apply`",
-        learned.tools().len()
+        "{} written to {file}; review them, then `portcullis policy apply`",
+        counted(learned.tools().len(), "tool")
     ));
     Ok(End::Done)
 }
 
-fn store(server: &Server, catalogue: &Catalogue) -> Result<(), Failure> {
+fn store(server: &Server, catalogue: &Catalogue, manner: first_use::Manner) -> Result<(), Failure> {
     let failed = |error| {
         Failure::new(
             format!("`{}` cannot be written: {error}", server.catalogue.display()),
             "let this user write there",
         )
     };
-    first_use::write(server, &catalogue.to_text()).map_err(failed)
+    first_use::write(server, &catalogue.to_text(), manner).map_err(failed)
 }
 
 fn diff(texts: &Texts, position: usize, ways: &Ways) -> Outcome {
@@ -214,7 +215,7 @@ fn approve(texts: &Texts, position: usize, wanted: &[String], ways: &Ways) -> Ou
         .collect();
     match catalogue.approve(&taken, &live) {
         Ok(approved) => {
-            store(server, &approved)?;
+            store(server, &approved, disk::replace)?;
             show(server, &taken, ways);
             if !ways.json && !taken.is_empty() {
                 say::line("approved; `portcullis policy apply` puts it in force");

@@ -103,6 +103,12 @@ impl From<ChangeFailure> for Refused {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "journal", message)
                     .help("make room on the disk of the audit folder")
             }
+            ChangeFailure::Unwritten(id, failure) => {
+                let why = Self::from(*failure);
+                let message = format!("agent `{id}` is suspended from now on, but not in writing: {}", why.message);
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "unwritten", message)
+                    .help("mend the disk, then suspend it again: a restart may forget it")
+            }
             ChangeFailure::Stopped => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "stopped",

@@ -153,9 +153,14 @@ fn made(outcome: Result<Changed, crate::reload::ChangeFailure>, change: &Change)
             tracing::info!(version = changed.version, previous = changed.previous, %change, "another snapshot serves");
             Ok(Json(answers::changed(&changed)))
         }
+        Err(failure @ crate::reload::ChangeFailure::Unwritten(..)) => {
+            let refused = Refused::from(failure);
+            tracing::error!(cause = refused.name, why = %refused.message, %change, "another snapshot serves, and is not written down");
+            Err(refused)
+        }
         Err(failure) => {
             let refused = Refused::from(failure);
-            tracing::warn!(cause = refused.name, message = %refused.message, %change, "a change was refused; the last good snapshot goes on serving");
+            tracing::warn!(cause = refused.name, why = %refused.message, %change, "a change was refused; the last good snapshot goes on serving");
             refused.findings.iter().for_each(|finding| tracing::warn!("{finding}"));
             Err(refused)
         }

@@ -133,7 +133,7 @@ async fn reload_on(plane: Arc<Plane>, mut hang_up: Signal) {
             ),
             Err(failure) => {
                 let refused = Refused::from(failure);
-                tracing::error!(cause = refused.name, message = %refused.message, "SIGHUP: the last good snapshot goes on serving");
+                tracing::error!(cause = refused.name, why = %refused.message, "SIGHUP: the last good snapshot goes on serving");
                 refused.findings.iter().for_each(|finding| tracing::error!("{finding}"));
             }
         }

@@ -19,17 +19,21 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The control socket, bound and not yet listened on by a runtime.
 pub struct Bound {
+    place: Place,
     listener: StdListener,
     circle: Circle,
-    path: PathBuf,
 }
 
 /// The control socket; its file goes with it.
 pub struct Socket {
+    // The first to be dropped: the name goes before nobody listens behind it.
+    _place: Place,
     listener: UnixListener,
     circle: Circle,
-    path: PathBuf,
 }
+
+/// The file of the socket, which goes with its holder, even where a start ends half-way.
+struct Place(PathBuf);
 
 impl Bound {
     /// Binds the socket. A file that is left from a gateway that ended without cleaning up is replaced; one that somebody answers on is not.
@@ -39,13 +43,14 @@ impl Bound {
             fs::create_dir_all(folder)?;
         }
         let listener = bind_private(path)?;
+        let place = Place(path.to_owned());
         listener.set_nonblocking(true)?;
-        Ok(Self { listener, circle: Circle::of(path)?, path: path.to_owned() })
+        Ok(Self { place, listener, circle: Circle::of(path)? })
     }
 
     /// Hands the socket to the runtime of the calling thread.
     pub fn open(self) -> io::Result<Socket> {
-        Ok(Socket { listener: UnixListener::from_std(self.listener)?, circle: self.circle, path: self.path })
+        Ok(Socket { _place: self.place, listener: UnixListener::from_std(self.listener)?, circle: self.circle })
     }
 }
 
@@ -80,9 +85,9 @@ fn clear(path: &Path) -> io::Result<()> {
     }
 }
 
-impl Drop for Socket {
+impl Drop for Place {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        let _ = fs::remove_file(&self.0);
     }
 }
 

@@ -13,6 +13,7 @@ use portcullis_core::config::snapshot::{Snapshot, Text};
 use portcullis_core::diagnostic::{Diagnostic, Diagnostics, Severity};
 use portcullis_core::policy::catalogue::Catalogue;
 use portcullis_core::token::credential::Lender;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -49,6 +50,24 @@ fn unlearned(held: &Held) -> Vec<(usize, Server)> {
     waiting.map(|(position, (server, _))| (position, server.clone())).collect()
 }
 
+/// Builds what the files say as they are, before anything is opened or written: the first snapshot where no server is to be learned, else
+/// nothing yet. What no learning can mend is refused.
+pub fn build_unlearned(held: &Held) -> Result<Option<Snapshot>, Diagnostics> {
+    match Snapshot::build(held.whole(), 0) {
+        Ok(snapshot) => Ok(unlearned(held).is_empty().then_some(snapshot)),
+        Err(findings) if hopeless(held, &findings) => Err(findings),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Whether learning tools can mend none of this: only rules wait for tools.
+fn hopeless(held: &Held, findings: &Diagnostics) -> bool {
+    let about_rules = |finding: &Diagnostic| {
+        finding.severity == Severity::Warning || held.texts().policies.iter().any(|text| text.file == finding.file)
+    };
+    unlearned(held).is_empty() || !findings.iter().all(about_rules)
+}
+
 /// Builds the first snapshot. Where that is refused while a server's tools are not known, the rules may well name those tools, so the
 /// start waits for the server for a while: rules that cannot be checked are never served.
 pub fn build_or_wait(runtime: &Runtime, held: &mut Held) -> Result<Snapshot, Diagnostics> {
@@ -59,10 +78,7 @@ pub fn build_or_wait(runtime: &Runtime, held: &mut Held) -> Result<Snapshot, Dia
             Err(findings) => findings,
         };
         let waiting = unlearned(held);
-        let about_rules = |finding: &Diagnostic| {
-            finding.severity == Severity::Warning || held.texts().policies.iter().any(|text| text.file == finding.file)
-        };
-        if waiting.is_empty() || !findings.iter().all(about_rules) {
+        if hopeless(held, &findings) {
             return Err(findings);
         }
         if std::time::Instant::now() >= until {
@@ -132,15 +148,23 @@ async fn learn_one(server: &Server, position: usize, lender: &Lender) -> Result<
     let learned = learned.map_err(|findings| findings.first().map(ToString::to_string).unwrap_or_default())?;
     let file = server.catalogue.display().to_string();
     let text = learned.to_text();
-    write(server, &text).map_err(|error| format!("`{file}` cannot be written: {error}"))?;
+    write(server, &text, disk::create).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            format!("`{file}` exists by now, and is left as it is; `portcullis policy apply` puts it in force")
+        }
+        _ => format!("`{file}` cannot be written: {error}"),
+    })?;
     tracing::info!(server = %server.name, tools = learned.tools().len(), %file, "learned at first use; the definitions are pinned from now on");
     Ok(Text { file, text })
 }
 
+/// How a file is written: one that exists is replaced, or stays.
+pub type Manner = fn(&Path, &[u8], u32) -> std::io::Result<()>;
+
 /// Writes a catalogue file, and its folder where it is missing.
-pub fn write(server: &Server, text: &str) -> std::io::Result<()> {
+pub fn write(server: &Server, text: &str, manner: Manner) -> std::io::Result<()> {
     if let Some(folder) = server.catalogue.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder)?;
     }
-    disk::replace(&server.catalogue, text.as_bytes(), 0o640)
+    manner(&server.catalogue, text.as_bytes(), 0o640)
 }

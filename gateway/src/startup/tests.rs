@@ -104,6 +104,14 @@ impl House {
         assert!(running.join().unwrap().is_ok());
     }
 
+    /// The names in the history.
+    fn kept_files(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.folder.path().join("history")).unwrap();
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
     /// The events of the log, by time, as far as the gateway itself made them.
     fn events(&self) -> Vec<String> {
         let lines = crate::cli::segments::Reader::new(&self.folder.path().join("audit")).latest(usize::MAX).unwrap();
@@ -271,8 +279,18 @@ fn a_second_gateway_on_the_same_folder_does_not_start() {
     upstream(upstream_port);
     let house = House::new(upstream_port, RULE);
     let running = house.start();
+    // Even with other rules and doors of its own it leaves no trace.
+    house.write("policies/a.cedar", OPEN);
+    let config = house.read("portcullis.toml");
+    let other = config.replace("control.sock", "other.sock").replace(&house.port.to_string(), &free_port().to_string());
+    house.write("portcullis.toml", &other);
     let second = run(&house.ways().config);
-    assert!(matches!(second, Err(StartFailure::System(..))), "{second:?}");
+    house.write("portcullis.toml", &config);
+    let Err(StartFailure::System(_, error, cure)) = second else { panic!("{second:?}") };
+    assert_eq!(error.to_string(), "another gateway writes here");
+    assert_eq!(cure, "stop the other gateway, or give this one another `folder` in `[audit]`");
+    assert!(!house.folder.path().join("other.sock").exists());
+    assert_eq!(house.kept_files(), ["000001.json"]);
     assert_eq!(house.status()["state"], "serving");
     house.drain(running);
 }
@@ -289,4 +307,58 @@ fn files_that_do_not_load_are_refused_before_a_socket_is_open() {
         "{said:#?}"
     );
     assert!(!house.folder.path().join("control.sock").exists() && !house.folder.path().join("audit").exists());
+}
+
+#[test]
+fn a_suspension_waits_for_no_disk_and_a_resumption_for_all_of_them() {
+    let upstream_port = free_port();
+    upstream(upstream_port);
+    let house = House::new(upstream_port, RULE);
+    let running = house.start();
+    // A folder in the place of the file that is staged: nothing can be written there.
+    let (registry, history) =
+        (house.folder.path().join(".agents.toml.new"), house.folder.path().join("history/.000002.json.new"));
+    fs::create_dir(&registry).unwrap();
+    fs::create_dir(&history).unwrap();
+    let unwritten = house.refused("/v1/agents/bot/suspend", json!({}), "unwritten");
+    assert!(unwritten["message"].as_str().unwrap().contains("agent `bot` is suspended from now on"), "{unwritten:#}");
+    assert_eq!(house.status()["agents"]["suspended"], 1);
+    assert_eq!((house.read("agents.toml"), house.status()["snapshot"]["version"].clone()), (AGENTS.into(), json!(2)));
+    // Once the disk is mended, the same again writes it down.
+    fs::remove_dir(&history).unwrap();
+    fs::remove_dir(&registry).unwrap();
+    house.change("/v1/agents/bot/suspend", json!({}), 2);
+    assert_eq!(house.read("agents.toml"), AGENTS.replace("active", "suspended"));
+    assert_eq!(house.kept_files(), ["000001.json", "000002.json"]);
+
+    fs::create_dir(&registry).unwrap();
+    house.refused("/v1/agents/bot/resume", json!({}), "disk");
+    assert_eq!(house.status()["agents"]["suspended"], 1);
+    fs::remove_dir(&registry).unwrap();
+    house.change("/v1/agents/bot/resume", json!({}), 4);
+    assert_eq!(house.read("agents.toml"), AGENTS);
+    house.drain(running);
+    let own: Vec<String> = house.events().into_iter().filter(|event| event.starts_with("agent.")).collect();
+    // What could not be made true was taken back in the log.
+    assert_eq!(own, ["agent.suspended", "agent.suspended", "agent.resumed", "agent.suspended", "agent.resumed"]);
+}
+
+#[test]
+fn rules_that_were_taken_back_stay_marked_until_the_files_serve_again() {
+    let upstream_port = free_port();
+    upstream(upstream_port);
+    let house = House::new(upstream_port, RULE);
+    let running = house.start();
+    house.write("policies/a.cedar", OPEN);
+    house.change("/v1/policy/apply", json!({}), 2);
+    house.change("/v1/policy/rollback", json!({"version": 1}), 3);
+    house.change("/v1/agents/bot/suspend", json!({}), 4);
+    let marked = |version: u64| {
+        let kept: Value = serde_json::from_str(&house.read(&format!("history/{version:06}.json"))).unwrap();
+        kept["rules_from"].clone()
+    };
+    assert_eq!([marked(2), marked(3), marked(4)], [Value::Null, json!(1), json!(1)]);
+    house.change("/v1/policy/apply", json!({}), 5);
+    assert_eq!(marked(5), Value::Null);
+    house.drain(running);
 }

@@ -51,7 +51,7 @@ pub enum Change {
     Changed {
         /// The tool's name.
         name: Box<str>,
-        /// Which pinned fields differ.
+        /// Which pinned fields differ; `pin` alone where the catalogue holds the live definition, but under a pin that nobody gave it.
         fields: Vec<&'static str>,
     },
 }
@@ -68,6 +68,20 @@ impl Change {
 impl Catalogue {
     /// Reads a catalogue file, `{"server": …, "tools": [{"name", "pin", "definition"}]}`; every pin is computed anew and must agree.
     pub fn parse(text: &str, file: &str) -> Result<Self, Diagnostics> {
+        Self::read(text, file, entry)
+    }
+
+    /// Reads it to be reviewed, never to be served: a tool whose pin is not that of its definition keeps the wrong pin, so that [`Self::diff`]
+    /// names it and only [`Self::approve`] mends it.
+    pub fn parse_for_review(text: &str, file: &str) -> Result<Self, Diagnostics> {
+        Self::read(text, file, |tool, position| pinned_entry(tool, position).map(|(tool, pin)| Tool { pin, ..tool }))
+    }
+
+    fn read(
+        text: &str,
+        file: &str,
+        entry: impl Fn(&Value, usize) -> Result<Tool, (String, &'static str)>,
+    ) -> Result<Self, Diagnostics> {
         let whole: Value = serde_json::from_str(text).map_err(|error| {
             let line = u32::try_from(error.line()).ok().filter(|line| *line > 0);
             vec![Diagnostic::error(file, line, "the catalogue is not valid JSON")]
@@ -209,11 +223,12 @@ impl Catalogue {
         for tool in &self.tools {
             match offered.remove(&*tool.name) {
                 None => changes.push(Change::Removed { name: tool.name.clone() }),
-                Some(definition) if Pin::of(definition) != Some(tool.pin) => {
-                    changes.push(Change::Changed {
-                        name: tool.name.clone(),
-                        fields: differing(&tool.definition, definition),
-                    });
+                Some(definition)
+                    if Pin::of(definition) != Some(tool.pin) || Pin::of(&tool.definition) != Some(tool.pin) =>
+                {
+                    let fields = differing(&tool.definition, definition);
+                    let fields = if fields.is_empty() { vec![PIN] } else { fields };
+                    changes.push(Change::Changed { name: tool.name.clone(), fields });
                 }
                 Some(_) => {}
             }
@@ -260,19 +275,31 @@ impl Catalogue {
     }
 }
 
-fn entry(tool: &Value, position: usize) -> Result<Tool, (String, &'static str)> {
-    const RELEARN: &str = "review the difference with `portcullis tools diff`, then `portcullis tools approve`";
+/// What a difference in nothing but the pin is called.
+const PIN: &str = "pin";
+
+/// A tool under its own name, and the pin it is entered with.
+fn pinned_entry(tool: &Value, position: usize) -> Result<(Tool, Pin), (String, &'static str)> {
+    const REMOVE: &str = "remove the entry, then take the tool over anew with `portcullis tools approve`";
     let Some(name) = tool.get("name").and_then(Value::as_str) else {
-        return Err((format!("tool {position} has no `name`"), RELEARN));
-    };
-    let Some(pin) = tool.get("pin").and_then(Value::as_str).and_then(Pin::parse) else {
-        return Err((format!("tool `{name}` has no readable `pin`"), RELEARN));
+        return Err((format!("tool {position} has no `name`"), REMOVE));
     };
     let Some(read) = tool.get("definition").and_then(learned) else {
-        return Err((format!("tool `{name}` has no `definition`"), RELEARN));
+        return Err((format!("tool `{name}` has no `definition`"), REMOVE));
     };
     if *read.name != *name {
-        return Err((format!("tool `{name}` is defined as `{}`", names::visible(&read.name)), RELEARN));
+        return Err((format!("tool `{name}` is defined as `{}`", names::visible(&read.name)), REMOVE));
+    }
+    let pin = tool.get("pin").and_then(Value::as_str).and_then(Pin::parse);
+    Ok((read, pin.unwrap_or(Pin::NONE)))
+}
+
+fn entry(tool: &Value, position: usize) -> Result<Tool, (String, &'static str)> {
+    const RELEARN: &str = "review the difference with `portcullis tools diff`, then `portcullis tools approve`";
+    let (read, pin) = pinned_entry(tool, position)?;
+    let name = names::visible(&read.name);
+    if pin == Pin::NONE {
+        return Err((format!("tool `{name}` has no readable `pin`"), RELEARN));
     }
     if read.pin != pin {
         return Err((

@@ -18,6 +18,33 @@ fn refused(text: &str, expected: &str) {
 
 const CURE: &str = "review the difference with `portcullis tools diff`, then `portcullis tools approve`";
 
+const REMOVE: &str = "remove the entry, then take the tool over anew with `portcullis tools approve`";
+
+#[test]
+fn a_catalogue_that_was_edited_can_be_reviewed_and_only_what_is_approved_is_mended() {
+    let live = [tool("read_table", "reads"), tool("add_row", "adds")];
+    let changed = |name: &str, fields: &[&'static str]| Change::Changed { name: name.into(), fields: fields.to_vec() };
+    let review = |text: &str| Catalogue::parse_for_review(text, "crm.json").unwrap();
+    assert!(review(&crm().to_text()).diff(&live).is_empty());
+    let edited = crm().to_text().replace("\"reads\"", "\"wipes\"").replace("\"adds\"", "\"burns\"");
+    let open = review(&edited);
+    assert_eq!(open.diff(&live), [changed("add_row", &["description"]), changed("read_table", &["description"])]);
+    // One is approved: the other keeps its wrong pin, and is still refused.
+    let half = open.approve(&[changed("add_row", &[])], &live).unwrap().to_text();
+    let findings = Catalogue::parse(&half, "crm.json").unwrap_err();
+    assert_eq!(findings.len(), 1);
+    assert!(findings[0].message.contains("`read_table`"), "{}", findings[0]);
+    let whole = review(&half).approve(&review(&half).diff(&live), &live).unwrap().to_text();
+    assert_eq!(whole, crm().to_text());
+    // A pin that was edited and one that is gone are differences of their own.
+    let pin = crm().tools()[0].pin.to_string();
+    let repinned = crm().to_text().replace(&pin, &crm().tools()[1].pin.to_string());
+    assert_eq!(review(&repinned).diff(&live), [changed("add_row", &["pin"])]);
+    let unpinned = crm().to_text().replace(&pin, "none");
+    assert_eq!(review(&unpinned).diff(&live), [changed("add_row", &["pin"])]);
+    assert!(Catalogue::parse(&review(&unpinned).to_text(), "crm.json").is_err());
+}
+
 #[test]
 fn a_broken_catalogue_is_refused_with_place_and_cure() {
     let text = crm().to_text();
@@ -29,16 +56,19 @@ fn a_broken_catalogue_is_refused_with_place_and_cure() {
             "crm.json: the pin of tool `read_table` does not match its definition, which was edited after its review; {CURE}"
         ),
     );
-    refused(r#"{"server":"crm","tools":[{"name":"a"}]}"#, &format!("crm.json: tool `a` has no readable `pin`; {CURE}"));
-    refused(r#"{"server":"crm","tools":[{}]}"#, &format!("crm.json: tool 0 has no `name`; {CURE}"));
+    refused(
+        r#"{"server":"crm","tools":[{"name":"a","definition":{"name":"a"}}]}"#,
+        &format!("crm.json: tool `a` has no readable `pin`; {CURE}"),
+    );
+    refused(r#"{"server":"crm","tools":[{}]}"#, &format!("crm.json: tool 0 has no `name`; {REMOVE}"));
     let pin = crm().tools()[0].pin;
     refused(
         &format!(r#"{{"server":"crm","tools":[{{"name":"a","pin":"{pin}"}}]}}"#),
-        &format!("crm.json: tool `a` has no `definition`; {CURE}"),
+        &format!("crm.json: tool `a` has no `definition`; {REMOVE}"),
     );
     refused(
         &text.replacen("\"name\": \"add_row\"", "\"name\": \"x\"", 1),
-        &format!("crm.json: tool `x` is defined as `add_row`; {CURE}"),
+        &format!("crm.json: tool `x` is defined as `add_row`; {REMOVE}"),
     );
 }
 

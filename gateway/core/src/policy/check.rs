@@ -5,7 +5,7 @@ use ahash::AHashSet;
 use super::reads::Reads;
 use super::scope::{self, Columns, PrincipalScope};
 use super::source::Parsed;
-use super::surface::{Column, Subject, Surface};
+use super::surface::{Column, Face, Subject, Surface};
 use super::types::{Field, Record, Type};
 use crate::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
 
@@ -159,12 +159,19 @@ fn unknown_action(id: &str, surface: &Surface) -> (String, Option<String>) {
     if let Some((face, tool)) = owner.max_by_key(|(face, _)| face.name.len()) {
         let prefix = format!("{}.", face.name);
         let known = surface.action_ids().filter_map(|action| action.strip_prefix(&*prefix));
-        let cure = did_you_mean(tool, known)
-            .or_else(|| Some(format!("`portcullis tools diff {}` shows what it offers", face.name)));
+        let cure = did_you_mean(tool, known).or_else(|| Some(offered(face)));
         return (format!("unknown tool `{tool}` on server `{}`", face.name), cure);
     }
     let cure = did_you_mean(id, surface.action_ids().chain(surface.group_ids()));
     (format!("unknown action `{id}`"), cure)
+}
+
+/// How to see what a server offers.
+fn offered(face: &Face) -> String {
+    match face.tools {
+        0 => format!("its tools are not known: list them with `portcullis tools learn {}` first", face.name),
+        _ => format!("`portcullis tools diff {}` shows what it offers", face.name),
+    }
 }
 
 /// Where a path of member names leads in a tool's arguments.

@@ -16,6 +16,9 @@ pub const PINNED_UI: &str = "_meta.ui";
 pub struct Pin([u8; 32]);
 
 impl Pin {
+    /// What no definition hashes to: stands where a pin is missing.
+    pub const NONE: Self = Self([0; 32]);
+
     /// The pin of a definition, an element of `tools` in a `tools/list` result; none where it is not an object.
     pub fn of(definition: &Value) -> Option<Self> {
         let canonical = serde_json_canonicalizer::to_vec(&pinned(definition)?).ok()?;

@@ -55,6 +55,24 @@ fn names_that_do_not_exist_are_refused_with_line_and_cure() {
 }
 
 #[test]
+fn a_tool_of_a_server_without_a_catalogue_is_to_be_learned_first() {
+    let (none, empty) = (BTreeMap::new(), Catalogue::learn("new", &[]).unwrap());
+    let server = (
+        ServerSource { name: "new", catalogue: &empty, tools: &none, extension_methods: &[] },
+        Arc::new(Drift::new(&empty)),
+    );
+    let text = "permit (principal, action == Action::\"new.read\", resource);";
+    let findings = Engine::build(Inputs {
+        sources: &[Source { file: "p.cedar", text }],
+        servers: &[server],
+        agents: &[],
+        settings_file: "portcullis.toml",
+    });
+    let expected = "p.cedar:1: unknown tool `read` on server `new`; its tools are not known: list them with `portcullis tools learn new` first";
+    assert_eq!(shown(&findings.unwrap_err()), [expected]);
+}
+
+#[test]
 fn arguments_that_do_not_exist_or_have_no_type_are_refused() {
     let on = |tool: &str, condition: &str| {
         format!("permit (principal, action == Action::\"{tool}\", resource)\nwhen {{ {condition} }};")
