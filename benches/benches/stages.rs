@@ -94,7 +94,7 @@ fn decided(criterion: &mut Criterion) {
     let mut scratch = Scratch::new();
     let document = json::read(&mut scratch, CALL, &JSON_LIMITS).unwrap();
     let arguments = document.root().pointer("/params/arguments");
-    let facts = Facts { arguments, source: SOURCE, now: NOW, calendars: &[] };
+    let facts = Facts { arguments, source: SOURCE, now: NOW };
     let mut group = criterion.benchmark_group("decide");
     for (name, tool) in [("unconditional", "bench_plain"), ("argument", "bench_echo")] {
         let action = Action::Tool(engine.tool(SERVER, tool).unwrap());

@@ -4,12 +4,14 @@
 //! Lists lose what policy hides and what has drifted from its pin. What a server asks of the agent passes only if policy lets it ask. Names
 //! that are handed out are bound to their owner. Our own secrets do not pass at all.
 
+pub mod live;
+
 use crate::counters::Count;
 use crate::downstream::Downstream;
 use crate::judge::{self, Call, Expect, Plan};
 use crate::relay::Way;
+use crate::screen::live::Live;
 use crate::session::{Handed, Owed, spells_same};
-use crate::worker::CoreSnapshot;
 use crate::{ownership, records};
 use portcullis_core::config::settings::Mode;
 use portcullis_core::config::snapshot::Route;
@@ -19,11 +21,9 @@ use portcullis_core::filter::list;
 use portcullis_core::filter::server_message;
 use portcullis_core::filter::splice::Keep;
 use portcullis_core::identity::principal::Principal;
-use portcullis_core::identity::registry::Status;
 use portcullis_core::policy::drift;
 use portcullis_core::policy::engine::Action;
 use portcullis_core::policy::facts::Facts;
-use portcullis_core::policy::surface::ServerIndex;
 use portcullis_core::policy::verdict::Visibility;
 use portcullis_core::policy::who::Who;
 use portcullis_core::protocol::era::TASKS_EXTENSION;
@@ -471,42 +471,5 @@ fn server_notification(way: &Way<'_>, agent: &Downstream, message: &Message<'_>)
             Ok(own)
         }
         Some(_) => Ok(true),
-    }
-}
-
-/// The parties of an open stream as the live snapshot knows them: positions may have moved, names have not.
-struct Live<'a> {
-    snapshot: CoreSnapshot,
-    server: ServerIndex,
-    who: Who<'a>,
-}
-
-impl<'a> Live<'a> {
-    /// None where the server or the agent is gone, or the agent is not active.
-    fn of(way: &'a Way<'_>) -> Option<Self> {
-        let (principal, route) = parties(way).ok()?;
-        let snapshot = way.core.snapshot();
-        let agent = snapshot.registry.find(principal.agent())?;
-        let active = snapshot.registry.agent(agent).is_some_and(|agent| agent.status == Status::Active);
-        let server = snapshot.engine.server(&route.settings.name).filter(|_| active)?;
-        let who = Who { agent, ..Who::from(principal) };
-        Some(Self { snapshot, server, who })
-    }
-}
-
-/// Whether the live snapshot would still let this stream begin.
-pub fn still_granted(way: &Way<'_>) -> bool {
-    let Some(live) = Live::of(way) else { return false };
-    let engine = &live.snapshot.engine;
-    if live.snapshot.server(live.server).is_some_and(|route| route.settings.mode == Mode::Observe) {
-        return true;
-    }
-    let facts = Facts { arguments: None, source: way.case.source, now: way.core.now() };
-    match way.case.tool.and_then(|tool| way.snapshot.engine.tool_name(way.server, tool)) {
-        Some(name) => {
-            let tool = engine.tool(live.server, name);
-            tool.is_ok_and(|tool| engine.lists(&live.who, live.server, tool) == Visibility::Listed)
-        }
-        None => engine.decide(&live.who, live.server, Action::Connect, &facts).is_ok(),
     }
 }

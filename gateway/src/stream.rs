@@ -9,7 +9,7 @@ use crate::downstream::Downstream;
 use crate::judge::Expect;
 use crate::records;
 use crate::relay::{self, Way};
-use crate::screen::{self, Verdict};
+use crate::screen::{self, Verdict, live};
 use crate::upstream::connection::{Piece, Reply};
 use crate::worker::Core;
 use portcullis_core::audit::record::Outcome;
@@ -331,7 +331,7 @@ fn review(way: &Way<'_>) -> Option<Stop> {
         return Some(Stop::Overdue);
     }
     let same = way.core.snapshot().version == way.snapshot.version;
-    (!same && !screen::still_granted(way)).then_some(Stop::Revoked)
+    (!same && !live::still_granted(way)).then_some(Stop::Revoked)
 }
 
 /// The fields of an event stream: no cache, no proxy's buffer in between.
