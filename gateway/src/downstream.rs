@@ -265,7 +265,6 @@ impl Downstream {
         if self.body_read {
             return Ok(());
         }
-        self.deadline.extend(timeouts.body);
         let start = self.used;
         let declared = match self.framing() {
             Framing::None => Some(0),
@@ -275,6 +274,10 @@ impl Downstream {
         };
         if declared.is_some_and(|length| length > bytes_max) {
             return Err(BodyFailure::TooLarge);
+        }
+        let is_here = declared.is_some_and(|length| self.input.len() >= start.saturating_add(length));
+        if !is_here {
+            self.deadline.extend(timeouts.body);
         }
         if self.expects_continue() && self.input.len() == start && declared != Some(0) {
             let mut asking = self.buffers.take(CONTINUE.len());
@@ -286,7 +289,9 @@ impl Downstream {
             None => self.read_chunked(start, bytes_max).await?,
         }
         self.body_read = true;
-        self.lift_deadline();
+        if !is_here {
+            self.lift_deadline();
+        }
         Ok(())
     }
 

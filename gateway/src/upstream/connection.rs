@@ -370,7 +370,7 @@ impl Reply {
             && self.head.persistence == Persistence::KeepAlive;
         let sent = self.connection.is_sent(core);
         if clean && sent && !self.connection.deadline.expired() && !self.connection.transport.socket().is_poisoned() {
-            self.connection.deadline.extend(UNBOUNDED);
+            // The deadline of the whole reply still runs; it is longer than a connection is kept, and the next request moves it.
             self.connection.watch();
             core.pools.give_back(self.server, self.connection, self.born, core.now());
         }
