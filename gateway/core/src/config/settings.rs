@@ -357,11 +357,9 @@ pub struct Limits {
     pub connections_max: usize,
     /// Calls of one agent at once; 429 beyond.
     pub agent_concurrency_max: u32,
-    /// A result up to this size is recorded before any of it is released; a longer one is bracketed by `result.begun` and `result.ended`.
-    pub result_buffer_bytes_max: usize,
     /// One event of a stream; the stream ends beyond.
     pub event_bytes_max: usize,
-    /// A whole result.
+    /// A whole result, which is recorded before any of it is released; streams are bracketed by `result.begun` and `result.ended`.
     pub result_bytes_max: usize,
     /// Legacy sessions.
     pub sessions_max: usize,

@@ -369,8 +369,8 @@ pub struct Limits {
     pub connections: Option<At<Count>>,
     /// Calls of one agent at once. Default: 256.
     pub agent_concurrency: Option<At<Count>>,
-    /// A result up to this size is recorded before any of it is released. Default: `64 KiB`.
-    pub result_buffer: Option<At<SizeText>>,
+    /// A whole result; it is read, judged and recorded before any of it is released. Default: `32 MiB`.
+    pub result: Option<At<SizeText>>,
     /// One event of a stream. Default: `4 MiB`.
     pub event: Option<At<SizeText>>,
     /// Legacy sessions. Default: 65536.

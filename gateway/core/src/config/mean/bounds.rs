@@ -80,7 +80,7 @@ pub(super) fn limits(typed: Option<&typed::Limits>, scene: &mut Scene<'_, '_>) -
         usize::try_from(count).unwrap_or(usize::MAX)
     };
     let head = HEAD_BYTES_MAX as u64;
-    let limits = Limits {
+    Limits {
         // An SDK client's head with a token is 2–5 KiB.
         head_bytes_max: size(scene, &typed.head, "limits.head", (KIB, head, head)),
         headers_max: count(scene, &typed.headers, "limits.headers", (HEADERS_MAX as u64, HEADERS_MAX as u64)),
@@ -102,24 +102,12 @@ pub(super) fn limits(typed: Option<&typed::Limits>, scene: &mut Scene<'_, '_>) -
         ))
         .unwrap_or(u32::MAX),
         // Held once for each call in flight.
-        result_buffer_bytes_max: size(scene, &typed.result_buffer, "limits.result_buffer", (4 * KIB, 64 * KIB, MIB)),
-        result_bytes_max: 32 * MIB as usize,
+        result_bytes_max: size(scene, &typed.result, "limits.result", (4 * KIB, 32 * MIB, 64 * MIB)),
         event_bytes_max: size(scene, &typed.event, "limits.event", (4 * KIB, 4 * MIB, 64 * MIB)),
         // About 256 bytes each.
         sessions_max: count(scene, &typed.sessions, "limits.sessions", (65_536, 1 << 22)),
         owners_max: count(scene, &typed.owners, "limits.owners", (65_536, 1 << 22)),
-    };
-    if let (Some(event), true) = (&typed.event, limits.event_bytes_max < limits.result_buffer_bytes_max) {
-        scene.findings.refuse(
-            event.at(),
-            format!(
-                "`limits.event` is smaller than `limits.result_buffer` ({})",
-                units::show_size(limits.result_buffer_bytes_max as u64)
-            ),
-            "make it at least as large: a buffered result may come as one event",
-        );
     }
-    limits
 }
 
 /// Bounds on how long it is held.

@@ -79,7 +79,7 @@ fn what_is_typed_is_what_is_meant() {
     assert_eq!(okta.algorithms, [Algorithm::Es256, Algorithm::EdDsa]);
     assert_eq!((&*okta.agent_claim, okta.agent_claim_fallbacks.len()), ("cid", 0));
     assert_eq!(meant.timeouts.first_byte, Duration::from_secs(90));
-    assert_eq!(meant.limits.result_buffer_bytes_max, 32 * 1024);
+    assert_eq!(meant.limits.result_bytes_max, 8 << 20);
     assert_eq!(meant.audit.segment_bytes_max, 128 << 20);
     assert_eq!(meant.kernel.ebpf, Ebpf::Off);
     assert_eq!(meant.policy.history, PathBuf::from("/var/lib/portcullis/history"));
@@ -111,7 +111,7 @@ fn what_is_not_typed_is_safe() {
     assert_eq!((meant.secrets_file, meant.metrics, meant.workers), (None, None, None));
     assert_eq!(meant.timeouts.upstream_idle, Duration::from_secs(4));
     assert_eq!(meant.timeouts.session_idle, Duration::from_secs(30 * 60));
-    assert_eq!(meant.limits.result_buffer_bytes_max, 64 * 1024);
+    assert_eq!(meant.limits.result_bytes_max, 32 << 20);
     assert_eq!(meant.io, IoEngine::Uring);
 }
 

@@ -186,9 +186,9 @@ fn a_bound_beyond_its_ceiling_is_refused() {
         &["p.toml:9: `-1` is below the least `limits.sessions` can be; write 1 to 4194304"],
     );
     check(
-        "[limits]\nevent = \"32 KiB\"\n",
+        "[limits]\nresult_buffer = \"32 KiB\"\n",
         &[
-            "p.toml:9: `limits.event` is smaller than `limits.result_buffer` (64 KiB); make it at least as large: a buffered result may come as one event",
+            "p.toml:9: unknown key `result_buffer` in `[limits]`; it knows `head`, `headers`, `body`, `json_depth`, `connections`, `agent_concurrency`, `result`, `event`, `sessions`, `owners`",
         ],
     );
     check(
