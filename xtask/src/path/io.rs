@@ -141,6 +141,7 @@ impl Seen {
         let Some((name, arguments)) = line.split_once('(').filter(|(name, _)| is_name(name)) else { return };
         let first = arguments.split([',', ')']).next().unwrap_or_default();
         let on = first.split_once('<').map_or("", |(_, what)| what.trim_end_matches('>'));
+        let moves = MOVERS.contains(&name) || on.starts_with("socket:") || on.starts_with("TCP");
         match name {
             "io_uring_enter" => {
                 self.enters += 1;
@@ -152,11 +153,7 @@ impl Seen {
             "write" if on == "anon_inode:[eventfd]" => self.ticks += 1,
             // The end of the load's connections falls into the watched time.
             "close" | "shutdown" | "fcntl" => {}
-            _ if MOVERS.contains(&name) || on.starts_with("socket:") || on.starts_with("TCP") => {
-                if self.strange.len() < STRANGE_MAX {
-                    self.strange.push(format!("`{name}` on `{on}`"));
-                }
-            }
+            _ if moves && self.strange.len() < STRANGE_MAX => self.strange.push(format!("`{name}` on `{on}`")),
             _ => {}
         }
     }
