@@ -164,6 +164,8 @@ pub fn decide_on_route(
     action: Action<'_>,
     facts: &Facts<'_>,
 ) -> Result<Permit, Denial> {
+    #[cfg(feature = "count-allocations")]
+    let _evaluating = portcullis_ring::allocations::enter(portcullis_ring::allocations::Section::Policy);
     let mode = snapshot.server(server).map_or(Mode::Enforce, |route| route.settings.mode);
     match (snapshot.engine.decide(who, server, action, facts), mode) {
         (Ok(permit), _) => Ok(permit),
