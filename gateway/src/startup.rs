@@ -25,10 +25,11 @@ use portcullis_core::config::snapshot::Snapshot;
 use portcullis_core::diagnostic::Diagnostics;
 use std::fs::{DirBuilder, File};
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Why the gateway did not start, or did not end well.
 #[derive(Debug)]
@@ -205,7 +206,7 @@ impl Doors {
     fn open(settings: &Settings) -> Result<Self, StartFailure> {
         // Bound without SO_REUSEPORT once, so that another gateway on the same port is noticed instead of shared with.
         let address = settings.listen.address;
-        TcpListener::bind(address).map_err(|error| {
+        free_in_time(address).map_err(|error| {
             StartFailure::System(
                 format!("address {address}"),
                 error,
@@ -231,6 +232,23 @@ impl Doors {
     }
 }
 
+/// How long a start waits for an address that is still taken. The kernel gives the sockets of a killed gateway's ring back a moment after the
+/// process is gone, and a supervisor restarts at once.
+const ADDRESS_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Whether the address is free, or becomes so soon.
+fn free_in_time(address: SocketAddr) -> io::Result<()> {
+    let begun = Instant::now();
+    loop {
+        match TcpListener::bind(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && begun.elapsed() < ADDRESS_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            bound => return bound.map(drop),
+        }
+    }
+}
+
 fn shared(snapshot: Snapshot, secured: Secured, facts: &Facts, last_boot: Option<u64>) -> Arc<Shared> {
     let now = u64::try_from(reload::now().0).unwrap_or(0);
     let (limits, timeouts) = (&snapshot.settings.limits, &snapshot.settings.timeouts);
@@ -250,7 +268,7 @@ fn shared(snapshot: Snapshot, secured: Secured, facts: &Facts, last_boot: Option
 }
 
 /// One clear line per fact.
-fn say(plane: &Plane, address: std::net::SocketAddr, recovery: &Recovery) {
+fn say(plane: &Plane, address: SocketAddr, recovery: &Recovery) {
     let snapshot = plane.shared.snapshot.load();
     let settings = &snapshot.settings;
     let tls = if settings.listen.tls.is_some() { "tls" } else { "plain http" };

@@ -10,5 +10,6 @@ mod eras;
 mod policy;
 mod sessions;
 mod streams;
+mod hostile;
 mod audit;
 mod faults;
