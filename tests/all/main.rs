@@ -4,6 +4,7 @@ mod framing;
 mod replies;
 mod slow;
 mod routes;
+mod handshakes;
 mod identity;
 mod messages;
 mod eras;
