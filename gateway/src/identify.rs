@@ -58,7 +58,7 @@ fn bearer(agent: &Downstream) -> Result<Option<&str>, IdentityError> {
 
 /// A place among the calls this agent may have in flight, across cores.
 pub fn place(core: &Core, snapshot: &Snapshot, principal: &Principal) -> Result<InFlight, Refusal> {
-    let counter = core.shared.agent_counter(principal.agent());
+    let counter = core.agent_counter(principal.agent());
     shared::enter(&counter, snapshot.settings.limits.agent_concurrency_max)
         .ok_or(Refusal::Limit(LimitRefusal::AgentBusy))
 }

@@ -86,7 +86,7 @@ impl Drop for InFlight {
 }
 
 impl Shared {
-    /// The counter of one agent; looked up once per token and core, then kept.
+    /// The counter of one agent; looked up once per core, which keeps it.
     pub fn agent_counter(&self, agent: &str) -> Arc<AtomicU32> {
         if let Some(known) = self.in_flight.get(agent) {
             return known.clone();

@@ -18,6 +18,7 @@ use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 /// Submission queue entries of each ring; completions may be four times as many. Measured sufficient for 1,000 busy connections.
@@ -47,6 +48,8 @@ pub struct Core {
     /// This core's page of counters.
     pub counters: Arc<Counters>,
     snapshot: RefCell<Reader>,
+    /// What the agents seen here have in flight on all cores; the table itself is this core's, so a look takes no lock.
+    in_flight: RefCell<HashMap<Box<str>, Arc<AtomicU32>, ahash::RandomState>>,
     /// `Date`, written anew each second.
     date: Cell<[u8; 29]>,
     /// Answers to servers' refused requests under way.
@@ -71,6 +74,7 @@ impl Core {
             buffers: Rc::new(Buffers::new()),
             counters,
             snapshot,
+            in_flight: RefCell::default(),
             date: Cell::new(write::date(UnixMillis(0))),
             declines: Cell::new(0),
             lines: RefCell::default(),
@@ -82,6 +86,16 @@ impl Core {
     /// The snapshot a request is judged by: read once, then held to its end (law 4).
     pub fn snapshot(&self) -> CoreSnapshot {
         self.snapshot.borrow_mut().read()
+    }
+
+    /// How many requests `agent` has in flight, on all cores.
+    pub fn agent_counter(&self, agent: &str) -> Arc<AtomicU32> {
+        if let Some(known) = self.in_flight.borrow().get(agent) {
+            return known.clone();
+        }
+        let counter = self.shared.agent_counter(agent);
+        self.in_flight.borrow_mut().insert(agent.into(), counter.clone());
+        counter
     }
 
     /// The `Date` of an answer (RFC 9110 §6.6.1), at most a second old.
