@@ -66,28 +66,19 @@ fn no_part_of_an_event_carries_our_credential_to_the_agent() {
             "data: {{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{\"content\":[{{\"type\":\"text\",\"text\":\"{text}\"}}]}}}}\n\n"
         )
     };
-    let plain = mcp::text_result("done");
-    let rows: [(&str, Box<dyn Fn(&Received) -> String + Send + Sync>); 5] = [
-        ("a comment", {
-            let plain = plain.clone();
-            Box::new(move |request| format!(": {SECRET}\n\n{}", answer(request, plain.clone())))
-        }),
-        ("an id", {
-            let plain = plain.clone();
-            Box::new(move |request| format!("id: {SECRET}\n{}", answer(request, plain.clone())))
-        }),
-        ("an event type", {
-            let plain = plain.clone();
-            Box::new(move |request| format!("event: {SECRET}\n{}", answer(request, plain.clone())))
-        }),
-        ("an unknown field", {
-            let plain = plain.clone();
-            Box::new(move |request| format!("note: {SECRET}\n{}", answer(request, plain.clone())))
-        }),
-        ("escapes", Box::new(move |request| result(request, &spelled))),
-    ];
-    for (where_, body) in rows {
-        let upstream = streaming(body);
+    let before = ["a comment", "an id", "an event type", "an unknown field", "escapes"];
+    for where_ in before {
+        let spelled = spelled.clone();
+        let upstream = streaming(move |request| {
+            let plain = answer(request, mcp::text_result("done"));
+            match where_ {
+                "a comment" => format!(": {SECRET}\n\n{plain}"),
+                "an id" => format!("id: {SECRET}\n{plain}"),
+                "an event type" => format!("event: {SECRET}\n{plain}"),
+                "an unknown field" => format!("note: {SECRET}\n{plain}"),
+                _ => result(request, &spelled),
+            }
+        });
         let gateway = lending(&upstream);
         let mut client = gateway.connect();
         client.send(call(&gateway).set("Connection", "close").bytes());
