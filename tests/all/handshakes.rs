@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 
 use portcullis_tests::client::Client;
 use portcullis_tests::gateway::Gateway;
@@ -94,4 +95,47 @@ fn what_is_no_handshake_is_ended_and_reaches_nobody() {
     assert_eq!(upstream.requests().len(), 0);
     assert!(serves(&gateway, gateway.address()));
     assert_eq!(gateway.metric("portcullis_panics_total"), 0.0);
+}
+
+#[test]
+fn a_flood_of_key_updates_costs_nobody_else() {
+    let upstream = Upstream::kind();
+    let gateway = on_tls(&upstream);
+    let mut flood = TcpStream::connect(gateway.address()).unwrap();
+    let mut connection = gateway.identity(None).unwrap().session();
+    while connection.is_handshaking() {
+        connection.complete_io(&mut flood).unwrap();
+    }
+    // Each asks the other side to change its keys as well; what comes back is never read.
+    for _ in 0..5_000 {
+        let asked = connection.refresh_traffic_keys().is_ok();
+        if !asked || connection.write_tls(&mut flood).is_err() {
+            break;
+        }
+    }
+    assert!(serves(&gateway, gateway.address()));
+    drop(flood);
+    gateway.wait_metric("portcullis_connections_open", 0.0);
+    assert_eq!(gateway.metric("portcullis_panics_total"), 0.0);
+}
+
+#[test]
+fn no_handshake_is_made_anew_within_a_connection() {
+    let upstream = Upstream::kind();
+    let gateway = on_tls(&upstream);
+    let mut client = Command::new("openssl")
+        .args(["s_client", "-tls1_2", "-servername", "gateway.test", "-connect", &gateway.address().to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("openssl, which `cargo xtask test` installs");
+    // `R` on a line of its own asks for a renegotiation, which TLS 1.3 has abolished.
+    client.stdin.take().unwrap().write_all(b"R\n").unwrap();
+    let said = client.wait_with_output().unwrap();
+    let said = [said.stdout, said.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("RENEGOTIATING"), "{said}");
+    assert_eq!(said.matches("Server Temp Key").count(), 1, "a second handshake was made: {said}");
+    assert!(serves(&gateway, gateway.address()));
 }

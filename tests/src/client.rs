@@ -22,6 +22,12 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// A TLS session that has not shaken hands yet, for tests that steer it themselves.
+    pub fn session(&self) -> ClientConnection {
+        let name = ServerName::try_from(secrets::GATEWAY_NAME).expect("a name");
+        ClientConnection::new(Arc::clone(&self.config), name).expect("a session")
+    }
+
     /// Trusts the tests' authority; shows this certificate, if any.
     pub fn new(certificate: Option<&Certified>) -> Self {
         let mut roots = RootCertStore::empty();
@@ -92,9 +98,7 @@ impl Client {
         let line = match identity {
             None => Line::Plain(socket.try_clone()?),
             Some(identity) => {
-                let name = ServerName::try_from(secrets::GATEWAY_NAME).expect("a name");
-                let connection = ClientConnection::new(Arc::clone(&identity.config), name).map_err(io::Error::other)?;
-                let mut stream = StreamOwned::new(connection, socket.try_clone()?);
+                let mut stream = StreamOwned::new(identity.session(), socket.try_clone()?);
                 while stream.conn.is_handshaking() {
                     stream.conn.complete_io(&mut stream.sock)?;
                 }

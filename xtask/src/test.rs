@@ -11,7 +11,8 @@ use crate::told::Told;
 use crate::{conformance, ebpf, needs, place, process, tidy};
 
 /// What building and testing calls, beyond cargo: a C compiler for the crypto library, Python and npm for the real clients.
-const NEEDS: [Need; 3] = [
+const NEEDS: [Need; 4] = [
+    Need { program: "openssl", probe: &[], package: "openssl" },
     Need { program: "cc", probe: &[], package: "build-essential" },
     Need { program: "python3", probe: &["-c", "import ensurepip"], package: "python3-venv" },
     Need { program: "npm", probe: &[], package: "npm" },
