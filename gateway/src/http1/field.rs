@@ -302,7 +302,6 @@ const fn place(name: &[u8]) -> Option<usize> {
     Some((first * 2 + last * 17 + (name.len() & 0xff) * 14) % PLACES_COUNT)
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
