@@ -298,6 +298,8 @@ fn a_certificate_that_names_no_agent_of_ours_is_refused() {
         let got = status(&gateway, Some(&odd(names).sign()), None);
         assert!(matches!(got, 0 | 401 | 403), "got {got}");
     }
+    // The wildcard and the two ids cannot be read as names at all: no request gets through, which is counted.
+    gateway.wait_metric("portcullis_tls_handshakes_failed_total", 2.0);
     assert_eq!(upstream.called().len(), 3);
     for cause in ["certificate_agent_unknown", "certificate_ambiguous"] {
         gateway.refusal(cause);
