@@ -4,6 +4,7 @@
 //! whom they are about and what they cover; and folded as far as the class of agents and the action decide them. What is left of them is
 //! evaluated by Cedar over the few rules of one cell. An error inside a forbid denies, which Cedar itself would skip.
 
+pub mod calendar;
 pub mod names;
 pub mod pin;
 pub mod catalogue;
