@@ -9,6 +9,7 @@ pub mod names;
 pub mod pin;
 pub mod catalogue;
 pub mod types;
+pub mod sql;
 pub mod surface;
 pub mod schema;
 pub mod reads;

@@ -152,7 +152,7 @@ impl Reader<'_> {
     /// `{ days = ["mon-fri"], from = "09:00", to = "17:00" }`
     fn weekly(&mut self, value: &Value<'_>) -> Option<(Vec<Weekday>, Window)> {
         let (table, window) = self.window(value, "days", "a window")?;
-        let Some(days) = table.get("days") else {
+        let Some(_) = table.get("days") else {
             self.error(value.span().start, "a window has no `days`", "write it like `days = [\"mon-fri\"]`");
             return None;
         };
