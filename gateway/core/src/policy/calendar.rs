@@ -68,7 +68,8 @@ impl Calendars {
     pub fn parse(text: &str, file: &str, now: UnixMillis) -> Result<Self, Diagnostics> {
         let (drafts, warnings) = file::read(text, file, now)?;
         let days = layout::days(now);
-        let all = drafts.iter().map(|draft| Calendar { name: draft.name.clone(), changes: layout::changes(draft, days) });
+        let all =
+            drafts.iter().map(|draft| Calendar { name: draft.name.clone(), changes: layout::changes(draft, days) });
         Ok(Self { all: all.collect(), span: layout::span(days), warnings })
     }
 
@@ -78,7 +79,8 @@ impl Calendars {
         let second = now.seconds();
         let within = self.all.is_empty() || (self.span.0 <= second && second < self.span.1);
         let open = |calendar: &Calendar| calendar.changes.partition_point(|change| *change <= second) % 2 == 1;
-        let bits = self.all.iter().enumerate().filter(|(_, calendar)| open(calendar)).fold(0, |bits, (at, _)| bits | 1 << at);
+        let bits =
+            self.all.iter().enumerate().filter(|(_, calendar)| open(calendar)).fold(0, |bits, (at, _)| bits | 1 << at);
         within.then_some(Open(bits))
     }
 

@@ -157,6 +157,10 @@ impl Call<'_> {
                 Err(Missing::Argument(Unfit::Undeclared(pointer))) => {
                     Judgement::Denied(Denial::at(DenialCause::ArgumentUndeclared, &pointer))
                 }
+                Err(Missing::Sql(refusal, pointer)) => {
+                    Judgement::Denied(Denial::at(DenialCause::SqlRefused(refusal), &pointer))
+                }
+                Err(Missing::Calendars) => Judgement::Denied(Denial::new(DenialCause::CalendarsEnded)),
                 Err(Missing::Claim) => Judgement::Denied(Denial::new(DenialCause::ClaimUnreadable)),
                 Err(Missing::Defect) => Judgement::Denied(Denial::new(DenialCause::RuleError)),
             },
@@ -172,7 +176,7 @@ impl Call<'_> {
         (uri, name): (Option<&str>, Option<&str>),
     ) -> Result<Judgement, Missing> {
         let prepared = self.engine.columns.get(column as usize).ok_or(Missing::Defect)?;
-        let of = Subjects { standing: self.standing, who: self.who, uri, name };
+        let of = Subjects { standing: self.standing, who: self.who, uri, name, calendars: &self.engine.calendars };
         let context = facts::context(&program.plan, of, self.facts)?;
         let entities = facts::entities(&program.plan, of, (&prepared.action, &prepared.groups))?;
         let request =

@@ -1,7 +1,10 @@
 //! Plans what a cell must convert. In: what its rules read, the tool's typed arguments. Out: a tree of wanted members, made once at load. Never here: values.
 
+use std::sync::Arc;
+
 use super::check::pointer;
 use super::reads::{Argument, Fact, FactSet, How, Reads};
+use super::sql::SqlRules;
 use super::surface::{Column, Subject};
 use super::types::{Presence, Record, Type};
 
@@ -18,6 +21,8 @@ pub struct Plan {
     pub input: Option<Input>,
     /// The pointer of the argument that names the account, where the account is read.
     pub account: Option<Box<str>>,
+    /// How the argument that holds SQL is read, where a rule reads `context.sql`.
+    pub sql: Option<Arc<SqlRules>>,
 }
 
 /// How the arguments are wanted.
@@ -71,6 +76,9 @@ impl Plan {
         if plan.facts.contains(Fact::Account) {
             plan.account = column.account.clone();
         }
+        if plan.facts.contains(Fact::Sql) {
+            plan.sql = column.sql.clone();
+        }
         if matches!(column.subject, Subject::Tool(_)) && !wanted.is_empty() {
             let whole = wanted.iter().any(|argument| argument.path.is_empty() && argument.how == How::Value);
             let paths: Vec<(&[Box<str>], How)> =
@@ -87,7 +95,8 @@ impl Plan {
     /// Whether a plan over these reads differs from column to column.
     pub fn depends_on_column(reads: &Reads, column: &Column) -> bool {
         let account = reads.facts.contains(Fact::Account) && column.account.is_some();
-        account || !reads.arguments.is_empty() || reads.facts.contains(Fact::Action)
+        let sql = reads.facts.contains(Fact::Sql) && column.sql.is_some();
+        account || sql || !reads.arguments.is_empty() || reads.facts.contains(Fact::Action)
     }
 }
 

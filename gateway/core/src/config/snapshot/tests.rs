@@ -58,6 +58,8 @@ fn texts(config: &str) -> Texts {
         agents: text("agents.toml", AGENTS),
         policies: vec![text("policies/a.cedar", RULE)],
         catalogues,
+        calendars: None,
+        read_at: UnixMillis(1_795_478_400_000),
         keys,
         secrets: None,
     }

@@ -50,7 +50,11 @@ pub(super) fn read(text: &str, file: &str, now: UnixMillis) -> Result<(Vec<Draft
         }
     }
     if drafts.len() > CALENDARS_MAX {
-        reader.error(0, format!("{} calendars, the limit is {CALENDARS_MAX}", drafts.len()), "leave out those no rule reads");
+        reader.error(
+            0,
+            format!("{} calendars, the limit is {CALENDARS_MAX}", drafts.len()),
+            "leave out those no rule reads",
+        );
     }
     reader.findings.sort_by_key(|finding| finding.line);
     let refused = reader.findings.iter().any(|finding| finding.severity == Severity::Error);
@@ -71,7 +75,10 @@ impl Reader<'_> {
     }
 
     fn name(&mut self, name: &str, at: usize) {
-        let fits = !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.trim() == name && !name.chars().any(char::is_control);
+        let fits = !name.is_empty()
+            && name.len() <= NAME_BYTES_MAX
+            && name.trim() == name
+            && !name.chars().any(char::is_control);
         if !fits {
             let cure = format!("write 1–{NAME_BYTES_MAX} characters without spaces around them");
             self.error(at, format!("`{}` is no name of a calendar", name.escape_debug()), cure);
@@ -80,7 +87,11 @@ impl Reader<'_> {
 
     fn calendar(&mut self, name: &str, at: usize, record: &Value<'_>) -> Option<Draft> {
         let DeValue::Table(table) = record.get_ref() else {
-            self.error(record.span().start, format!("calendar `{name}` is not a table"), format!("write `[calendar.{name}]`"));
+            self.error(
+                record.span().start,
+                format!("calendar `{name}` is not a table"),
+                format!("write `[calendar.{name}]`"),
+            );
             return None;
         };
         self.keys(table, &KEYS, &format!("calendar `{name}`"));
@@ -102,7 +113,8 @@ impl Reader<'_> {
             && *last < today
         {
             let line = Some(line_of(self.text, at));
-            let finding = Diagnostic::warning(self.file, line, format!("the last holiday of calendar `{name}` is past"));
+            let finding =
+                Diagnostic::warning(self.file, line, format!("the last holiday of calendar `{name}` is past"));
             self.findings.push(finding.help("enter the coming ones"));
         }
         Some(Draft { name: name.into(), zone: zone?, windows, holidays, open })
@@ -110,7 +122,8 @@ impl Reader<'_> {
 
     fn keys(&mut self, table: &Table<'_>, known: &[&str], place: &str) {
         for (key, _) in table.iter().filter(|(key, _)| !known.contains(&&**key.get_ref())) {
-            let listed = || format!("it knows {}", known.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", "));
+            let listed =
+                || format!("it knows {}", known.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", "));
             let cure = did_you_mean(key.get_ref(), known.iter().copied()).unwrap_or_else(listed);
             self.error(key.span().start, format!("unknown key `{}` in {place}", key.get_ref()), cure);
         }
@@ -120,7 +133,8 @@ impl Reader<'_> {
         let name = self.words(value, "zone")?;
         let found = zone(&name);
         if found.is_none() {
-            let names: Vec<String> = TimeZoneDatabase::bundled().available().map(|name| name.as_str().to_owned()).collect();
+            let names: Vec<String> =
+                TimeZoneDatabase::bundled().available().map(|name| name.as_str().to_owned()).collect();
             let cure = did_you_mean(&name, names.iter().map(String::as_str));
             let cure = cure.unwrap_or_else(|| "write an IANA name, such as `Europe/Berlin`".to_owned());
             self.error(value.span().start, format!("unknown zone `{}`", name.escape_debug()), cure);
@@ -136,14 +150,24 @@ impl Reader<'_> {
         text
     }
 
-    fn list<T>(&mut self, table: &Table<'_>, key: &str, most: usize, mut read: impl FnMut(&mut Self, &Value<'_>) -> Option<T>) -> Vec<T> {
+    fn list<T>(
+        &mut self,
+        table: &Table<'_>,
+        key: &str,
+        most: usize,
+        mut read: impl FnMut(&mut Self, &Value<'_>) -> Option<T>,
+    ) -> Vec<T> {
         let Some(value) = table.get(key) else { return Vec::new() };
         let Some(items) = value.get_ref().as_array() else {
             self.error(value.span().start, format!("`{key}` is not a list"), format!("write `{key} = […]`"));
             return Vec::new();
         };
         if items.iter().count() > most {
-            self.error(value.span().start, format!("{} entries of `{key}`, the limit is {most}", items.iter().count()), "leave some out");
+            self.error(
+                value.span().start,
+                format!("{} entries of `{key}`, the limit is {most}", items.iter().count()),
+                "leave some out",
+            );
             return Vec::new();
         }
         items.iter().filter_map(|item| read(self, item)).collect()
@@ -198,15 +222,28 @@ impl Reader<'_> {
         let plain = text.len() == 10;
         let date = plain.then(|| text.parse::<Date>().ok()).flatten();
         if date.is_none() {
-            self.error(value.span().start, format!("`{}` is no date", text.escape_debug()), "write it like `2026-12-25`");
+            self.error(
+                value.span().start,
+                format!("`{}` is no date", text.escape_debug()),
+                "write it like `2026-12-25`",
+            );
         }
         date
     }
 
     /// The table with its keys checked, and its times where they are right.
-    fn window<'v, 't>(&mut self, value: &'v Value<'t>, own: &str, what: &str) -> Option<(&'v Table<'t>, Option<Window>)> {
+    fn window<'v, 't>(
+        &mut self,
+        value: &'v Value<'t>,
+        own: &str,
+        what: &str,
+    ) -> Option<(&'v Table<'t>, Option<Window>)> {
         let DeValue::Table(table) = value.get_ref() else {
-            self.error(value.span().start, format!("{what} is not a table"), "write `{ …, from = \"09:00\", to = \"17:00\" }`");
+            self.error(
+                value.span().start,
+                format!("{what} is not a table"),
+                "write `{ …, from = \"09:00\", to = \"17:00\" }`",
+            );
             return None;
         };
         self.keys(table, &[own, "from", "to"], what);
@@ -218,22 +255,40 @@ impl Reader<'_> {
     /// Minutes after midnight of a `HH:MM`; only `to` may be `24:00`.
     fn time(&mut self, table: &Table<'_>, key: &str, whole: &Value<'_>, what: &str) -> Option<u16> {
         let Some(value) = table.get(key) else {
-            self.error(whole.span().start, format!("{what} has no `{key}`"), format!("write it like `{key} = \"09:00\"`"));
+            self.error(
+                whole.span().start,
+                format!("{what} has no `{key}`"),
+                format!("write it like `{key} = \"09:00\"`"),
+            );
             return None;
         };
         let text = self.words(value, key)?;
-        let digits = |part: &str| (part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit())).then(|| part.parse::<u16>().ok()).flatten();
+        let digits = |part: &str| {
+            (part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit()))
+                .then(|| part.parse::<u16>().ok())
+                .flatten()
+        };
         let parts = text.split_once(':').and_then(|(hours, minutes)| Some((digits(hours)?, digits(minutes)?)));
-        let minutes = parts.filter(|(hours, minutes)| (*hours < 24 && *minutes < 60) || (key == "to" && (*hours, *minutes) == (24, 0)));
+        let minutes = parts.filter(|(hours, minutes)| {
+            (*hours < 24 && *minutes < 60) || (key == "to" && (*hours, *minutes) == (24, 0))
+        });
         if minutes.is_none() {
-            self.error(value.span().start, format!("`{}` is no time of day", text.escape_debug()), "write it like `09:00`; a day ends at `24:00`");
+            self.error(
+                value.span().start,
+                format!("`{}` is no time of day", text.escape_debug()),
+                "write it like `09:00`; a day ends at `24:00`",
+            );
         }
         minutes.map(|(hours, minutes)| hours * 60 + minutes)
     }
 
     fn meant(&mut self, from: u16, to: u16, value: &Value<'_>) -> Option<Window> {
         if from == to {
-            self.error(value.span().start, "an opening begins and ends at the same time", "a whole day is from `00:00` to `24:00`");
+            self.error(
+                value.span().start,
+                "an opening begins and ends at the same time",
+                "a whole day is from `00:00` to `24:00`",
+            );
             return None;
         }
         let wall = |minutes: u16| {

@@ -19,7 +19,9 @@ pub(super) fn days(now: UnixMillis) -> (Date, Date) {
 
 /// What is laid out whole in every zone: offsets reach a day at the most.
 pub(super) fn span(days: (Date, Date)) -> Span {
-    let midnight = |day: Date| Offset::UTC.to_timestamp(day.to_datetime(jiff::civil::Time::midnight())).map_or(0, Timestamp::as_second);
+    let midnight = |day: Date| {
+        Offset::UTC.to_timestamp(day.to_datetime(jiff::civil::Time::midnight())).map_or(0, Timestamp::as_second)
+    };
     (midnight(days.0), midnight(days.1))
 }
 
@@ -44,7 +46,11 @@ pub(super) fn changes(draft: &Draft, (first, end): (Date, Date)) -> Box<[i64]> {
         today.filter_map(move |(_, window)| window.on(day))
     }));
     let midnight = jiff::civil::Time::midnight();
-    let closed = spans_of(&mut holidays.iter().filter_map(|day| Some((day.to_datetime(midnight), day.tomorrow().ok()?.to_datetime(midnight)))));
+    let closed = spans_of(
+        &mut holidays
+            .iter()
+            .filter_map(|day| Some((day.to_datetime(midnight), day.tomorrow().ok()?.to_datetime(midnight)))),
+    );
     let further = spans_of(&mut draft.open.iter().filter_map(|(day, window)| window.on(*day)));
     let open = without(&regular, &closed).into_iter().chain(further).collect();
     merged(open).into_iter().flat_map(|(from, to)| [from, to]).collect()

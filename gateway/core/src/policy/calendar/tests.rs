@@ -33,32 +33,83 @@ fn what_cannot_be_meant_is_refused_with_line_and_cure() {
     let with = |windows: &str| format!("{Z}\nwindows = [{windows}]");
     let rows = [
         (W.to_owned(), "calendars.toml:1: calendar `x` has no `zone`; write it like `zone = \"Europe/Berlin\"`"),
-        (format!("zone = \"Europe/Berlim\"\n{W}"), "calendars.toml:2: unknown zone `Europe/Berlim`; did you mean `Europe/Berlin`?"),
+        (
+            format!("zone = \"Europe/Berlim\"\n{W}"),
+            "calendars.toml:2: unknown zone `Europe/Berlim`; did you mean `Europe/Berlin`?",
+        ),
         (format!("zone = 1\n{W}"), "calendars.toml:2: `zone` is not a text; write `zone = \"…\"`"),
-        (format!("{Z}\nwindow = []\n{W}"), "calendars.toml:3: unknown key `window` in calendar `x`; did you mean `windows`?"),
-        (Z.into(), "calendars.toml:1: calendar `x` never opens; write `windows = [{ days = [\"mon-fri\"], from = \"09:00\", to = \"17:00\" }]`"),
+        (
+            format!("{Z}\nwindow = []\n{W}"),
+            "calendars.toml:3: unknown key `window` in calendar `x`; did you mean `windows`?",
+        ),
+        (
+            Z.into(),
+            "calendars.toml:1: calendar `x` never opens; write `windows = [{ days = [\"mon-fri\"], from = \"09:00\", to = \"17:00\" }]`",
+        ),
         (format!("{Z}\nwindows = 1"), "calendars.toml:3: `windows` is not a list; write `windows = […]`"),
         (with("1"), "calendars.toml:3: a window is not a table; write `{ …, from = \"09:00\", to = \"17:00\" }`"),
-        (with("{ from = \"09:00\", to = \"17:00\" }"), "calendars.toml:3: a window has no `days`; write it like `days = [\"mon-fri\"]`"),
-        (with("{ days = [], from = \"09:00\", to = \"17:00\" }"), "calendars.toml:3: a window has no `days`; write it like `days = [\"mon-fri\"]`"),
-        (with("{ days = [\"mo\"], from = \"09:00\", to = \"17:00\" }"), "calendars.toml:3: unknown day `mo`; the days are `mon`, `tue`, `wed`, `thu`, `fri`, `sat`, `sun`, or two of them as in `mon-fri`"),
-        (with("{ days = [\"mon\"], to = \"17:00\" }"), "calendars.toml:3: a window has no `from`; write it like `from = \"09:00\"`"),
-        (with("{ days = [\"mon\"], from = \"9:00\", to = \"17:00\" }"), "calendars.toml:3: `9:00` is no time of day; write it like `09:00`; a day ends at `24:00`"),
-        (with("{ days = [\"mon\"], from = \"24:00\", to = \"17:00\" }"), "calendars.toml:3: `24:00` is no time of day; write it like `09:00`; a day ends at `24:00`"),
-        (with("{ days = [\"mon\"], from = \"09:00\", to = \"24:01\" }"), "calendars.toml:3: `24:01` is no time of day; write it like `09:00`; a day ends at `24:00`"),
-        (with("{ days = [\"mon\"], from = \"09:00\", to = \"09:00\" }"), "calendars.toml:3: an opening begins and ends at the same time; a whole day is from `00:00` to `24:00`"),
-        (with("{ day = [\"mon\"], days = [\"mon\"], from = \"09:00\", to = \"10:00\" }"), "calendars.toml:3: unknown key `day` in a window; did you mean `days`?"),
-        (format!("{Z}\n{W}\nholidays = [\"2027-02-29\"]"), "calendars.toml:4: `2027-02-29` is no date; write it like `2026-12-25`"),
-        (format!("{Z}\n{W}\nholidays = [\"2026-12-25T10:00\"]"), "calendars.toml:4: `2026-12-25T10:00` is no date; write it like `2026-12-25`"),
-        (format!("{Z}\nopen = [{{ from = \"09:00\", to = \"17:00\" }}]"), "calendars.toml:3: an opening has no `date`; write it like `date = \"2026-11-28\"`"),
-        (format!("{Z}\nwindows = [{}]", "{ days = [\"mon\"], from = \"09:00\", to = \"17:00\" },".repeat(17)), "calendars.toml:3: 17 entries of `windows`, the limit is 16; leave some out"),
+        (
+            with("{ from = \"09:00\", to = \"17:00\" }"),
+            "calendars.toml:3: a window has no `days`; write it like `days = [\"mon-fri\"]`",
+        ),
+        (
+            with("{ days = [], from = \"09:00\", to = \"17:00\" }"),
+            "calendars.toml:3: a window has no `days`; write it like `days = [\"mon-fri\"]`",
+        ),
+        (
+            with("{ days = [\"mo\"], from = \"09:00\", to = \"17:00\" }"),
+            "calendars.toml:3: unknown day `mo`; the days are `mon`, `tue`, `wed`, `thu`, `fri`, `sat`, `sun`, or two of them as in `mon-fri`",
+        ),
+        (
+            with("{ days = [\"mon\"], to = \"17:00\" }"),
+            "calendars.toml:3: a window has no `from`; write it like `from = \"09:00\"`",
+        ),
+        (
+            with("{ days = [\"mon\"], from = \"9:00\", to = \"17:00\" }"),
+            "calendars.toml:3: `9:00` is no time of day; write it like `09:00`; a day ends at `24:00`",
+        ),
+        (
+            with("{ days = [\"mon\"], from = \"24:00\", to = \"17:00\" }"),
+            "calendars.toml:3: `24:00` is no time of day; write it like `09:00`; a day ends at `24:00`",
+        ),
+        (
+            with("{ days = [\"mon\"], from = \"09:00\", to = \"24:01\" }"),
+            "calendars.toml:3: `24:01` is no time of day; write it like `09:00`; a day ends at `24:00`",
+        ),
+        (
+            with("{ days = [\"mon\"], from = \"09:00\", to = \"09:00\" }"),
+            "calendars.toml:3: an opening begins and ends at the same time; a whole day is from `00:00` to `24:00`",
+        ),
+        (
+            with("{ day = [\"mon\"], days = [\"mon\"], from = \"09:00\", to = \"10:00\" }"),
+            "calendars.toml:3: unknown key `day` in a window; did you mean `days`?",
+        ),
+        (
+            format!("{Z}\n{W}\nholidays = [\"2027-02-29\"]"),
+            "calendars.toml:4: `2027-02-29` is no date; write it like `2026-12-25`",
+        ),
+        (
+            format!("{Z}\n{W}\nholidays = [\"2026-12-25T10:00\"]"),
+            "calendars.toml:4: `2026-12-25T10:00` is no date; write it like `2026-12-25`",
+        ),
+        (
+            format!("{Z}\nopen = [{{ from = \"09:00\", to = \"17:00\" }}]"),
+            "calendars.toml:3: an opening has no `date`; write it like `date = \"2026-11-28\"`",
+        ),
+        (
+            format!("{Z}\nwindows = [{}]", "{ days = [\"mon\"], from = \"09:00\", to = \"17:00\" },".repeat(17)),
+            "calendars.toml:3: 17 entries of `windows`, the limit is 16; leave some out",
+        ),
     ];
     for (lines, expected) in rows {
         check_refused(&lines, expected);
     }
     let said = |text: &str| parse(text).err().unwrap_or_default().iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(said("calender = 1"), ["calendars.toml:1: unknown key `calender`; did you mean `calendar`?"]);
-    assert_eq!(said("[calendar.\" \"]\nzone = \"UTC\"\nopen = []"), ["calendars.toml:1: ` ` is no name of a calendar; write 1–256 characters without spaces around them"]);
+    assert_eq!(
+        said("[calendar.\" \"]\nzone = \"UTC\"\nopen = []"),
+        ["calendars.toml:1: ` ` is no name of a calendar; write 1–256 characters without spaces around them"]
+    );
     assert!(said("[calendar")[0].starts_with("calendars.toml:1: not TOML"));
     let many: String = (0..=CALENDARS_MAX).map(|n| format!("[calendar.c{n}]\nzone = \"UTC\"\nopen = []\n")).collect();
     assert_eq!(said(&many), ["calendars.toml:1: 65 calendars, the limit is 64; leave out those no rule reads"]);
@@ -79,7 +130,13 @@ fn a_calendar_is_open_in_its_windows_and_nowhere_else() {
         (
             "zone = \"Europe/Berlin\"\nwindows = [{ days = [\"mon-fri\"], from = \"09:00\", to = \"17:00\" }]\nholidays = [\"2026-12-25\"]",
             &["2026-11-24T08:00:00Z", "2026-11-24T15:59:59.999Z", "2026-07-01T07:00:00Z"],
-            &["2026-11-24T07:59:59.999Z", "2026-11-24T16:00:00Z", "2026-07-01T15:00:00Z", "2026-11-28T12:00:00Z", "2026-12-25T12:00:00Z"],
+            &[
+                "2026-11-24T07:59:59.999Z",
+                "2026-11-24T16:00:00Z",
+                "2026-07-01T15:00:00Z",
+                "2026-11-28T12:00:00Z",
+                "2026-12-25T12:00:00Z",
+            ],
         ),
         // Over midnight and over the end of the week; it belongs to the day it begins on.
         (
@@ -154,7 +211,8 @@ fn around_every_change_of_clocks_windows_open_and_close_as_another_implementatio
 
 #[test]
 fn beyond_what_is_laid_out_there_is_no_answer() {
-    let calendars = good("[calendar.x]\nzone = \"UTC\"\nwindows = [{ days = [\"mon-sun\"], from = \"00:00\", to = \"24:00\" }]");
+    let calendars =
+        good("[calendar.x]\nzone = \"UTC\"\nwindows = [{ days = [\"mon-sun\"], from = \"00:00\", to = \"24:00\" }]");
     for (at, expected) in [
         ("2023-12-31T23:59:59.999Z", None),
         ("2024-01-01T00:00:00Z", Some(true)),
@@ -168,13 +226,17 @@ fn beyond_what_is_laid_out_there_is_no_answer() {
 
 #[test]
 fn a_clock_that_steps_back_finds_what_it_found_before() {
-    let calendars = good("[calendar.a]\nzone = \"Europe/Berlin\"\nwindows = [{ days = [\"mon-fri\"], from = \"09:00\", to = \"17:00\" }]\n[calendar.b]\nzone = \"UTC\"\nwindows = [{ days = [\"tue\"], from = \"10:00\", to = \"11:00\" }]");
+    let calendars = good(
+        "[calendar.a]\nzone = \"Europe/Berlin\"\nwindows = [{ days = [\"mon-fri\"], from = \"09:00\", to = \"17:00\" }]\n[calendar.b]\nzone = \"UTC\"\nwindows = [{ days = [\"tue\"], from = \"10:00\", to = \"11:00\" }]",
+    );
     let hours: Vec<UnixMillis> = (0..96).map(|hour| UnixMillis(NOW.0 + hour * 3_600_000)).collect();
     let forward: Vec<_> = hours.iter().map(|at| calendars.open(*at)).collect();
     let mut back: Vec<_> = hours.iter().rev().map(|at| calendars.open(*at)).collect();
     back.reverse();
     assert_eq!(forward, back);
-    assert!(forward.iter().any(|open| open.unwrap() == Open(0b11)) && forward.iter().any(|open| open.unwrap() == Open(0)));
+    assert!(
+        forward.iter().any(|open| open.unwrap() == Open(0b11)) && forward.iter().any(|open| open.unwrap() == Open(0))
+    );
     assert_eq!((calendars.position("b"), calendars.position("c"), calendars.names().len()), (Some(1), None, 2));
     assert!(!Open(u64::MAX).contains(64));
 }

@@ -1,9 +1,9 @@
 //! Walks expressions. In: their syntax trees. Out: the calls and subqueries in them. Never here: statements.
 
 use sqlparser::ast::{
-    AccessExpr, Array, BinaryOperator, CaseWhen, CastKind, CeilFloorKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArgumentList, FunctionArguments, Interval, Subscript, TypedString, UnaryOperator, Value, ValueWithSpan, WindowFrame, WindowFrameBound,
-    WindowSpec, WindowType,
+    AccessExpr, Array, BinaryOperator, CaseWhen, CastKind, CeilFloorKind, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Interval, Subscript, TypedString, UnaryOperator,
+    Value, ValueWithSpan, WindowFrame, WindowFrameBound, WindowSpec, WindowType,
 };
 
 use super::names;
@@ -56,7 +56,10 @@ impl Walk<'_> {
             }
             Expr::Collate { expr, collation: _ } => self.expression(expr),
             Expr::UnaryOp { op, expr } => {
-                absent(matches!(op, UnaryOperator::Plus | UnaryOperator::Minus | UnaryOperator::Not | UnaryOperator::BitwiseNot))?;
+                absent(matches!(
+                    op,
+                    UnaryOperator::Plus | UnaryOperator::Minus | UnaryOperator::Not | UnaryOperator::BitwiseNot
+                ))?;
                 self.expression(expr)
             }
             Expr::InList { expr, list, negated: _ } => {
@@ -84,7 +87,9 @@ impl Walk<'_> {
                 self.maybe(else_result.as_deref())
             }
             Expr::Tuple(all) | Expr::Array(Array { elem: all, named: _ }) => self.expressions(all),
-            Expr::GroupingSets(sets) | Expr::Cube(sets) | Expr::Rollup(sets) => sets.iter().try_for_each(|set| self.expressions(set)),
+            Expr::GroupingSets(sets) | Expr::Cube(sets) | Expr::Rollup(sets) => {
+                sets.iter().try_for_each(|set| self.expressions(set))
+            }
             Expr::Function(function) => self.function(function),
             Expr::CompoundFieldAccess { root, access_chain } => self.access(root, access_chain),
             other => self.spelled(other),
@@ -159,7 +164,13 @@ impl Walk<'_> {
                 names::data_type(data_type)?;
                 literal(value)
             }
-            Expr::Interval(Interval { value, leading_field: _, leading_precision: _, last_field: _, fractional_seconds_precision: _ }) => self.expression(value),
+            Expr::Interval(Interval {
+                value,
+                leading_field: _,
+                leading_precision: _,
+                last_field: _,
+                fractional_seconds_precision: _,
+            }) => self.expression(value),
             _ => Err(SqlRefusal::Construct),
         }
     }
@@ -184,7 +195,8 @@ impl Walk<'_> {
     }
 
     fn function(&mut self, function: &Function) -> Step {
-        let Function { name, uses_odbc_syntax, parameters, args, within_group, filter, null_treatment: _, over } = function;
+        let Function { name, uses_odbc_syntax, parameters, args, within_group, filter, null_treatment: _, over } =
+            function;
         absent(!uses_odbc_syntax && matches!(parameters, FunctionArguments::None))?;
         self.call(name)?;
         match args {
@@ -243,7 +255,14 @@ impl Walk<'_> {
 }
 
 fn literal(ValueWithSpan { value, span: _ }: &ValueWithSpan) -> Step {
-    absent(matches!(value, Value::Number(_, _) | Value::SingleQuotedString(_) | Value::HexStringLiteral(_) | Value::Boolean(_) | Value::Null))
+    absent(matches!(
+        value,
+        Value::Number(_, _)
+            | Value::SingleQuotedString(_)
+            | Value::HexStringLiteral(_)
+            | Value::Boolean(_)
+            | Value::Null
+    ))
 }
 
 /// Operators that no server resolves through a schema of its own choice, nor calls an unlisted function for.
@@ -251,9 +270,41 @@ fn operator(op: &BinaryOperator) -> Step {
     use BinaryOperator as B;
     absent(matches!(
         op,
-        B::Plus | B::Minus | B::Multiply | B::Divide | B::Modulo | B::StringConcat | B::Gt | B::Lt | B::GtEq | B::LtEq | B::Spaceship | B::Eq | B::NotEq | B::And | B::Or | B::Xor
-            | B::BitwiseOr | B::BitwiseAnd | B::BitwiseXor | B::MyIntegerDivide | B::Glob | B::PGBitwiseXor | B::PGBitwiseShiftLeft | B::PGBitwiseShiftRight | B::PGExp
-            | B::PGOverlap | B::PGRegexMatch | B::PGRegexIMatch | B::PGRegexNotMatch | B::PGRegexNotIMatch | B::Arrow | B::LongArrow | B::HashArrow | B::HashLongArrow
-            | B::AtArrow | B::ArrowAt
+        B::Plus
+            | B::Minus
+            | B::Multiply
+            | B::Divide
+            | B::Modulo
+            | B::StringConcat
+            | B::Gt
+            | B::Lt
+            | B::GtEq
+            | B::LtEq
+            | B::Spaceship
+            | B::Eq
+            | B::NotEq
+            | B::And
+            | B::Or
+            | B::Xor
+            | B::BitwiseOr
+            | B::BitwiseAnd
+            | B::BitwiseXor
+            | B::MyIntegerDivide
+            | B::Glob
+            | B::PGBitwiseXor
+            | B::PGBitwiseShiftLeft
+            | B::PGBitwiseShiftRight
+            | B::PGExp
+            | B::PGOverlap
+            | B::PGRegexMatch
+            | B::PGRegexIMatch
+            | B::PGRegexNotMatch
+            | B::PGRegexNotIMatch
+            | B::Arrow
+            | B::LongArrow
+            | B::HashArrow
+            | B::HashLongArrow
+            | B::AtArrow
+            | B::ArrowAt
     ))
 }

@@ -83,9 +83,11 @@ impl<'t> Lexer<'t> {
     fn block_comment(&mut self) -> Result<&'t str, SqlRefusal> {
         let length = self.rest.get(2..).and_then(|rest| rest.find("*/")).ok_or(SqlRefusal::Comment)?;
         let inside = self.rest.get(2..2 + length).unwrap_or_default();
-        let obeyed = inside.starts_with(['!', '+', '/', 'M', 'm']) && !inside.starts_with("M ") && !inside.starts_with("m ");
+        let obeyed =
+            inside.starts_with(['!', '+', '/', 'M', 'm']) && !inside.starts_with("M ") && !inside.starts_with("m ");
         // A comment stands for a space; a reader that drops it would join what it parts.
-        let joining = self.before.is_some_and(is_word) && self.rest.get(length + 4..).is_some_and(|rest| rest.starts_with(is_word));
+        let joining = self.before.is_some_and(is_word)
+            && self.rest.get(length + 4..).is_some_and(|rest| rest.starts_with(is_word));
         let plain = inside.replace("\r\n", "\n");
         if obeyed || joining || inside.contains("/*") || inside.ends_with('/') || !readable(&plain.replace('\n', " ")) {
             return Err(SqlRefusal::Comment);
@@ -120,13 +122,36 @@ impl<'t> Lexer<'t> {
     /// `.5` is a number for some and a field for others.
     fn period(&mut self) -> Result<(Token, usize), SqlRefusal> {
         self.take(1);
-        if self.peek().is_some_and(|next| next.is_ascii_digit()) { Err(SqlRefusal::Literal) } else { Ok((Token::Period, 0)) }
+        if self.peek().is_some_and(|next| next.is_ascii_digit()) {
+            Err(SqlRefusal::Literal)
+        } else {
+            Ok((Token::Period, 0))
+        }
     }
 
     fn word(&mut self) -> (Token, usize) {
         let word = self.take_while(is_word);
         // Words that chain what stands on either side of them, and so nest to the left.
-        let chaining = ["and", "or", "xor", "not", "is", "isnull", "notnull", "between", "like", "ilike", "union", "except", "intersect", "in", "collate", "at", "div", "glob"];
+        let chaining = [
+            "and",
+            "or",
+            "xor",
+            "not",
+            "is",
+            "isnull",
+            "notnull",
+            "between",
+            "like",
+            "ilike",
+            "union",
+            "except",
+            "intersect",
+            "in",
+            "collate",
+            "at",
+            "div",
+            "glob",
+        ];
         let weight = usize::from(chaining.iter().any(|chain| word.eq_ignore_ascii_case(chain)));
         (Token::make_word(word, None), weight)
     }
@@ -162,7 +187,9 @@ impl<'t> Lexer<'t> {
             Token::Number(self.take(end).to_owned(), false)
         };
         match self.peek() {
-            Some(next) if is_word(next) || !next.is_ascii() || matches!(next, '.' | '\'' | '"' | '`' | '$') => Err(SqlRefusal::Literal),
+            Some(next) if is_word(next) || !next.is_ascii() || matches!(next, '.' | '\'' | '"' | '`' | '$') => {
+                Err(SqlRefusal::Literal)
+            }
             Some(_) | None => Ok(token),
         }
     }
@@ -202,12 +229,18 @@ impl<'t> Lexer<'t> {
         let closed = self.rest.starts_with(quote);
         self.take(1);
         let again = self.peek().is_some_and(|next| is_word(next) || matches!(next, '"' | '`' | '\''));
-        if name.is_empty() || !closed || again { Err(SqlRefusal::Literal) } else { Ok(Token::make_word(name, Some(quote))) }
+        if name.is_empty() || !closed || again {
+            Err(SqlRefusal::Literal)
+        } else {
+            Ok(Token::make_word(name, Some(quote)))
+        }
     }
 
     /// `E'…'`, `N'…'`, `_utf8'…'`, `U&'…'`: a prefix changes what a quote means.
     fn unprefixed(&self) -> Result<(), SqlRefusal> {
-        let prefixed = self.before.is_some_and(|before| is_word(before) || !before.is_ascii() || matches!(before, '&' | '@' | '$' | '\'' | '"' | '`'));
+        let prefixed = self.before.is_some_and(|before| {
+            is_word(before) || !before.is_ascii() || matches!(before, '&' | '@' | '$' | '\'' | '"' | '`')
+        });
         if prefixed { Err(SqlRefusal::Literal) } else { Ok(()) }
     }
 
@@ -216,12 +249,18 @@ impl<'t> Lexer<'t> {
         let end = self.rest.find(|letter: char| !"+-*/%=<>!|&~^#@?:".contains(letter)).unwrap_or(self.rest.len());
         // A comment ends the run.
         let run = self.rest.get(..end).unwrap_or_default();
-        let run = ["--", "/*"].iter().filter_map(|mark| run.find(mark)).min().map_or(run, |end| run.get(..end).unwrap_or_default());
+        let run = ["--", "/*"]
+            .iter()
+            .filter_map(|mark| run.find(mark))
+            .min()
+            .map_or(run, |end| run.get(..end).unwrap_or_default());
         if let Some(token) = operator(run, self.dialect) {
             self.take(run.len());
             return Ok(token);
         }
-        let signed = run.strip_suffix(['-', '+']).filter(|first| ["=", "<", ">", "<=", ">=", "<>", "*", "/", "+", "-"].contains(first));
+        let signed = run
+            .strip_suffix(['-', '+'])
+            .filter(|first| ["=", "<", ">", "<=", ">=", "<>", "*", "/", "+", "-"].contains(first));
         let token = signed.and_then(|first| Some((first.len(), operator(first, self.dialect)?)));
         let (length, token) = token.ok_or(SqlRefusal::Character)?;
         self.take(length);

@@ -4,11 +4,12 @@
 //! the build here instead of passing unseen.
 
 use sqlparser::ast::{
-    Assignment, AssignmentTarget, ConflictTarget, Cte, Delete, Distinct, DoUpdate, Fetch, FromTable, GroupByExpr, Ident, Insert, Join, JoinConstraint,
-    JoinOperator, LimitClause, NamedWindowDefinition, NamedWindowExpr, ObjectName, Offset, OnConflict, OnConflictAction, OnInsert, OrderBy,
-    OrderByExpr, OrderByKind, Parens, Query, Select, SelectFlavor, SelectInto, SelectItem, SelectItemQualifiedWildcardKind, SelectModifiers, SetExpr,
-    SetOperator, SetQuantifier, SqliteOnConflict, Statement, TableAlias, TableFactor, TableFunctionArgs, TableObject, TableWithJoins, Update,
-    UpdateTableFromKind, Values, WildcardAdditionalOptions, With,
+    Assignment, AssignmentTarget, ConflictTarget, Cte, Delete, Distinct, DoUpdate, Fetch, FromTable, GroupByExpr,
+    Ident, Insert, Join, JoinConstraint, JoinOperator, LimitClause, NamedWindowDefinition, NamedWindowExpr, ObjectName,
+    Offset, OnConflict, OnConflictAction, OnInsert, OrderBy, OrderByExpr, OrderByKind, Parens, Query, Select,
+    SelectFlavor, SelectInto, SelectItem, SelectItemQualifiedWildcardKind, SelectModifiers, SetExpr, SetOperator,
+    SetQuantifier, SqliteOnConflict, Statement, TableAlias, TableFactor, TableFunctionArgs, TableObject,
+    TableWithJoins, Update, UpdateTableFromKind, Values, WildcardAdditionalOptions, With,
 };
 
 use super::names;
@@ -91,8 +92,25 @@ impl<'r> Walk<'r> {
     }
 
     fn query_in_scope(&mut self, query: &Query) -> Step {
-        let Query { with, body, order_by, limit_clause, fetch, locks, for_clause, settings, format_clause, pipe_operators } = query;
-        absent(locks.is_empty() && for_clause.is_none() && settings.is_none() && format_clause.is_none() && pipe_operators.is_empty())?;
+        let Query {
+            with,
+            body,
+            order_by,
+            limit_clause,
+            fetch,
+            locks,
+            for_clause,
+            settings,
+            format_clause,
+            pipe_operators,
+        } = query;
+        absent(
+            locks.is_empty()
+                && for_clause.is_none()
+                && settings.is_none()
+                && format_clause.is_none()
+                && pipe_operators.is_empty(),
+        )?;
         let outer = self.scope.len();
         if let Some(with) = with {
             self.with(with)?;
@@ -163,8 +181,12 @@ impl<'r> Walk<'r> {
                 self.kind("select");
                 self.values(values)
             }
-            SetExpr::Insert(statement) | SetExpr::Update(statement) | SetExpr::Delete(statement) => self.write(statement),
-            SetExpr::SetOperation { left: _, op: _, set_quantifier: _, right: _ } | SetExpr::Merge(_) | SetExpr::Table(_) => Err(SqlRefusal::Construct),
+            SetExpr::Insert(statement) | SetExpr::Update(statement) | SetExpr::Delete(statement) => {
+                self.write(statement)
+            }
+            SetExpr::SetOperation { left: _, op: _, set_quantifier: _, right: _ }
+            | SetExpr::Merge(_)
+            | SetExpr::Table(_) => Err(SqlRefusal::Construct),
         }
     }
 
@@ -179,12 +201,45 @@ impl<'r> Walk<'r> {
 
     fn select(&mut self, select: &Select) -> Step {
         let Select {
-            select_token: _, optimizer_hints, distinct, select_modifiers, top, top_before_distinct: _, projection, exclude, into, from, lateral_views,
-            prewhere, selection, connect_by, group_by, cluster_by, distribute_by, sort_by, having, named_window, qualify, window_before_qualify: _,
-            value_table_mode, flavor,
+            select_token: _,
+            optimizer_hints,
+            distinct,
+            select_modifiers,
+            top,
+            top_before_distinct: _,
+            projection,
+            exclude,
+            into,
+            from,
+            lateral_views,
+            prewhere,
+            selection,
+            connect_by,
+            group_by,
+            cluster_by,
+            distribute_by,
+            sort_by,
+            having,
+            named_window,
+            qualify,
+            window_before_qualify: _,
+            value_table_mode,
+            flavor,
         } = select;
-        absent(optimizer_hints.is_empty() && top.is_none() && exclude.is_none() && lateral_views.is_empty() && prewhere.is_none())?;
-        absent(connect_by.is_empty() && cluster_by.is_empty() && distribute_by.is_empty() && sort_by.is_empty() && qualify.is_none())?;
+        absent(
+            optimizer_hints.is_empty()
+                && top.is_none()
+                && exclude.is_none()
+                && lateral_views.is_empty()
+                && prewhere.is_none(),
+        )?;
+        absent(
+            connect_by.is_empty()
+                && cluster_by.is_empty()
+                && distribute_by.is_empty()
+                && sort_by.is_empty()
+                && qualify.is_none(),
+        )?;
         absent(value_table_mode.is_none() && *flavor == SelectFlavor::Standard)?;
         absent(!select_modifiers.as_ref().is_some_and(SelectModifiers::is_any_set))?;
         self.kind("select");
@@ -235,7 +290,10 @@ impl<'r> Walk<'r> {
                 SelectItem::UnnamedExpr(expr) => self.expression(expr)?,
                 SelectItem::ExprWithAlias { expr, alias } => {
                     // PostgreSQL takes `regclass 'x'` for a value of that type, not for a column and its alias.
-                    absent(alias.quote_style != Some('\'') || matches!(self.rules.dialect, Dialect::MySql | Dialect::Sqlite))?;
+                    absent(
+                        alias.quote_style != Some('\'')
+                            || matches!(self.rules.dialect, Dialect::MySql | Dialect::Sqlite),
+                    )?;
                     self.expression(expr)?;
                 }
                 SelectItem::Wildcard(options) => plain_wildcard(options)?,
@@ -271,7 +329,15 @@ impl<'r> Walk<'r> {
             self.factor(relation, Role::Source)?;
             use JoinOperator as J;
             let constraint = match join_operator {
-                J::Join(on) | J::Inner(on) | J::Left(on) | J::LeftOuter(on) | J::Right(on) | J::RightOuter(on) | J::FullOuter(on) | J::CrossJoin(on) | J::StraightJoin(on) => on,
+                J::Join(on)
+                | J::Inner(on)
+                | J::Left(on)
+                | J::LeftOuter(on)
+                | J::Right(on)
+                | J::RightOuter(on)
+                | J::FullOuter(on)
+                | J::CrossJoin(on)
+                | J::StraightJoin(on) => on,
                 _ => return Err(SqlRefusal::Construct),
             };
             match constraint {
@@ -284,8 +350,26 @@ impl<'r> Walk<'r> {
 
     fn factor(&mut self, factor: &TableFactor, role: Role) -> Step {
         match factor {
-            TableFactor::Table { name, alias, args, with_hints, version, with_ordinality: _, partitions, json_path, sample, index_hints } => {
-                absent(with_hints.is_empty() && version.is_none() && partitions.is_empty() && json_path.is_none() && sample.is_none() && index_hints.is_empty())?;
+            TableFactor::Table {
+                name,
+                alias,
+                args,
+                with_hints,
+                version,
+                with_ordinality: _,
+                partitions,
+                json_path,
+                sample,
+                index_hints,
+            } => {
+                absent(
+                    with_hints.is_empty()
+                        && version.is_none()
+                        && partitions.is_empty()
+                        && json_path.is_none()
+                        && sample.is_none()
+                        && index_hints.is_empty(),
+                )?;
                 let parts = names::parts(name)?;
                 self.alias(alias.as_ref(), parts.last().copied())?;
                 match args {
@@ -309,7 +393,12 @@ impl<'r> Walk<'r> {
                 self.arguments(args)
             }
             TableFactor::UNNEST { alias, array_exprs, with_offset, with_offset_alias, with_ordinality: _ } => {
-                absent(!with_offset && with_offset_alias.is_none() && role == Role::Source && self.rules.dialect == Dialect::Postgres)?;
+                absent(
+                    !with_offset
+                        && with_offset_alias.is_none()
+                        && role == Role::Source
+                        && self.rules.dialect == Dialect::Postgres,
+                )?;
                 self.alias(alias.as_ref(), None)?;
                 self.spelled_call("unnest");
                 self.expressions(array_exprs)
@@ -345,13 +434,52 @@ impl<'r> Walk<'r> {
 
     fn insert(&mut self, insert: &Insert) -> Step {
         let Insert {
-            insert_token: _, optimizer_hints, or, ignore: _, into: _, table, table_alias, columns: _, overwrite, source, assignments, partitioned,
-            after_columns, has_table_keyword, on, returning, output, replace_into, priority, insert_alias, settings, format_clause,
-            multi_table_insert_type, multi_table_into_clauses, multi_table_when_clauses, multi_table_else_clause,
+            insert_token: _,
+            optimizer_hints,
+            or,
+            ignore: _,
+            into: _,
+            table,
+            table_alias,
+            columns: _,
+            overwrite,
+            source,
+            assignments,
+            partitioned,
+            after_columns,
+            has_table_keyword,
+            on,
+            returning,
+            output,
+            replace_into,
+            priority,
+            insert_alias,
+            settings,
+            format_clause,
+            multi_table_insert_type,
+            multi_table_into_clauses,
+            multi_table_when_clauses,
+            multi_table_else_clause,
         } = insert;
-        absent(optimizer_hints.is_empty() && !overwrite && partitioned.is_none() && after_columns.is_empty() && !has_table_keyword)?;
-        absent(output.is_none() && priority.is_none() && settings.is_none() && format_clause.is_none() && multi_table_insert_type.is_none())?;
-        absent(multi_table_into_clauses.is_empty() && multi_table_when_clauses.is_empty() && multi_table_else_clause.is_none())?;
+        absent(
+            optimizer_hints.is_empty()
+                && !overwrite
+                && partitioned.is_none()
+                && after_columns.is_empty()
+                && !has_table_keyword,
+        )?;
+        absent(
+            output.is_none()
+                && priority.is_none()
+                && settings.is_none()
+                && format_clause.is_none()
+                && multi_table_insert_type.is_none(),
+        )?;
+        absent(
+            multi_table_into_clauses.is_empty()
+                && multi_table_when_clauses.is_empty()
+                && multi_table_else_clause.is_none(),
+        )?;
         absent(insert_alias.is_none() || self.rules.dialect == Dialect::MySql)?;
         self.kind("insert");
         if *replace_into {
@@ -367,9 +495,18 @@ impl<'r> Walk<'r> {
         self.table(&parts, Role::Target)?;
         match source.as_deref() {
             None => {}
-            Some(Query { with: None, body, order_by: None, limit_clause: None, fetch: None, locks, for_clause: None, settings: None, format_clause: None, pipe_operators })
-                if locks.is_empty() && pipe_operators.is_empty() && matches!(**body, SetExpr::Values(_)) =>
-            {
+            Some(Query {
+                with: None,
+                body,
+                order_by: None,
+                limit_clause: None,
+                fetch: None,
+                locks,
+                for_clause: None,
+                settings: None,
+                format_clause: None,
+                pipe_operators,
+            }) if locks.is_empty() && pipe_operators.is_empty() && matches!(**body, SetExpr::Values(_)) => {
                 if let SetExpr::Values(values) = &**body {
                     self.values(values)?;
                 }
@@ -405,7 +542,13 @@ impl<'r> Walk<'r> {
     fn resolution(&mut self, or: Option<&SqliteOnConflict>) {
         match or {
             Some(SqliteOnConflict::Replace) => self.kind("replace"),
-            Some(SqliteOnConflict::Rollback | SqliteOnConflict::Abort | SqliteOnConflict::Fail | SqliteOnConflict::Ignore) | None => {}
+            Some(
+                SqliteOnConflict::Rollback
+                | SqliteOnConflict::Abort
+                | SqliteOnConflict::Fail
+                | SqliteOnConflict::Ignore,
+            )
+            | None => {}
         }
     }
 
@@ -421,7 +564,19 @@ impl<'r> Walk<'r> {
     }
 
     fn update(&mut self, update: &Update) -> Step {
-        let Update { update_token: _, optimizer_hints, table, assignments, from, selection, returning, output, or, order_by, limit } = update;
+        let Update {
+            update_token: _,
+            optimizer_hints,
+            table,
+            assignments,
+            from,
+            selection,
+            returning,
+            output,
+            or,
+            order_by,
+            limit,
+        } = update;
         absent(optimizer_hints.is_empty() && output.is_none())?;
         self.kind("update");
         self.resolution(or.as_ref());
@@ -439,7 +594,18 @@ impl<'r> Walk<'r> {
     }
 
     fn delete(&mut self, delete: &Delete) -> Step {
-        let Delete { delete_token: _, optimizer_hints, tables, from, using, selection, returning, output, order_by, limit } = delete;
+        let Delete {
+            delete_token: _,
+            optimizer_hints,
+            tables,
+            from,
+            using,
+            selection,
+            returning,
+            output,
+            order_by,
+            limit,
+        } = delete;
         absent(optimizer_hints.is_empty() && output.is_none())?;
         let FromTable::WithFromKeyword(from) = from else { return Err(SqlRefusal::Construct) };
         absent(!from.is_empty() && (tables.is_empty() || self.rules.dialect == Dialect::MySql))?;
@@ -448,7 +614,11 @@ impl<'r> Walk<'r> {
         for name in tables {
             let parts = names::parts(name)?;
             let aliased = |alias: &Ident| matches!(parts.as_slice(), [name] if name.value == alias.value);
-            let joined = |tables: &TableWithJoins| std::iter::once(&tables.relation).chain(tables.joins.iter().map(|join| &join.relation)).any(|factor| alias_of(factor).is_some_and(aliased));
+            let joined = |tables: &TableWithJoins| {
+                std::iter::once(&tables.relation)
+                    .chain(tables.joins.iter().map(|join| &join.relation))
+                    .any(|factor| alias_of(factor).is_some_and(aliased))
+            };
             if !from.iter().any(joined) {
                 self.table(&parts, Role::Target)?;
             }
@@ -464,7 +634,9 @@ impl<'r> Walk<'r> {
 
 fn alias_of(factor: &TableFactor) -> Option<&Ident> {
     match factor {
-        TableFactor::Table { alias, .. } | TableFactor::Derived { alias, .. } => alias.as_ref().map(|alias| &alias.name),
+        TableFactor::Table { alias, .. } | TableFactor::Derived { alias, .. } => {
+            alias.as_ref().map(|alias| &alias.name)
+        }
         _ => None,
     }
 }
@@ -475,6 +647,21 @@ pub(super) fn absent(none: bool) -> Step {
 }
 
 fn plain_wildcard(options: &WildcardAdditionalOptions) -> Step {
-    let WildcardAdditionalOptions { wildcard_token: _, opt_ilike, opt_exclude, opt_except, opt_replace, opt_rename, opt_alias } = options;
-    absent(opt_ilike.is_none() && opt_exclude.is_none() && opt_except.is_none() && opt_replace.is_none() && opt_rename.is_none() && opt_alias.is_none())
+    let WildcardAdditionalOptions {
+        wildcard_token: _,
+        opt_ilike,
+        opt_exclude,
+        opt_except,
+        opt_replace,
+        opt_rename,
+        opt_alias,
+    } = options;
+    absent(
+        opt_ilike.is_none()
+            && opt_exclude.is_none()
+            && opt_except.is_none()
+            && opt_replace.is_none()
+            && opt_rename.is_none()
+            && opt_alias.is_none(),
+    )
 }

@@ -42,13 +42,19 @@ fn no_text_reaches_a_table_that_the_facts_do_not_name() {
             };
             match read(&text, &rules(dialect)) {
                 Err(_) => refused += 1,
-                Ok(facts) => assert!(facts.tables.iter().any(|table| **table == *"financials"), "given {line} in {dialect:?}\ngot {facts:?}"),
+                Ok(facts) => assert!(
+                    facts.tables.iter().any(|table| **table == *"financials"),
+                    "given {line} in {dialect:?}\ngot {facts:?}"
+                ),
             }
         }
         // Whatever SQLite makes of it, our facts do not say otherwise.
         if let (Ok(said), Ok(facts)) = (oracle.prepare(&text), read(&text, &rules(Dialect::Sqlite))) {
             for table in said.tables {
-                assert!(facts.tables.iter().any(|own| **own == *table), "given {line}\nSQLite reads {table}\ngot {facts:?}");
+                assert!(
+                    facts.tables.iter().any(|own| **own == *table),
+                    "given {line}\nSQLite reads {table}\ngot {facts:?}"
+                );
                 confirmed += 1;
             }
         }

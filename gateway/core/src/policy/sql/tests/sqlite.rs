@@ -71,7 +71,12 @@ fn kinds_and_tables_are_what_a_real_sqlite_reports() {
         let said = oracle.prepare(&text).unwrap_or_else(|error| panic!("given {text}\ngot {error}"));
         let facts = read(&text, &rules(None)).unwrap_or_else(|refusal| panic!("given {text}\ngot {refusal:?}"));
         // A qualified name counts under both spellings.
-        let tables: BTreeSet<String> = facts.tables.iter().filter(|name| !name.contains('.') && &***name != "sqlite_schema").map(|name| name.to_string()).collect();
+        let tables: BTreeSet<String> = facts
+            .tables
+            .iter()
+            .filter(|name| !name.contains('.') && &***name != "sqlite_schema")
+            .map(|name| name.to_string())
+            .collect();
         assert_eq!(tables, said.tables, "given {text}");
         let writes = |kind: &&&str| ["insert", "update", "delete"].contains(*kind);
         let own: BTreeSet<&str> = facts.kinds.iter().filter(writes).copied().collect();
