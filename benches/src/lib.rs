@@ -52,6 +52,8 @@ impl Scene {
             agents: text("agents.toml", include_str!("../../loadtest/configs/agents.toml")),
             policies: vec![text("bench.cedar", include_str!("../../loadtest/configs/bench.cedar"))],
             catalogues: vec![Some(text("catalogue.json", include_str!("../../loadtest/configs/catalogue.json")))],
+            calendars: None,
+            read_at: NOW,
             keys: vec![text("keys.json", &signer.jwks_json())],
             secrets: None,
         };

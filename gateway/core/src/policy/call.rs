@@ -147,7 +147,7 @@ impl Call<'_> {
     }
 
     fn judge(&self, column: u32, uri: Option<&str>, name: Option<&str>) -> Judged {
-        let of = Subjects { standing: self.standing, who: self.who, uri, name };
+        let of = Subjects { standing: self.standing, who: self.who, uri, name, calendars: &self.engine.calendars };
         let cell = self.engine.cell(self.row, column).ok_or_else(|| Denial::new(DenialCause::NoRule))?;
         let program = match &cell.verdict {
             Verdict::Program(program) => program,
@@ -197,6 +197,10 @@ impl Call<'_> {
             (Otherwise::Refused, Missing::Argument(Unfit::Undeclared(pointer))) => {
                 Denial::at(DenialCause::ArgumentUndeclared, pointer)
             }
+            (Otherwise::Refused, Missing::Sql(refusal, pointer)) => {
+                Denial::at(DenialCause::SqlRefused(refusal), pointer.into())
+            }
+            (Otherwise::Refused, Missing::Calendars) => Denial::new(DenialCause::CalendarsEnded),
             (Otherwise::Refused, Missing::Claim) => Denial::new(DenialCause::ClaimUnreadable),
             (Otherwise::Refused, Missing::Defect) => Denial::new(DenialCause::RuleError),
         };

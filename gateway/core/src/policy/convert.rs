@@ -86,6 +86,20 @@ pub(super) fn member<'a>(wanted: &Member, object: Option<Value<'a>>) -> Result<O
     }
 }
 
+/// A text in the arguments, by its pointer.
+pub fn text<'v>(arguments: Option<Value<'v>>, pointer: &str) -> Result<&'v str, Unfit> {
+    let unreadable = || Unfit::Unreadable(pointer.into());
+    let mut at = arguments.ok_or_else(unreadable)?;
+    for step in pointer.split('/').skip(1) {
+        let name = step.replace("~1", "/").replace("~0", "~");
+        if at.kind() != Kind::Object || at.entries().any(|(key, _)| is_variant(key, &name)) {
+            return Err(unreadable());
+        }
+        at = at.get(&name).ok_or_else(unreadable)?;
+    }
+    at.as_str().ok_or_else(unreadable)
+}
+
 fn made(pairs: Vec<(String, Expression)>, pointer: &str) -> Result<Expression, Unfit> {
     // It fails on a repeated key only, and the strict reading left none.
     Expression::new_record(pairs).map_err(|_| Unfit::Unreadable(pointer.into()))

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use cedar_policy::{Effect, EntityUid, Policy, PolicySet};
 
+use super::calendar::Calendars;
 use super::call::Call;
 use super::catalogue::{Catalogue, ToolIndex};
 use super::check::KnownNames;
@@ -92,6 +93,8 @@ pub struct Inputs<'a> {
     pub servers: &'a [(ServerSource<'a>, Arc<Drift>)],
     /// The registry's agents, by position.
     pub agents: &'a [AgentSource<'a>],
+    /// The calendars that rules can name.
+    pub calendars: &'a Calendars,
     /// The configuration file, for findings about servers and tools.
     pub settings_file: &'a str,
 }
@@ -145,6 +148,7 @@ pub struct Engine {
     pub(super) undeclared: Box<[Undeclared]>,
     /// Every rule with its scope, for [`Engine::decide_by_cedar`].
     whole: OnceLock<PolicySet>,
+    pub(super) calendars: Calendars,
     agents: Vec<Standing>,
     index: Index,
     origins: Vec<Origin>,
@@ -162,6 +166,7 @@ impl Engine {
             names.agents.insert(agent.id);
             names.groups.extend(&agent.groups);
         }
+        names.calendars.extend(inputs.calendars.names());
         let loaded = load::load(inputs.sources, &surface, &names)?;
         let index = index::build(&loaded.rules, inputs.agents, &surface).map_err(|finding| vec![finding])?;
         let columns: Option<Vec<Prepared>> = surface.columns.iter().map(|column| prepared(column, &surface)).collect();
@@ -187,6 +192,7 @@ impl Engine {
         Ok(Self {
             hash: hash(&inputs, &surface),
             columns,
+            calendars: inputs.calendars.clone(),
             agents,
             index,
             origins: origins.collect(),
@@ -288,7 +294,9 @@ impl Engine {
             | DenialCause::RuleError
             | DenialCause::ArgumentUnreadable
             | DenialCause::ArgumentUndeclared
-            | DenialCause::ClaimUnreadable => Ok(Permit::in_spite(server, action.subject(), denial)),
+            | DenialCause::ClaimUnreadable
+            | DenialCause::SqlRefused(_)
+            | DenialCause::CalendarsEnded => Ok(Permit::in_spite(server, action.subject(), denial)),
             DenialCause::UnknownTool
             | DenialCause::Drifted
             | DenialCause::UnknownMethod
@@ -446,7 +454,7 @@ fn hash(inputs: &Inputs<'_>, surface: &Surface) -> [u8; 32] {
         .collect();
     let agents: Vec<_> = inputs.agents.iter().map(|agent| (agent.id, &agent.groups, &agent.accounts)).collect();
     sha256(
-        serde_json::json!({"sources": sources, "pins": pins, "agents": agents, "surface": surface.canonical()})
+        serde_json::json!({"sources": sources, "pins": pins, "agents": agents, "surface": surface.canonical(), "calendars": inputs.calendars.canonical()})
             .to_string()
             .as_bytes(),
     )

@@ -315,6 +315,7 @@ impl Shape {
             groups: Box::new([]),
             input: Record::open(),
             account: None,
+            sql: None,
         };
         let known = Known { agent: "", groups: &[], column: &nothing, server: "" };
         Self { fold: (!entities).then(|| fold::clauses(clauses, &known)), resource }
