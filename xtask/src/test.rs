@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::needs::Need;
 use crate::path::Proof;
 use crate::told::Told;
-use crate::{conformance, ebpf, needs, place, process, tidy};
+use crate::{conformance, differential, ebpf, needs, place, process, tidy};
 
 /// What building and testing calls, beyond cargo: a C compiler for the crypto library, Python and npm for the real clients.
 const NEEDS: [Need; 4] = [
@@ -25,13 +25,22 @@ enum Step {
     Format,
     Clippy,
     Tests,
+    Differential,
     Path,
     Conformance,
     Ebpf,
 }
 
-const STEPS: [Step; 7] =
-    [Step::Tidy, Step::Format, Step::Clippy, Step::Tests, Step::Path, Step::Conformance, Step::Ebpf];
+const STEPS: [Step; 8] = [
+    Step::Tidy,
+    Step::Format,
+    Step::Clippy,
+    Step::Tests,
+    Step::Differential,
+    Step::Path,
+    Step::Conformance,
+    Step::Ebpf,
+];
 
 /// What cargo's tests said, added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,6 +86,7 @@ impl Step {
             Self::Format => "cargo fmt",
             Self::Clippy => "cargo clippy",
             Self::Tests => "cargo test",
+            Self::Differential => "policy vs Cedar",
             Self::Path => "way of a request",
             Self::Conformance => "MCP conformance",
             Self::Ebpf => "ebpf check",
@@ -93,6 +103,10 @@ impl Step {
                 whole(self, &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
             }
             Self::Tests => tests(self, cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])?),
+            // A million questions to our engine and to Cedar; one proof.
+            Self::Differential => {
+                differential::run(&differential::Args::proof()).map(|()| Count { passed: 1, failed: 0 })
+            }
             Self::Path => Ok(proofs()),
             // Every scored scenario of both eras and every SDK client, through the gateway with its own policy and log.
             Self::Conformance => conformance::run(&conformance::Args::proof()).map(|()| Count::default()),
