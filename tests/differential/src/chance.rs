@@ -63,9 +63,8 @@ mod tests {
     fn a_seed_gives_the_same_choices_for_ever() {
         let mut chance = Chance::new(7);
         let first: Vec<usize> = (0..6).map(|_| chance.below(1000)).collect();
-        assert_eq!(first, [FIRST[0], FIRST[1], FIRST[2], FIRST[3], FIRST[4], FIRST[5]]);
-        assert_eq!((world_seed(9, 0), world_seed(9, 1)), (9, 0x6D5C_1A2D_2F4C_59CF));
+        assert_eq!(first, [419, 238, 420, 513, 828, 480]);
+        // The first output of SplitMix64 from seed 0, as its authors publish it.
+        assert_eq!((world_seed(9, 0), world_seed(0, 1)), (9, 0xE220_A839_7B1D_CDAF));
     }
-
-    const FIRST: [usize; 6] = [0; 6];
 }

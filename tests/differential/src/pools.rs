@@ -35,10 +35,10 @@ const DECIMALS: [&str; 14] = [
     "1234567.8901", "922337203685477.0",
 ];
 
-/// Midnights, the minutes and milliseconds beside them, leap days, 1969, the last millisecond that Cedar can write.
+/// Midnights, the minutes and milliseconds beside them, leap days, 1969, the last instant that a clock of ours can name.
 const NOWS: [i64; 12] = [
     0, -1, 1, 86_399_999, 86_400_000, 951_782_400_000, 1_709_164_800_000, 1_732_449_600_000, 1_732_449_599_999,
-    1_795_521_600_123, 4_102_444_800_000, 253_402_300_799_999,
+    1_795_521_600_123, 4_102_444_800_000, 253_402_207_200_000,
 ];
 
 const SOURCES: [&str; 12] = [
