@@ -7,6 +7,7 @@ use cedar_policy::RestrictedExpression as Expression;
 
 use crate::ground::{Tool, pointer};
 use crate::json::Json;
+use crate::oracle::{SPEC, Spec};
 use crate::rules::Read;
 use crate::shape::{Presence, Record, Ty};
 
@@ -92,10 +93,9 @@ pub fn misfits(read: &Read, arguments: Option<&Json>, tool: &Tool) -> Vec<Misfit
         Read::Value(path) => argument(path, arguments, &tool.input, true, &mut found),
         Read::Presence(path) => argument(path, arguments, &tool.input, false, &mut found),
         Read::Account => {
-            let named = tool.account.as_ref().map(|path| (path, reach(arguments, path)));
-            if let Some((path, Some(value))) = named
-                && account(value).is_none()
-            {
+            let Some(path) = &tool.account else { return found };
+            let odd = reach(arguments, path).is_some_and(|value| account(value).is_none());
+            if odd || (SPEC == Spec::Whole && ambiguous(arguments, path)) {
                 found.push((UNREADABLE, Some(pointer(path))));
             }
         }
@@ -129,6 +129,19 @@ fn argument(path: &[String], arguments: Option<&Json>, input: &Record, valued: b
             (_, _) => return found.push((UNREADABLE, place())),
         }
     }
+}
+
+/// Does another key on the way to a path read like its own?
+fn ambiguous(arguments: Option<&Json>, path: &[String]) -> bool {
+    let mut at = arguments;
+    for name in path {
+        let Some(Json::Object(members)) = at else { return false };
+        if members.iter().any(|(key, _)| key != name && taken_for(key, name)) {
+            return true;
+        }
+        at = at.and_then(|object| object.member(name));
+    }
+    false
 }
 
 /// Does a reader that ignores case take one key for the other? Letters that fold into ASCII count as Go's decoder folds them.
@@ -168,12 +181,34 @@ fn long(text: &str) -> Option<i64> {
     if is_whole(text) {
         return text.parse().ok();
     }
-    let float: f64 = text.parse().ok()?;
+    let float = float(text)?;
     (float == float.trunc() && float.abs() < 9_007_199_254_740_992.0).then_some(float as i64)
+}
+
+/// A float, where 64 bits hold it.
+fn float(text: &str) -> Option<f64> {
+    let float: f64 = text.parse().ok()?;
+    (SPEC == Spec::Early || digits(text) == digits(&format!("{float:e}"))).then_some(float)
+}
+
+/// A number's digits without zeros at either end, and the power of ten of the last.
+fn digits(text: &str) -> (String, i64) {
+    let (number, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let all = format!("{}{fraction}", whole.trim_start_matches('-'));
+    let short = all.trim_end_matches('0');
+    let power = exponent.parse::<i64>().unwrap() - fraction.len() as i64 + (all.len() - short.len()) as i64;
+    match short.trim_start_matches('0') {
+        "" => (String::new(), 0),
+        digits => (digits.to_owned(), power),
+    }
 }
 
 /// A number with at most four digits behind the point, in 64 bits of ten-thousandths; a float is the shortest decimal that means it.
 fn decimal(text: &str) -> Option<String> {
+    if !is_whole(text) {
+        float(text)?;
+    }
     let shortest = if is_whole(text) { format!("{}.0", text.parse::<i64>().ok()?) } else { format!("{:?}", text.parse::<f64>().ok()?) };
     let plain = if shortest.contains('e') { format!("{:.1}", text.parse::<f64>().ok()?) } else { shortest };
     // Beyond its exponent form a float is too large or too small for four digits.

@@ -4,8 +4,7 @@
 //! 1. A forbid that errs denies, and determines.
 //! 2. An argument, account or claim that a rule in question reads and that is not what was promised denies. In question is a rule whose scope matches and
 //!    that who, what and where alone do not decide, with those beside it (see [`crate::known`] and [`crate::convert`]).
-//! 3. What who, what and where alone decide is decided without looking at the call: a forbid that always holds denies and determines alone; where no permit
-//!    can hold, the denial names no rule.
+//! 3. What who, what and where alone decide stays decided where the call cannot be read; how far the engine looks at it otherwise, see [`Spec`].
 //! 4. `connect` is implied by any possible permit on the server; `complete` follows what is completed and `task` the call that made it; a forbid on the
 //!    action itself still counts.
 //! 5. A call whose arguments are no object, or hold one that the schema rules out, is denied; so is a drifted tool and a method that nobody configured.
@@ -22,6 +21,20 @@ use crate::json::Json;
 use crate::known::{Certainty, certainty};
 use crate::rules::{Effect, Read, Rule};
 use crate::values::iso;
+
+/// What the engine promises where Cedar is silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spec {
+    /// What is decided before the call is decided without it: a forbid that always holds determines alone, and where no permit can hold no rule is
+    /// named. A float is the nearest one that 64 bits hold. The account's argument is read whatever stands beside it.
+    Early,
+    /// A denial names every forbid that holds, as Cedar does. A float that 64 bits do not hold exactly cannot be read; nor can an account beside
+    /// which another key could be taken for it.
+    Whole,
+}
+
+/// The engine's.
+pub const SPEC: Spec = Spec::Early;
 
 /// What the decision must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +68,7 @@ pub struct Cell {
     permits: Vec<u32>,
     always_forbidding: Vec<u32>,
     forbids: bool,
+    /// Whether a call has to be looked at.
     open: bool,
     /// The rules in question.
     pub live: Vec<u32>,
@@ -113,6 +127,11 @@ impl<'w> Oracle<'w> {
             }
             cell.open |= certain == Certainty::Open;
             cell.live.push(number);
+        }
+        if SPEC == Spec::Whole && !cell.always_forbidding.is_empty() {
+            // No permit can be among the reasons.
+            cell.live.retain(|rule| self.rules[*rule as usize].effect == Effect::Forbid);
+            cell.open = cell.forbids;
         }
         if cell.open {
             let own = |read: &Read| cell.live.iter().any(|rule| self.rules[*rule as usize].reads().contains(read));
@@ -229,17 +248,23 @@ impl<'w> Oracle<'w> {
     /// One action, judged by itself.
     fn judge(&self, at: &At<'_>, number: usize) -> Expected {
         let (column, cell) = (&self.ground.columns[number], self.cell(at.agent, number));
-        if !cell.always_forbidding.is_empty() {
-            return Expected::Denied("forbidden", cell.always_forbidding.clone());
-        }
-        if cell.permits.is_empty() && !(follows(column.kind) && cell.forbids) {
-            return Expected::Denied("no_rule", Vec::new());
+        let early = if !cell.always_forbidding.is_empty() {
+            Some(Expected::Denied("forbidden", cell.always_forbidding.clone()))
+        } else if cell.permits.is_empty() && !(follows(column.kind) && cell.forbids) {
+            Some(Expected::Denied("no_rule", Vec::new()))
+        } else {
+            None
+        };
+        match (early.clone(), SPEC) {
+            (Some(decided), Spec::Early) => return decided,
+            (Some(decided), Spec::Whole) if !cell.open => return decided,
+            (_, _) => {}
         }
         if !at.prepared.fits {
             let misfits: Vec<Misfit> =
                 cell.reads.iter().flat_map(|read| at.prepared.misfits[*read].iter().cloned()).collect();
             if !misfits.is_empty() {
-                return Expected::Unfit(misfits);
+                return early.unwrap_or(Expected::Unfit(misfits));
             }
         }
         self.authorize(at, column)
