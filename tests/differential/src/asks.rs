@@ -248,8 +248,22 @@ fn decimal(ground: &Ground, chance: &mut Chance) -> String {
 /// A value that is of another type, or of the type but beyond what Cedar can hold; now and then it happens to fit.
 fn wrong(ground: &Ground, chance: &mut Chance) -> Json {
     const NUMBERS: [&str; 16] = [
-        "0", "1", "1.5", "0.12345", "1e20", "-1e20", "1e-9", "1e300", "9223372036854775808", "18446744073709551615",
-        "-9223372036854775808", "9007199254740992.0", "922337203685478", "-922337203685478.5", "-0", "922337203685477.6",
+        "0",
+        "1",
+        "1.5",
+        "0.12345",
+        "1e20",
+        "-1e20",
+        "1e-9",
+        "1e300",
+        "9223372036854775808",
+        "18446744073709551615",
+        "-9223372036854775808",
+        "9007199254740992.0",
+        "922337203685478",
+        "-922337203685478.5",
+        "-0",
+        "922337203685477.6",
     ];
     match chance.below(8) {
         0 => Json::Null,

@@ -44,8 +44,7 @@ fn strict(value: &Json, ty: &Ty, misfits: &mut Vec<Misfit>, path: &[String]) -> 
         (Ty::Decimal, Json::Number(text)) => decimal(text).map(Expression::new_decimal),
         (Ty::Set(element), Json::List(items)) => {
             let before = misfits.len();
-            let fit: Vec<Option<Expression>> =
-                items.iter().map(|item| strict(item, element, misfits, path)).collect();
+            let fit: Vec<Option<Expression>> = items.iter().map(|item| strict(item, element, misfits, path)).collect();
             let all: Option<Vec<Expression>> = fit.into_iter().collect();
             return all.filter(|_| misfits.len() == before).map(Expression::new_set);
         }
@@ -209,7 +208,11 @@ fn decimal(text: &str) -> Option<String> {
     if !is_whole(text) {
         float(text)?;
     }
-    let shortest = if is_whole(text) { format!("{}.0", text.parse::<i64>().ok()?) } else { format!("{:?}", text.parse::<f64>().ok()?) };
+    let shortest = if is_whole(text) {
+        format!("{}.0", text.parse::<i64>().ok()?)
+    } else {
+        format!("{:?}", text.parse::<f64>().ok()?)
+    };
     let plain = if shortest.contains('e') { format!("{:.1}", text.parse::<f64>().ok()?) } else { shortest };
     // Beyond its exponent form a float is too large or too small for four digits.
     if text.parse::<f64>().is_ok_and(|float| float != 0.0 && float.abs() < 0.000_1) {
@@ -244,9 +247,13 @@ mod tests {
         ] {
             assert_eq!(decimal(text).as_deref(), expected, "{text}");
         }
-        for (text, expected) in
-            [("5.0", Some(5)), ("-0.0", Some(0)), ("5.5", None), ("9223372036854775808", None), ("9007199254740992.0", None)]
-        {
+        for (text, expected) in [
+            ("5.0", Some(5)),
+            ("-0.0", Some(0)),
+            ("5.5", None),
+            ("9223372036854775808", None),
+            ("9007199254740992.0", None),
+        ] {
             assert_eq!(long(text), expected, "{text}");
         }
     }

@@ -179,7 +179,11 @@ fn tool(name: &str, shared: &[(String, Option<Ty>)], chance: &mut Chance) -> Too
     }
     if chance.percent(30) {
         let ty = shape::ty(chance, 1);
-        fields.push(Field { name: format!("own_{}", name.len()), presence: shape::presence(chance, Some(&ty)), ty: Some(ty) });
+        fields.push(Field {
+            name: format!("own_{}", name.len()),
+            presence: shape::presence(chance, Some(&ty)),
+            ty: Some(ty),
+        });
     }
     if chance.percent(4) {
         // Go's decoder takes one for the other.

@@ -73,7 +73,11 @@ fn main() -> ExitCode {
         }
         println!("wrote {}", file.display());
     }
-    if args.broken { found(&tally) } else { judged(&tally, if tally.cases >= WHOLE_CASES_MIN { Length::Whole } else { Length::Short }) }
+    if args.broken {
+        found(&tally)
+    } else {
+        judged(&tally, if tally.cases >= WHOLE_CASES_MIN { Length::Whole } else { Length::Short })
+    }
 }
 
 fn line(tally: &Tally, took: Duration, cases: u64) -> String {

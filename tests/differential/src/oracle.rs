@@ -4,6 +4,7 @@
 //! 1. A forbid that errs denies, and determines.
 //! 2. An argument, account or claim that a rule in question reads and that is not what was promised denies. In question is a rule whose scope matches and
 //!    that who, what and where alone do not decide, with those beside it (see [`crate::known`] and [`crate::convert`]).
+//!    Where such a rule compares all arguments at once, keys that differ in case only are told apart.
 //! 3. What who, what and where alone decide stays decided where the call cannot be read; how far the engine looks at it otherwise, see [`Spec`].
 //! 4. `connect` is implied by any possible permit on the server; `complete` follows what is completed and `task` the call that made it; a forbid on the
 //!    action itself still counts.
@@ -178,7 +179,9 @@ impl<'w> Oracle<'w> {
             Call::Tool(tool) => self.tool(ask, &at, column(Kind::Tool(*tool))),
             Call::Resource(_) => self.judge(&at, column(Kind::Resource)),
             Call::Prompt(_) => self.judge(&at, column(Kind::Prompt)),
-            Call::CompletePrompt(_) => self.unless_forbidden(&at, self.judge(&at, column(Kind::Prompt)), column(Kind::Complete)),
+            Call::CompletePrompt(_) => {
+                self.unless_forbidden(&at, self.judge(&at, column(Kind::Prompt)), column(Kind::Complete))
+            }
             Call::CompleteResource(_) => {
                 self.unless_forbidden(&at, self.judge(&at, column(Kind::Resource)), column(Kind::Complete))
             }
@@ -190,7 +193,11 @@ impl<'w> Oracle<'w> {
                 let (tool, drifted) = (column(Kind::Tool(*tool)), self.ground.servers[ask.server].tools[*tool].drifted);
                 let cell = self.cell(agent, tool);
                 let listed = cell.always_forbidding.is_empty() && !cell.permits.is_empty() && !drifted;
-                let made = if listed { Expected::Allowed(cell.permits.clone()) } else { Expected::Denied("no_rule", Vec::new()) };
+                let made = if listed {
+                    Expected::Allowed(cell.permits.clone())
+                } else {
+                    Expected::Denied("no_rule", Vec::new())
+                };
                 self.unless_forbidden(&at, made, column(Kind::Task))
             }
             Call::Sample => self.judge(&at, named("upstream.sample")),
@@ -261,8 +268,11 @@ impl<'w> Oracle<'w> {
             (_, _) => {}
         }
         if !at.prepared.fits {
-            let misfits: Vec<Misfit> =
-                cell.reads.iter().flat_map(|read| at.prepared.misfits[*read].iter().cloned()).collect();
+            // All arguments at once are compared member by member, under their exact names.
+            let whole = cell.reads.iter().any(|read| self.reads[*read] == Read::Value(Vec::new()));
+            let one = |read: &Read| matches!(read, Read::Value(path) | Read::Presence(path) if !path.is_empty());
+            let looked = cell.reads.iter().filter(|read| !(whole && one(&self.reads[**read])));
+            let misfits: Vec<Misfit> = looked.flat_map(|read| at.prepared.misfits[*read].iter().cloned()).collect();
             if !misfits.is_empty() {
                 return early.unwrap_or(Expected::Unfit(misfits));
             }

@@ -77,7 +77,13 @@ impl Record {
         let mut required = Vec::new();
         for field in &self.fields {
             let schema = match &field.ty {
-                None => chance.pick(&[json!({}), json!({"type": ["string", "integer"]}), json!({"anyOf": [{"type": "string"}, {"type": "boolean"}]})]).clone(),
+                None => chance
+                    .pick(&[
+                        json!({}),
+                        json!({"type": ["string", "integer"]}),
+                        json!({"anyOf": [{"type": "string"}, {"type": "boolean"}]}),
+                    ])
+                    .clone(),
                 Some(ty) => field_schema(ty, field.presence, chance),
             };
             properties.insert(field.name.clone(), schema);

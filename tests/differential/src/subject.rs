@@ -56,8 +56,11 @@ impl Subject {
         let sources = [Source { file: "a.cedar", text: &first }, Source { file: "b.cedar", text: &second }];
         let settings: Vec<BTreeMap<Box<str>, ToolRules>> = ground.servers.iter().map(settings).collect();
         let catalogues: Vec<Catalogue> = ground.servers.iter().map(catalogue).collect();
-        let methods: Vec<Vec<Box<str>>> =
-            ground.servers.iter().map(|server| server.extensions.iter().map(|one| one.as_str().into()).collect()).collect();
+        let methods: Vec<Vec<Box<str>>> = ground
+            .servers
+            .iter()
+            .map(|server| server.extensions.iter().map(|one| one.as_str().into()).collect())
+            .collect();
         let servers: Vec<(ServerSource<'_>, Arc<Drift>)> = (0..ground.servers.len())
             .map(|at| {
                 let source = ServerSource {
@@ -92,7 +95,13 @@ impl Subject {
     }
 
     /// The engine's decision.
-    pub fn decide(&self, ground: &Ground, ask: &Ask, arguments: Option<Value<'_>>, (agent, user): (usize, usize)) -> Got {
+    pub fn decide(
+        &self,
+        ground: &Ground,
+        ask: &Ask,
+        arguments: Option<Value<'_>>,
+        (agent, user): (usize, usize),
+    ) -> Got {
         let who = self.who(ground, ask, (agent, user));
         let facts = Facts { arguments, source: ask.source, now: UnixMillis(ask.now) };
         let tool = |tool: &usize| self.tools[ask.server][*tool];

@@ -196,7 +196,9 @@ fn long(env: &Env<'_>, depth: usize, chance: &mut Chance) -> Guarded {
 fn datetime(env: &Env<'_>, depth: usize, chance: &mut Chance) -> Guarded {
     match chance.below(if depth == 0 { 6 } else { 10 }) {
         0..=1 => made("datetime", format!("datetime({})", quoted(&iso(*chance.pick(&env.ground.pools.nows)))), []),
-        2 => made("datetime", format!("datetime(\"{}\")", chance.pick(&["2024-02-29", "1970-01-01", "9999-12-31"])), []),
+        2 => {
+            made("datetime", format!("datetime(\"{}\")", chance.pick(&["2024-02-29", "1970-01-01", "9999-12-31"])), [])
+        }
         3..=5 => made("context.now", "context.now".to_owned(), []),
         6 => {
             let at = datetime(env, depth - 1, chance);
@@ -209,8 +211,7 @@ fn datetime(env: &Env<'_>, depth: usize, chance: &mut Chance) -> Guarded {
     }
 }
 
-const DURATIONS: [&str; 9] =
-    ["0ms", "1ms", "-1ms", "9h", "17h", "1d2h3m4s5ms", "-1d", "365d", "106751991167d"];
+const DURATIONS: [&str; 9] = ["0ms", "1ms", "-1ms", "9h", "17h", "1d2h3m4s5ms", "-1d", "365d", "106751991167d"];
 
 fn duration(env: &Env<'_>, depth: usize, chance: &mut Chance) -> Guarded {
     match chance.below(if depth == 0 { 2 } else { 5 }) {
@@ -229,8 +230,18 @@ fn duration(env: &Env<'_>, depth: usize, chance: &mut Chance) -> Guarded {
 /// An address or a network.
 pub fn ip(chance: &mut Chance) -> Guarded {
     const IPS: [&str; 12] = [
-        "10.0.0.0/8", "10.0.0.1", "0.0.0.0/0", "127.0.0.0/8", "192.0.2.0/24", "224.0.0.0/4", "::1", "::/0",
-        "2001:db8::/32", "::ffff:0:0/96", "10.0.0.9/32", "ff00::/8",
+        "10.0.0.0/8",
+        "10.0.0.1",
+        "0.0.0.0/0",
+        "127.0.0.0/8",
+        "192.0.2.0/24",
+        "224.0.0.0/4",
+        "::1",
+        "::/0",
+        "2001:db8::/32",
+        "::ffff:0:0/96",
+        "10.0.0.9/32",
+        "ff00::/8",
     ];
     made("ip", format!("ip(\"{}\")", chance.pick(&IPS)), [])
 }

@@ -131,10 +131,14 @@ fn resource(ground: &Ground, chance: &mut Chance) -> Resource {
 fn env<'g>(ground: &'g Ground, rule: &Rule) -> Env<'g> {
     let reached = |column: &Column| {
         let server = &ground.servers[column.server].name;
-        ground.agents.iter().any(|agent| Rule { principal: Principal::Any, ..rule.clone() }.matches(agent, column, server))
+        ground
+            .agents
+            .iter()
+            .any(|agent| Rule { principal: Principal::Any, ..rule.clone() }.matches(agent, column, server))
     };
     let covered: Vec<usize> = (0..ground.columns.len()).filter(|column| reached(&ground.columns[*column])).collect();
-    let inputs: Vec<&Record> = covered.iter().filter_map(|column| ground.tool(*column)).map(|tool| &tool.input).collect();
+    let inputs: Vec<&Record> =
+        covered.iter().filter_map(|column| ground.tool(*column)).map(|tool| &tool.input).collect();
     let fact = |holder: Kind| {
         let own = |kind: &Kind| *kind == holder;
         let kinds: Vec<Kind> = covered.iter().map(|column| ground.columns[*column].kind).collect();
@@ -144,7 +148,13 @@ fn env<'g>(ground: &'g Ground, rule: &Rule) -> Env<'g> {
             (_, false) => Fact::Never,
         }
     };
-    Env { ground, paths: paths(&inputs), input_guarded: inputs.len() < covered.len(), uri: fact(Kind::Resource), name: fact(Kind::Prompt) }
+    Env {
+        ground,
+        paths: paths(&inputs),
+        input_guarded: inputs.len() < covered.len(),
+        uri: fact(Kind::Resource),
+        name: fact(Kind::Prompt),
+    }
 }
 
 /// The paths that have the same type in every input that declares them.
