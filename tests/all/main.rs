@@ -14,3 +14,4 @@ mod streams;
 mod hostile;
 mod audit;
 mod faults;
+mod outbound;

@@ -10,6 +10,7 @@ pub mod secrets;
 pub mod setup;
 pub mod gateway;
 pub mod upstream;
+pub mod front;
 pub mod client;
 pub mod stream;
 pub mod audit;

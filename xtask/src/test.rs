@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::needs::Need;
 use crate::path::Proof;
 use crate::told::Told;
-use crate::{conformance, differential, ebpf, needs, place, process, tidy};
+use crate::{conformance, differential, ebpf, needs, place, process, swaps, tidy};
 
 /// What building and testing calls, beyond cargo: a C compiler for the crypto library, Python and npm for the real clients.
 const NEEDS: [Need; 4] = [
@@ -27,17 +27,19 @@ enum Step {
     Tests,
     Differential,
     Path,
+    Swaps,
     Conformance,
     Ebpf,
 }
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step::Tidy,
     Step::Format,
     Step::Clippy,
     Step::Tests,
     Step::Differential,
     Step::Path,
+    Step::Swaps,
     Step::Conformance,
     Step::Ebpf,
 ];
@@ -88,6 +90,7 @@ impl Step {
             Self::Tests => "cargo test",
             Self::Differential => "policy vs Cedar",
             Self::Path => "way of a request",
+            Self::Swaps => "swaps of rules",
             Self::Conformance => "MCP conformance",
             Self::Ebpf => "ebpf check",
         }
@@ -108,6 +111,7 @@ impl Step {
                 differential::run(&differential::Args::proof()).map(|()| Count { passed: 1, failed: 0 })
             }
             Self::Path => Ok(proofs()),
+            Self::Swaps => swaps::run(&swaps::Args::proof()).map(|()| Count::default()),
             // Every scored scenario of both eras and every SDK client, through the gateway with its own policy and log.
             Self::Conformance => conformance::run(&conformance::Args::proof()).map(|()| Count::default()),
             Self::Ebpf => tests(self, ebpf::check_command()?),

@@ -22,6 +22,7 @@
 mod probe;
 mod engine;
 mod operation;
+mod loopback;
 mod socket;
 mod readiness;
 mod listener;

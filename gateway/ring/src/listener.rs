@@ -14,6 +14,7 @@ use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockRef, Type};
 use tokio_uring::{InFlightOneshot, OneshotOutputTransform, UnsubmittedOneshot};
 
 use crate::engine;
+use crate::loopback;
 use crate::operation::{Flight, outcome};
 use crate::socket::Socket;
 
@@ -33,6 +34,7 @@ impl Listener {
         socket.set_reuse_port(true)?;
         // Accepted sockets inherit it, which saves a system call for each.
         socket.set_tcp_nodelay(true)?;
+        loopback::plain_congestion(&socket, &address);
         socket.bind(&address.into())?;
         socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
         let address = socket.local_addr()?.as_socket().unwrap_or(address);

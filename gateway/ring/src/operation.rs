@@ -42,7 +42,7 @@ impl Recv {
         // The operation owns the buffer until the kernel is done with it, and a vector's bytes stay where they are when
         // the vector is moved, so this pointer stays good. `Flight` keeps that promise even when the future is dropped.
         let entry = opcode::Recv::new(types::Fd(shared.raw()), spare.as_mut_ptr().cast(), clamp(room)).build();
-        Self(Stage::start(shared, buffer, Received, entry))
+        Self(Stage::start(shared, buffer, Received, poll_first(entry)))
     }
 }
 
@@ -233,9 +233,24 @@ impl OneshotOutputTransform for Finished {
     }
 }
 
+/// Has the kernel wait for readiness before it tries: a receive is posted when nothing is there yet, so its first try would only fail.
+fn poll_first(mut entry: squeue::Entry) -> squeue::Entry {
+    // SAFETY: `Entry` is `repr(C)` around one `io_uring_sqe`, whose layout is the kernel's and does not change: 64 bytes, aligned to 8,
+    // with `ioprio` as the u16 at byte 2 (linux/io_uring.h). So the write stays inside `entry`, which we own, is aligned, and every
+    // bit pattern of that field is a valid value. The crate's builder of this operation has no setter for it.
+    unsafe { (&raw mut entry).cast::<u8>().add(IOPRIO_OFFSET).cast::<u16>().write(RECVSEND_POLL_FIRST) };
+    entry
+}
+
 fn clamp(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
+
+/// Where `ioprio` stands in a submission entry.
+const IOPRIO_OFFSET: usize = 2;
+
+/// IORING_RECVSEND_POLL_FIRST (linux/io_uring.h; kernel 5.19, older than the oldest we run on).
+const RECVSEND_POLL_FIRST: u16 = 1 << 0;
 
 /// The kernel's own bound of one transfer is 2 GiB less a page, and a result must fit a positive `i32`.
 const TRANSFER_BYTES_MAX: usize = 1 << 30;

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use socket2::{Domain, Protocol, SockRef, Type};
 
 use crate::engine;
+use crate::loopback;
 use crate::operation::{Connect, Recv, SendAll, cancel_all};
 use crate::readiness::{Interest, PollOperation, Readiness};
 
@@ -36,6 +37,7 @@ impl Socket {
     pub fn new_stream(address: &SocketAddr) -> io::Result<Self> {
         let socket = socket2::Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_tcp_nodelay(true)?;
+        loopback::plain_congestion(&socket, address);
         Ok(Self::from_fd(socket.into()))
     }
 

@@ -7,7 +7,6 @@ use cedar_policy::RestrictedExpression as Expression;
 
 use crate::ground::{Tool, pointer};
 use crate::json::Json;
-use crate::oracle::{SPEC, Spec};
 use crate::rules::Read;
 use crate::shape::{Presence, Record, Ty};
 
@@ -94,7 +93,7 @@ pub fn misfits(read: &Read, arguments: Option<&Json>, tool: &Tool) -> Vec<Misfit
         Read::Account => {
             let Some(path) = &tool.account else { return found };
             let odd = reach(arguments, path).is_some_and(|value| account(value).is_none());
-            if odd || (SPEC == Spec::Whole && ambiguous(arguments, path)) {
+            if odd || ambiguous(arguments, path) {
                 found.push((UNREADABLE, Some(pointer(path))));
             }
         }
@@ -184,10 +183,10 @@ fn long(text: &str) -> Option<i64> {
     (float == float.trunc() && float.abs() < 9_007_199_254_740_992.0).then_some(float as i64)
 }
 
-/// A float, where 64 bits hold it.
+/// A float, where its shortest spelling is the same number: one of more digits than 64 bits hold says something else to every reader.
 fn float(text: &str) -> Option<f64> {
     let float: f64 = text.parse().ok()?;
-    (SPEC == Spec::Early || digits(text) == digits(&format!("{float:e}"))).then_some(float)
+    (digits(text) == digits(&format!("{float:e}"))).then_some(float)
 }
 
 /// A number's digits without zeros at either end, and the power of ten of the last.
@@ -203,7 +202,7 @@ fn digits(text: &str) -> (String, i64) {
     }
 }
 
-/// A number with at most four digits behind the point, in 64 bits of ten-thousandths; a float is the shortest decimal that means it.
+/// A number with at most four digits behind the point, in 64 bits of ten-thousandths.
 fn decimal(text: &str) -> Option<String> {
     if !is_whole(text) {
         float(text)?;
@@ -240,6 +239,8 @@ mod tests {
             ("0.0001", Some("0.0001")),
             ("0.00001", None),
             ("0.12345", None),
+            ("1.00000000000000001", None),
+            ("922337203685477.5808", None),
             ("1e20", None),
             ("922337203685477", Some("922337203685477.0")),
             ("922337203685478", None),

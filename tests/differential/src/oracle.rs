@@ -5,7 +5,8 @@
 //! 2. An argument, account or claim that a rule in question reads and that is not what was promised denies. In question is a rule whose scope matches and
 //!    that who, what and where alone do not decide, with those beside it (see [`crate::known`] and [`crate::convert`]).
 //!    Where such a rule compares all arguments at once, keys that differ in case only are told apart.
-//! 3. What who, what and where alone decide stays decided where the call cannot be read; how far the engine looks at it otherwise, see [`Spec`].
+//! 3. What who, what and where alone decide stays decided where the call cannot be read: a forbid that always holds determines alone, and where no
+//!    permit can hold the denial names no rule.
 //! 4. `connect` is implied by any possible permit on the server; `complete` follows what is completed and `task` the call that made it; a forbid on the
 //!    action itself still counts.
 //! 5. A call whose arguments are no object, or hold one that the schema rules out, is denied; so is a drifted tool and a method that nobody configured.
@@ -22,20 +23,6 @@ use crate::json::Json;
 use crate::known::{Certainty, certainty};
 use crate::rules::{Effect, Read, Rule};
 use crate::values::iso;
-
-/// What the engine promises where Cedar is silent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spec {
-    /// What is decided before the call is decided without it: a forbid that always holds determines alone, and where no permit can hold no rule is
-    /// named. A float is the nearest one that 64 bits hold. The account's argument is read whatever stands beside it.
-    Early,
-    /// A denial names every forbid that holds, as Cedar does. A float that 64 bits do not hold exactly cannot be read; nor can an account beside
-    /// which another key could be taken for it.
-    Whole,
-}
-
-/// The engine's.
-pub const SPEC: Spec = Spec::Early;
 
 /// What the decision must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,7 +116,7 @@ impl<'w> Oracle<'w> {
             cell.open |= certain == Certainty::Open;
             cell.live.push(number);
         }
-        if SPEC == Spec::Whole && !cell.always_forbidding.is_empty() {
+        if !cell.always_forbidding.is_empty() {
             // No permit can be among the reasons.
             cell.live.retain(|rule| self.rules[*rule as usize].effect == Effect::Forbid);
             cell.open = cell.forbids;
@@ -262,10 +249,8 @@ impl<'w> Oracle<'w> {
         } else {
             None
         };
-        match (early.clone(), SPEC) {
-            (Some(decided), Spec::Early) => return decided,
-            (Some(decided), Spec::Whole) if !cell.open => return decided,
-            (_, _) => {}
+        if let (Some(decided), false) = (&early, cell.open) {
+            return decided.clone();
         }
         if !at.prepared.fits {
             // All arguments at once are compared member by member, under their exact names.

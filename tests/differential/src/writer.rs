@@ -225,7 +225,7 @@ fn known(ground: &Ground, chance: &mut Chance) -> Known {
     let sign = |chance: &mut Chance| if chance.percent(75) { Sign::Equal } else { Sign::Unequal };
     let agent = |chance: &mut Chance| chance.pick(&ground.agents).id.clone();
     match chance.below(20) {
-        0 => Known::PrincipalIs(chance.pick(&["Agent", "Agent", "Group"])),
+        0 => Known::PrincipalIs(["Agent", "Agent", "Group"][chance.below(3)]),
         1..=4 => Known::PrincipalEq(agent(chance), sign(chance)),
         5..=9 => Known::PrincipalIn((0..chance.within(1, 2)).map(|_| group_or_agent(ground, chance)).collect()),
         10 => Known::PrincipalIsIn(group_or_agent(ground, chance)),
