@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use cedar_policy::RestrictedExpression as Expression;
 
+use super::check;
 use super::plan::{AccountArgument, Input, Member, Want};
 use super::types::{Presence, Record, Type};
 use crate::protocol::fold::is_variant;
@@ -148,7 +149,7 @@ fn whole(value: Value<'_>, record: &Record, pointer: &str) -> Result<Expression,
     let mut pairs = Vec::with_capacity(record.fields.len());
     for (name, member) in value.entries() {
         let Some(field) = record.field(name) else { return Err(Unfit::Undeclared(pointer.into())) };
-        let below = || format!("{pointer}/{}", field.name);
+        let below = || format!("{pointer}{}", check::pointer([&field.name]));
         let Some(ty) = &field.ty else { return Err(Unfit::Unreadable(below().into())) };
         if member.is_null() && field.presence == Presence::Nullable {
             continue;

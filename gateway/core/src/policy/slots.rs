@@ -107,8 +107,8 @@ pub fn read<'a>(plan: &'a Plan, of: Subjects<'a>, facts: &Facts<'a>) -> Result<S
     match &plan.input {
         None => {}
         Some(Input::Members(members)) => arguments(members, facts.arguments, &mut slots).map_err(Missing::Argument)?,
-        // Never in a program's plan: whole records are left to Cedar.
-        Some(Input::Whole(_)) => return Err(Missing::Defect),
+        // No program looks at it, for what would is left to Cedar; but where a folded part of a rule names it, it must be fit all the same.
+        Some(whole @ Input::Whole(_)) => drop(convert::input(whole, facts.arguments).map_err(Missing::Argument)?),
     }
     let account = match plan.facts.contains(Fact::Account) {
         true => facts::account(plan, of.who, facts)?,
