@@ -7,10 +7,11 @@ use cedar_policy::{Effect, EntityUid, Policy, PolicySet};
 use super::calendar::Calendars;
 use super::call::Call;
 use super::catalogue::{Catalogue, ToolIndex};
+use super::cell::{Cell, Program, Row, Verdict, Way};
 use super::check::KnownNames;
 use super::drift::{self, Drift, Live};
-use super::facts::{self, Facts, Standing};
-use super::index::{self, AgentSource, Cell, Index, Program, Row, Verdict, Way};
+use super::facts::{self, Facts, Standing, Subjects};
+use super::index::{self, AgentSource, Index};
 use super::load;
 use super::lower::Unlowered;
 use super::pin::{Pin, sha256};
@@ -277,6 +278,21 @@ impl Engine {
             let origin = self.origins.get(*rule as usize)?;
             Some(Slow { rule: *rule, id: &origin.id, file: &origin.file, line: origin.line, reason: *reason })
         })
+    }
+
+    /// What is evaluated when `who` calls a tool, and whom it is evaluated about; none where nothing has to be.
+    pub fn program<'e>(
+        &'e self,
+        who: &'e Who<'e>,
+        server: ServerIndex,
+        tool: ToolIndex,
+    ) -> Option<(&'e Program, Subjects<'e>)> {
+        let standing = self.standing(who).ok()?;
+        let cell = self.cell(self.row(who).ok()?, self.surface.column(server, Subject::Tool(tool))?)?;
+        match &cell.verdict {
+            Verdict::Program(program) => Some((program, Subjects { standing, who, uri: None, name: None })),
+            Verdict::NoRule | Verdict::Forbidden(_) | Verdict::Allowed(_) => None,
+        }
     }
 
     /// How many distinct cells are decided by Cedar's evaluator.

@@ -10,6 +10,7 @@ use ahash::{AHashMap, AHashSet};
 use cedar_policy::pst::{Clause, Expr, Literal, Var};
 use cedar_policy::{Effect, PolicySet};
 
+use super::cell::{Cell, Otherwise, Program, Residual, Residuals, Row, Verdict, Way};
 use super::fold::{self, Fold, Known};
 use super::load::Rule;
 use super::lower::{Lowering, Times, Unlowered};
@@ -48,88 +49,6 @@ impl<'a> AgentSource<'a> {
             .map(|agent| Self { id: &agent.id, groups: texts(&agent.groups), accounts: texts(&agent.accounts) })
             .collect()
     }
-}
-
-/// What one class may do in one column.
-#[derive(Debug)]
-pub struct Cell {
-    /// What is decided without looking at the call, or the rules that look at it.
-    pub verdict: Verdict,
-    /// The permits that could hold.
-    pub permits: Box<[u32]>,
-    /// Whether some call could be permitted.
-    pub visibility: Visibility,
-}
-
-/// The rest of a decision after indexing and folding.
-#[derive(Debug)]
-pub enum Verdict {
-    /// No permit can hold.
-    NoRule,
-    /// These forbids hold whatever is asked.
-    Forbidden(Box<[u32]>),
-    /// Only permits that hold whatever is asked.
-    Allowed(Box<[u32]>),
-    /// These rules must be evaluated.
-    Program(Program),
-}
-
-/// Rules to evaluate, and what they read.
-#[derive(Debug)]
-pub struct Program {
-    /// What must be read for them.
-    pub plan: Arc<Plan>,
-    /// How they are evaluated.
-    pub way: Way,
-    /// What is decided where a call cannot be read as they want it.
-    pub otherwise: Otherwise,
-}
-
-/// How rules are evaluated.
-#[derive(Debug)]
-pub enum Way {
-    /// By our own programs.
-    Residuals(Residuals),
-    /// By Cedar's evaluator, each rule under its number as id.
-    Cedar(Arc<PolicySet>),
-}
-
-/// What is left of the rules of one cell.
-#[derive(Debug)]
-pub struct Residuals {
-    /// Forbids, by number.
-    pub forbids: Box<[Residual]>,
-    /// Permits, by number.
-    pub permits: Box<[Residual]>,
-}
-
-/// What is left of one rule.
-#[derive(Clone, Debug)]
-pub struct Residual {
-    /// Its number.
-    pub rule: u32,
-    /// When it holds; equal conditions are kept once.
-    pub condition: Arc<Node>,
-}
-
-/// What is decided of a call that cannot be read.
-#[derive(Clone, Debug)]
-pub enum Otherwise {
-    /// These forbids hold whatever is asked.
-    Forbidden(Box<[u32]>),
-    /// No permit could hold.
-    NoRule,
-    /// It is refused because it cannot be read.
-    Refused,
-}
-
-/// One class's cells, by column, and what makes each server reachable.
-#[derive(Debug)]
-pub struct Row {
-    /// Cell numbers by column.
-    pub cells: Box<[u32]>,
-    /// For each server, permits that could hold anywhere on it, the first few.
-    pub reachable: Box<[Box<[u32]>]>,
 }
 
 /// The whole index.

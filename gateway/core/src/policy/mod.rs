@@ -29,6 +29,7 @@ pub mod program;
 pub mod slots;
 pub mod lower;
 pub mod evaluate;
+pub mod cell;
 pub mod index;
 pub mod engine;
 mod call;

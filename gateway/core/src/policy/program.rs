@@ -95,9 +95,10 @@ impl ConstantSet {
     pub fn new(constants: Vec<Constant>) -> Self {
         let (mut texts, mut others) = (Vec::new(), Vec::new());
         for constant in constants {
-            match constant {
-                Constant::Text(text) => texts.push(text),
-                other => others.push(other),
+            if let Constant::Text(text) = constant {
+                texts.push(text);
+            } else {
+                others.push(constant);
             }
         }
         texts.sort_unstable_by(|a, b| by_length(a, b));
