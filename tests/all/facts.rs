@@ -64,11 +64,27 @@ fn sql_reaches_the_database_only_where_its_tables_are_listed() {
         ("SELECT * FROM customers WHERE id IN (SELECT id FROM \"Financials\")", "no_rule", denied),
         ("WITH customers AS (SELECT * FROM financials) SELECT * FROM customers", "no_rule", denied),
         ("DELETE FROM customers", "no_rule", denied),
-        ("SELECT 1; DELETE FROM customers", "sql_several_statements", "denied by policy: the SQL holds more than one statement"),
+        (
+            "SELECT 1; DELETE FROM customers",
+            "sql_several_statements",
+            "denied by policy: the SQL holds more than one statement",
+        ),
         ("SELECT * FROM customers WHERE", "sql_unparsable", "denied by policy: the SQL cannot be parsed"),
-        ("PRAGMA table_info(financials)", "sql_statement", "denied by policy: the SQL is not a SELECT, INSERT, UPDATE or DELETE"),
-        ("SELECT name FROM customers /*! , financials */", "sql_comment", "denied by policy: the SQL holds a comment that is not taken"),
-        ("SELECT load_extension('x') FROM customers", "sql_function", "denied by policy: the SQL calls a function that is not listed"),
+        (
+            "PRAGMA table_info(financials)",
+            "sql_statement",
+            "denied by policy: the SQL is not a SELECT, INSERT, UPDATE or DELETE",
+        ),
+        (
+            "SELECT name FROM customers /*! , financials */",
+            "sql_comment",
+            "denied by policy: the SQL holds a comment that is not taken",
+        ),
+        (
+            "SELECT load_extension('x') FROM customers",
+            "sql_function",
+            "denied by policy: the SQL calls a function that is not listed",
+        ),
     ] {
         check(&gateway, sql, Err((cause, words)));
     }

@@ -21,14 +21,16 @@ impl Crm {
     /// Starts it on sample tables and waits until it listens.
     pub fn start() -> Self {
         static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
-        let program = PROGRAM.get_or_init(|| built("portcullis-upstreams", "crm")).as_deref().expect("the server builds");
+        let program =
+            PROGRAM.get_or_init(|| built("portcullis-upstreams", "crm")).as_deref().expect("the server builds");
         let folder = tempfile::Builder::new().prefix("crm-").tempdir().expect("a folder");
         let mut command = Command::new(program);
         command.arg("--database").arg(folder.path().join("crm.sqlite")).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("the server runs");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
-        let url = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("the server says {line:?}")).to_owned();
+        let url =
+            line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("the server says {line:?}")).to_owned();
         Self { child, url, _folder: folder }
     }
 

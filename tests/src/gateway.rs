@@ -331,16 +331,8 @@ pub fn binary() -> &'static Path {
 /// A program of the workspace, built as it stands; nothing where it does not build.
 pub fn built(package: &str, program: &str) -> Option<PathBuf> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace");
-    let words = [
-        "build",
-        "--quiet",
-        "--package",
-        package,
-        "--bin",
-        program,
-        "--message-format",
-        "json-render-diagnostics",
-    ];
+    let words =
+        ["build", "--quiet", "--package", package, "--bin", program, "--message-format", "json-render-diagnostics"];
     let built =
         Command::new(env!("CARGO")).args(words).current_dir(top).stderr(Stdio::inherit()).output().expect("cargo runs");
     if !built.status.success() {

@@ -9,9 +9,11 @@
 //! listed tables rather than forbid some, and the tool's own account in the database should be able to do no more than that.
 
 mod expressions;
+mod functions;
 mod lexer;
 mod names;
 mod walk;
+mod writes;
 
 use sqlparser::ast::Statement;
 use sqlparser::dialect::{GenericDialect, MySqlDialect, PostgreSqlDialect, SQLiteDialect};

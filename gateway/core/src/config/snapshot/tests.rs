@@ -145,7 +145,8 @@ fn no_secret_value_is_in_the_hash_and_everything_else_is() {
 
 #[test]
 fn calendars_and_sql_reach_the_rules() {
-    let calendar = "[calendar.office]\nzone = \"UTC\"\nopen = [{ date = \"2026-11-24\", from = \"00:00\", to = \"24:00\" }]\n";
+    let calendar =
+        "[calendar.office]\nzone = \"UTC\"\nopen = [{ date = \"2026-11-24\", from = \"00:00\", to = \"24:00\" }]\n";
     let with = |calendar: &str, condition: &str| {
         let sql = CONFIG.replace("capture =", "sql = { argument = \"/table\", dialect = \"sqlite\" }\ncapture =");
         let mut all = texts(&sql);
@@ -154,8 +155,14 @@ fn calendars_and_sql_reach_the_rules() {
         all
     };
     build(with(calendar, "context.calendars.contains(\"office\") && context.sql.kinds == [\"select\"]"));
-    check_refused(with(calendar, "context.calendars.contains(\"offices\")"), &["a.cedar:1: unknown calendar `offices`; did you mean `office`?"]);
-    check_refused(with("[calendar.x]", "true"), &["calendars.toml:1: calendar `x` has no `zone`", "calendars.toml:1: calendar `x` never opens"]);
+    check_refused(
+        with(calendar, "context.calendars.contains(\"offices\")"),
+        &["a.cedar:1: unknown calendar `offices`; did you mean `office`?"],
+    );
+    check_refused(
+        with("[calendar.x]", "true"),
+        &["calendars.toml:1: calendar `x` has no `zone`", "calendars.toml:1: calendar `x` never opens"],
+    );
 }
 
 #[test]

@@ -26,11 +26,16 @@ fn check_refused(lines: &str, expected: &str) {
     assert_eq!(said, [expected], "given {lines}");
 }
 
+const W: &str = "windows = [{ days = [\"mon-fri\"], from = \"09:00\", to = \"17:00\" }]";
+const Z: &str = "zone = \"Europe/Berlin\"";
+
+/// Lines with these windows.
+fn with(windows: &str) -> String {
+    format!("{Z}\nwindows = [{windows}]")
+}
+
 #[test]
 fn what_cannot_be_meant_is_refused_with_line_and_cure() {
-    const W: &str = "windows = [{ days = [\"mon-fri\"], from = \"09:00\", to = \"17:00\" }]";
-    const Z: &str = "zone = \"Europe/Berlin\"";
-    let with = |windows: &str| format!("{Z}\nwindows = [{windows}]");
     let rows = [
         (W.to_owned(), "calendars.toml:1: calendar `x` has no `zone`; write it like `zone = \"Europe/Berlin\"`"),
         (
@@ -84,6 +89,15 @@ fn what_cannot_be_meant_is_refused_with_line_and_cure() {
             with("{ day = [\"mon\"], days = [\"mon\"], from = \"09:00\", to = \"10:00\" }"),
             "calendars.toml:3: unknown key `day` in a window; did you mean `days`?",
         ),
+    ];
+    for (lines, expected) in rows {
+        check_refused(&lines, expected);
+    }
+}
+
+#[test]
+fn days_that_do_not_exist_are_refused_with_line_and_cure() {
+    let rows = [
         (
             format!("{Z}\n{W}\nholidays = [\"2027-02-29\"]"),
             "calendars.toml:4: `2027-02-29` is no date; write it like `2026-12-25`",
@@ -104,6 +118,10 @@ fn what_cannot_be_meant_is_refused_with_line_and_cure() {
     for (lines, expected) in rows {
         check_refused(&lines, expected);
     }
+}
+
+#[test]
+fn a_file_that_cannot_be_meant_is_refused_with_line_and_cure() {
     let said = |text: &str| parse(text).err().unwrap_or_default().iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(said("calender = 1"), ["calendars.toml:1: unknown key `calender`; did you mean `calendar`?"]);
     assert_eq!(

@@ -128,6 +128,25 @@ impl Walk<'_> {
                 self.spelled_call("convert");
                 self.expression(expr)
             }
+            Expr::TypedString(TypedString { data_type, value, uses_odbc_syntax }) => {
+                absent(!uses_odbc_syntax)?;
+                names::data_type(data_type)?;
+                literal(value)
+            }
+            Expr::Interval(Interval {
+                value,
+                leading_field: _,
+                leading_precision: _,
+                last_field: _,
+                fractional_seconds_precision: _,
+            }) => self.expression(value),
+            other => self.spelled_function(other),
+        }
+    }
+
+    /// Functions with words between their arguments.
+    fn spelled_function(&mut self, expr: &Expr) -> Step {
+        match expr {
             Expr::Extract { field: _, syntax: _, expr } => {
                 self.spelled_call("extract");
                 self.expression(expr)
@@ -159,18 +178,6 @@ impl Walk<'_> {
                 self.expression(overlay_from)?;
                 self.maybe(overlay_for.as_deref())
             }
-            Expr::TypedString(TypedString { data_type, value, uses_odbc_syntax }) => {
-                absent(!uses_odbc_syntax)?;
-                names::data_type(data_type)?;
-                literal(value)
-            }
-            Expr::Interval(Interval {
-                value,
-                leading_field: _,
-                leading_precision: _,
-                last_field: _,
-                fractional_seconds_precision: _,
-            }) => self.expression(value),
             _ => Err(SqlRefusal::Construct),
         }
     }
