@@ -290,7 +290,9 @@ impl Engine {
         let standing = self.standing(who).ok()?;
         let cell = self.cell(self.row(who).ok()?, self.surface.column(server, Subject::Tool(tool))?)?;
         match &cell.verdict {
-            Verdict::Program(program) => Some((program, Subjects { standing, who, uri: None, name: None })),
+            Verdict::Program(program) => {
+                Some((program, Subjects { standing, who, uri: None, name: None, calendars: &self.calendars }))
+            }
             Verdict::NoRule | Verdict::Forbidden(_) | Verdict::Allowed(_) => None,
         }
     }

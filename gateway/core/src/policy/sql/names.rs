@@ -131,9 +131,9 @@ pub(super) fn data_type(ty: &DataType) -> Result<(), SqlRefusal> {
 }
 
 fn array(element: &sqlparser::ast::ArrayElemTypeDef) -> Result<(), SqlRefusal> {
-    use sqlparser::ast::ArrayElemTypeDef as Element;
+    use sqlparser::ast::ArrayElemTypeDef as Shape;
     match element {
-        Element::SquareBracket(ty, _) => data_type(ty),
+        Shape::SquareBracket(ty, _) => data_type(ty),
         _ => Err(SqlRefusal::Construct),
     }
 }
