@@ -4,11 +4,10 @@
 //! the build here instead of passing unseen.
 
 use sqlparser::ast::{
-    Cte, Delete, Distinct, Fetch, GroupByExpr, Ident, Insert, Join, JoinConstraint, JoinOperator, LimitClause,
-    NamedWindowDefinition, NamedWindowExpr, ObjectName, Offset, OrderBy, OrderByExpr, OrderByKind, Parens, Query,
-    Select, SelectFlavor, SelectInto, SelectItem, SelectItemQualifiedWildcardKind, SelectModifiers, SetExpr,
-    SetOperator, SetQuantifier, Statement, TableAlias, TableFactor, TableFunctionArgs, TableWithJoins, Update, Values,
-    WildcardAdditionalOptions, With,
+    Cte, Distinct, Fetch, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, LimitClause, NamedWindowDefinition,
+    NamedWindowExpr, ObjectName, Offset, OrderBy, OrderByExpr, OrderByKind, Parens, Query, Select, SelectFlavor,
+    SelectInto, SelectItem, SelectItemQualifiedWildcardKind, SelectModifiers, SetExpr, SetOperator, SetQuantifier,
+    Statement, TableAlias, TableFactor, TableFunctionArgs, TableWithJoins, Values, WildcardAdditionalOptions, With,
 };
 
 use super::functions;
