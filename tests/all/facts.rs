@@ -71,7 +71,7 @@ fn sql_reaches_the_database_only_where_its_tables_are_listed() {
         ),
         ("SELECT * FROM customers WHERE", "sql_unparsable", "denied by policy: the SQL cannot be parsed"),
         (
-            "PRAGMA table_info(financials)",
+            "DROP TABLE financials",
             "sql_statement",
             "denied by policy: the SQL is not a SELECT, INSERT, UPDATE or DELETE",
         ),
