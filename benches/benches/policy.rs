@@ -1,7 +1,7 @@
 //! Measures decisions: hot and cold, from ten rules to a hundred thousand, and other policy engines beside ours on the same rules.
 //!
 //! `reading` is what a hot decision spends on the arguments, `read` what it spends once they are read (the look-up of agent and cell, the program, the
-//! determining rules), `whole` is `Engine::decide`. The other engines get their requests ready made and decide only.
+//! determining rules), `whole` is `Engine::decide`. Times are the thread's own, so that neighbours on the machine do not count. The other engines get their requests ready made and decide only.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -9,16 +9,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cedar_policy::{Authorizer, Context, Entities, EntityUid, PolicySet, Request};
-use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion};
 use portcullis_benches::NOW;
+use portcullis_benches::cpu::CpuTime;
 use portcullis_benches::grid::{FORBID, Grid, Sizes, rule, tool_name};
 use portcullis_core::limits;
 use portcullis_core::policy::cell::Way;
 use portcullis_core::policy::engine::Action;
 use portcullis_core::policy::evaluate::Values;
 use portcullis_core::policy::facts::Facts;
-use portcullis_core::policy::slots;
+use portcullis_core::policy::slots::{self, Slots};
 use portcullis_core::protocol::json::{self, JsonLimits, Scratch};
 
 const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -36,6 +36,7 @@ const PAIRS: usize = 1 << 18;
 
 fn main() {
     let mut criterion = Criterion::default()
+        .with_measurement(CpuTime)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2))
         .sample_size(50)
@@ -56,7 +57,7 @@ fn sizes(rules: usize) -> Sizes {
     }
 }
 
-fn ours(criterion: &mut Criterion, rules: usize) {
+fn ours(criterion: &mut Criterion<CpuTime>, rules: usize) {
     let begun = Instant::now();
     let grid = Grid::new(sizes(rules));
     let (classes, rows, cells) = grid.engine.sizes();
@@ -76,7 +77,7 @@ fn ours(criterion: &mut Criterion, rules: usize) {
     }
 }
 
-fn hot(group: &mut BenchmarkGroup<'_, WallTime>, grid: &Grid, facts: &Facts<'_>) {
+fn hot(group: &mut BenchmarkGroup<'_, CpuTime>, grid: &Grid, facts: &Facts<'_>) {
     let rules = grid.sizes.rules;
     let (agent, tool) = grid.permitted(rules / 2, 0);
     let (who, (server, tool)) = (grid.who(agent), grid.tool(tool));
@@ -86,9 +87,14 @@ fn hot(group: &mut BenchmarkGroup<'_, WallTime>, grid: &Grid, facts: &Facts<'_>)
     });
     let (program, subjects) = grid.engine.program(&who, server, tool).unwrap();
     group.bench_function(BenchmarkId::new("reading", rules), |bench| {
-        bench.iter(|| slots::read(black_box(&program.plan), subjects, facts).unwrap().len());
+        bench.iter(|| {
+            let mut slots = Slots::new();
+            slots::read(black_box(&program.plan), subjects, facts, &mut slots).unwrap();
+            black_box(&slots).len()
+        });
     });
-    let read = slots::read(&program.plan, subjects, facts).unwrap();
+    let mut read = Slots::new();
+    slots::read(&program.plan, subjects, facts, &mut read).unwrap();
     group.bench_function(BenchmarkId::new("read", rules), |bench| {
         bench.iter(|| {
             let (program, _) = grid.engine.program(black_box(&who), server, tool).unwrap();
@@ -99,7 +105,7 @@ fn hot(group: &mut BenchmarkGroup<'_, WallTime>, grid: &Grid, facts: &Facts<'_>)
 }
 
 /// Pairs in an order that no cache foresees: every permitted pair, and any pair at all.
-fn cold(group: &mut BenchmarkGroup<'_, WallTime>, grid: &Grid, facts: &Facts<'_>) {
+fn cold(group: &mut BenchmarkGroup<'_, CpuTime>, grid: &Grid, facts: &Facts<'_>) {
     let mut state = 2026_u64;
     let mut below = |bound: usize| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -125,7 +131,7 @@ fn uid(text: &str) -> EntityUid {
 }
 
 /// Cedar's authorizer over all rules, and over the two that our index leaves.
-fn cedars(criterion: &mut Criterion) {
+fn cedars(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("policy/cedar");
     for rules in RULES_BESIDE {
         let sizes = sizes(rules);
@@ -163,7 +169,7 @@ fn json_entities(group: usize) -> Entities {
 }
 
 /// Rego in regorus' virtual machine: the rules as data that one rule looks up, and each written out.
-fn regos(criterion: &mut Criterion) {
+fn regos(criterion: &mut Criterion<CpuTime>) {
     const LOOKED_UP: &str = r#"package p
         import rego.v1
         default allow := false
@@ -214,7 +220,7 @@ fn regos(criterion: &mut Criterion) {
 }
 
 /// One CEL expression a rule, tried in their order until one holds.
-fn cels(criterion: &mut Criterion) {
+fn cels(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("policy/cel");
     for rules in RULES_BESIDE {
         let sizes = sizes(rules);

@@ -1,6 +1,7 @@
 //! What the stage benches are fed with. In: sizes. Out: heads, bodies, snapshots, tokens: the same files and the same call as `cargo xtask
 //! bench` uses, so that a stage's time can be held against a whole call's. Never here: timing.
 
+pub mod cpu;
 pub mod grid;
 
 use std::fmt::Write;

@@ -14,7 +14,7 @@ use super::facts::{self, Facts, Missing, Standing, Subjects};
 
 use super::plan::Plan;
 use super::reads::Fact;
-use super::slots;
+use super::slots::{self, Slots};
 use super::surface::{ServerIndex, Subject};
 use super::types::Undeclared;
 use super::verdict::{Denial, DenialCause, Determining, Evaluator, Permit, Visibility};
@@ -206,7 +206,8 @@ impl Call<'_> {
     }
 
     fn by_program(&self, residuals: &Residuals, plan: &Plan, of: Subjects<'_>) -> Result<Judged, Halted> {
-        let slots = slots::read(plan, of, self.facts).map_err(Halted::Missing)?;
+        let mut slots = Slots::new();
+        slots::read(plan, of, self.facts, &mut slots).map_err(Halted::Missing)?;
         let outcome = residuals.outcome(&Values::new(&slots, self.who.claims));
         Ok(
             match outcome.map_err(|stopped| match stopped {

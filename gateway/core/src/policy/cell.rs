@@ -72,7 +72,7 @@ pub struct Residual {
 }
 
 /// What is decided of a call that cannot be read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Otherwise {
     /// These forbids hold whatever is asked.
     Forbidden(Box<[u32]>),
@@ -86,7 +86,7 @@ pub enum Otherwise {
 #[derive(Debug)]
 pub struct Row {
     /// Cell numbers by column.
-    pub cells: Box<[u32]>,
+    pub cells: Arc<[u32]>,
     /// For each server, permits that could hold anywhere on it, the first few.
     pub reachable: Box<[Box<[u32]>]>,
 }
@@ -108,28 +108,51 @@ impl Residuals {
     /// All forbids, then all permits, so that a decision names every rule that determined it. A permit that errs does not count; a forbid that errs
     /// denies unless another one holds.
     pub fn outcome<'e>(&'e self, values: &Values<'e>) -> Result<Outcome, Stopped> {
-        let (forbidding, failed) = held(&self.forbids, values)?;
+        let mut forbidding = Determining::default();
+        if let Found::Errors = holding(&self.forbids, values, &mut forbidding)?
+            && forbidding.total() == 0
+        {
+            return failing(&self.forbids, values).map(Outcome::Failed);
+        }
         if forbidding.total() > 0 {
             return Ok(Outcome::Forbidden(forbidding));
         }
-        if failed.total() > 0 {
-            return Ok(Outcome::Failed(failed));
-        }
-        let (permitting, _) = held(&self.permits, values)?;
+        // None was found, so it is as new.
+        let mut permitting = forbidding;
+        holding(&self.permits, values, &mut permitting)?;
         Ok(if permitting.total() == 0 { Outcome::NoRule } else { Outcome::Permitted(permitting) })
     }
 }
 
-/// Of these rules, those that hold and those that err.
-fn held<'e>(rules: &'e [Residual], values: &Values<'e>) -> Result<(Determining, Determining), Stopped> {
-    let (mut holding, mut failed) = (Determining::default(), Determining::default());
+/// Whether rules erred.
+enum Found {
+    Errors,
+    NoErrors,
+}
+
+/// Adds those of these rules that hold.
+fn holding<'e>(rules: &'e [Residual], values: &Values<'e>, out: &mut Determining) -> Result<Found, Stopped> {
+    let mut found = Found::NoErrors;
     for residual in rules {
         match values.holds(&residual.condition) {
-            Ok(true) => holding.push(residual.rule),
+            Ok(true) => out.push(residual.rule),
             Ok(false) => {}
+            Err(Stopped::Erred) => found = Found::Errors,
+            Err(Stopped::TooLong) => return Err(Stopped::TooLong),
+        }
+    }
+    Ok(found)
+}
+
+/// Those of these rules that err; it is rare, so they are evaluated again.
+fn failing<'e>(rules: &'e [Residual], values: &Values<'e>) -> Result<Determining, Stopped> {
+    let mut failed = Determining::default();
+    for residual in rules {
+        match values.holds(&residual.condition) {
+            Ok(_) => {}
             Err(Stopped::Erred) => failed.push(residual.rule),
             Err(Stopped::TooLong) => return Err(Stopped::TooLong),
         }
     }
-    Ok((holding, failed))
+    Ok(failed)
 }

@@ -47,6 +47,14 @@ impl<'e> Values<'e> {
         match node {
             Node::Constant(Constant::Bool(truth)) => Ok(*truth),
             Node::Has(slot) => Ok(!matches!(self.slot(*slot), Datum::Absent)),
+            Node::Is(slot, constant) => match (self.slots.get(usize::from(*slot)), constant) {
+                (Some(Datum::Text(text)), Constant::Text(wanted)) => Ok(*text == &**wanted),
+                _ => self.same(present(self.slot(*slot))?, datum(constant)),
+            },
+            Node::Among(slot, set) => match self.slots.get(usize::from(*slot)) {
+                Some(Datum::Text(text)) => Ok(set.contains_text(text)),
+                _ => self.contains(Set::Constants(set), present(self.slot(*slot))?),
+            },
             Node::Not(inner) => self.holds(inner).map(|truth| !truth),
             Node::All(parts) => {
                 for part in parts {
@@ -115,9 +123,14 @@ impl<'e> Values<'e> {
                 let [left, right] = &**sides;
                 self.binary(*op, self.value(left)?, self.value(right)?)
             }
-            Node::Has(_) | Node::HasClaim(_) | Node::Not(_) | Node::All(_) | Node::Any(_) | Node::Like(_, _) => {
-                self.holds(node).map(Datum::Bool)
-            }
+            Node::Has(_)
+            | Node::Is(_, _)
+            | Node::Among(_, _)
+            | Node::HasClaim(_)
+            | Node::Not(_)
+            | Node::All(_)
+            | Node::Any(_)
+            | Node::Like(_, _) => self.holds(node).map(Datum::Bool),
             Node::Error => Err(Stopped::Erred),
         }
     }

@@ -296,6 +296,9 @@ impl<'l> Lowering<'l> {
             (Binary::Equal, Node::Constant(Constant::Entity(left)), Node::Constant(Constant::Entity(right))) => {
                 truth(left == right)
             }
+            (Binary::Equal, Node::Slot(slot), Node::Constant(constant))
+            | (Binary::Equal, Node::Constant(constant), Node::Slot(slot)) => Node::Is(slot, constant),
+            (Binary::Contains, Node::Set(set), Node::Slot(slot)) => Node::Among(slot, set),
             (op, left, right) => Node::Binary(op, Box::new(if turned { [right, left] } else { [left, right] })),
         })
     }

@@ -30,6 +30,7 @@ pub mod slots;
 pub mod lower;
 pub mod evaluate;
 pub mod cell;
+pub mod classes;
 pub mod index;
 pub mod engine;
 mod call;

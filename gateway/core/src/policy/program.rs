@@ -170,6 +170,10 @@ pub enum Node {
     Slot(u16),
     /// Whether there is a value in a slot.
     Has(u16),
+    /// Whether the value in a slot is this one: the commonest condition, in one step.
+    Is(u16, Constant),
+    /// Whether the value in a slot is among these, likewise.
+    Among(u16, ConstantSet),
     /// Whether the token has a claim of the computed name.
     HasClaim(Box<Node>),
     /// The claim of the computed name; an error where there is none.
