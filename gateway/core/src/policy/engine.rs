@@ -11,6 +11,7 @@ use super::drift::{self, Drift, Live};
 use super::facts::{self, Facts, Standing};
 use super::index::{self, AgentSource, Cell, Index, Row};
 use super::load;
+use super::oblige::{self, Obligations};
 use super::pin::{Pin, sha256};
 use super::source::Source;
 use super::surface::{Column, ServerIndex, ServerSource, Subject, Surface};
@@ -126,6 +127,7 @@ pub struct Engine {
     agents: Vec<Standing>,
     index: Index,
     origins: Vec<Origin>,
+    obligations: oblige::Table,
     warnings: Diagnostics,
     hash: [u8; 32],
 }
@@ -151,6 +153,7 @@ impl Engine {
                 "the names of agents, servers and tools cannot be told to Cedar",
             )]);
         };
+        let obligations = oblige::Table::of(&loaded.rules, surface.columns.len());
         let origins = loaded.rules.into_iter().map(|rule| Origin {
             id: rule.parsed.id,
             file: rule.parsed.file,
@@ -167,6 +170,7 @@ impl Engine {
             agents,
             index,
             origins: origins.collect(),
+            obligations,
             warnings: loaded.warnings,
             servers: servers.collect(),
             surface,
@@ -206,13 +210,29 @@ impl Engine {
             | DenialCause::RuleError
             | DenialCause::ArgumentUnreadable
             | DenialCause::ArgumentUndeclared
-            | DenialCause::ClaimUnreadable => Ok(Permit::in_spite(server, action.subject(), denial)),
+            | DenialCause::ClaimUnreadable
+            | DenialCause::RateExceeded
+            | DenialCause::BudgetExceeded
+            | DenialCause::AmountUnreadable
+            | DenialCause::LimitsFull => Ok(Permit::in_spite(server, action.subject(), denial)),
             DenialCause::UnknownTool
             | DenialCause::Drifted
             | DenialCause::UnknownMethod
             | DenialCause::UnknownAgent
             | DenialCause::UnknownServer => Err(denial),
         }
+    }
+
+    /// What `permit` obliges to: its own tool's call, or a task that a call of `tool` made. Nothing else carries obligations.
+    pub fn obligations(&self, permit: &Permit, tool: ToolIndex) -> Obligations {
+        let column = self.surface.column(permit.server(), Subject::Tool(tool));
+        column.map_or_else(Obligations::default, |column| self.obligations.of_permit(permit, column))
+    }
+
+    /// All that any rule obliges to on a tool.
+    pub fn obligations_of(&self, server: ServerIndex, tool: ToolIndex) -> Obligations {
+        let column = self.surface.column(server, Subject::Tool(tool));
+        column.map_or_else(Obligations::default, |column| self.obligations.of_column(column))
     }
 
     /// The name of a reviewed tool.

@@ -2,7 +2,8 @@
 //!
 //! Rules are Cedar. They are loaded once: parsed, checked and strictly validated against a schema made from the tools' own schemas; indexed by
 //! whom they are about and what they cover; and folded as far as the class of agents and the action decide them. What is left of them is
-//! evaluated by Cedar over the few rules of one cell. An error inside a forbid denies, which Cedar itself would skip.
+//! evaluated by Cedar over the few rules of one cell. An error inside a forbid denies, which Cedar itself would skip. What a permit obliges to
+//! (redactions, row caps, rates, budgets) stands in its annotations and rides on every decision it determines.
 
 pub mod names;
 pub mod pin;
@@ -12,12 +13,16 @@ pub mod surface;
 pub mod schema;
 pub mod reads;
 pub mod fold;
+pub mod meter;
+pub mod obligation;
+pub mod declares;
 pub mod source;
 pub mod scope;
 pub mod check;
 pub mod load;
 pub mod who;
 pub mod verdict;
+pub mod oblige;
 pub mod drift;
 pub mod plan;
 pub mod convert;

@@ -92,6 +92,8 @@ pub struct Column {
     pub input: Record,
     /// The pointer of the argument that names the account.
     pub account: Option<Box<str>>,
+    /// A tool's `outputSchema`, where it has one.
+    pub output: Option<Box<Value>>,
 }
 
 /// The columns of one server.
@@ -154,6 +156,7 @@ impl Surface {
             groups: Box::new([]),
             input: Record::open(),
             account: None,
+            output: None,
         };
         self.faces.push(Face {
             name: server.name.into(),
@@ -183,6 +186,7 @@ impl Surface {
                 groups: [Box::from(CALL)].into_iter().chain(rules.groups.iter().cloned()).collect(),
                 input,
                 account: rules.account.clone(),
+                output: tool.definition.get("outputSchema").cloned().map(Box::new),
             });
         }
     }

@@ -3,6 +3,7 @@
 mod decisions;
 mod listing;
 mod loading;
+mod obligations;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -53,7 +54,7 @@ fn crm() -> Catalogue {
         tool("read_table", table),
         tool("update_row", row),
         tool("search", search),
-        tool("strict", strict),
+        json!({"name": "strict", "inputSchema": strict, "outputSchema": {"type": "object", "properties": {"rows": {"type": "array"}}}}),
         json!({"name": "bare"}),
         tool("empty", json!({})),
     ];

@@ -110,6 +110,14 @@ pub enum DenialCause {
     UnknownAgent,
     /// The server is not in this snapshot's configuration.
     UnknownServer,
+    /// A rate that a determining permit obliges to is used up.
+    RateExceeded,
+    /// A budget that a determining permit obliges to does not hold the amount.
+    BudgetExceeded,
+    /// The amount that a budget adds up is missing, or no decimal that can be added.
+    AmountUnreadable,
+    /// No more rates and budgets can be counted.
+    LimitsFull,
 }
 
 impl DenialCause {
@@ -127,6 +135,10 @@ impl DenialCause {
             Self::UnknownMethod => "unknown_method",
             Self::UnknownAgent => "unknown_agent",
             Self::UnknownServer => "unknown_server",
+            Self::RateExceeded => "rate_exceeded",
+            Self::BudgetExceeded => "budget_exceeded",
+            Self::AmountUnreadable => "amount_unreadable",
+            Self::LimitsFull => "limits_full",
         }
     }
 }
