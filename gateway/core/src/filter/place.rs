@@ -91,7 +91,7 @@ pub fn values(bytes: &[u8], root: Range<usize>, obligations: &Obligations, found
 pub fn cut(items: &[Range<usize>], rows_max: usize) -> Option<Found> {
     let (kept, last) = (items.get(rows_max.checked_sub(1)?)?, items.last()?);
     let dropped = items.len().saturating_sub(rows_max) as u64;
-    (dropped > 0).then(|| Found { range: kept.end..last.end, with: With::Cut(dropped) })
+    (dropped > 0).then_some(Found { range: kept.end..last.end, with: With::Cut(dropped) })
 }
 
 /// The arrays at the top: the value itself, or the members of it. A text that is all there is could hold any number of rows.

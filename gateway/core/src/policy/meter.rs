@@ -4,7 +4,7 @@
 //! Whole numbers alone, so that two readers of one count never differ. A rate is a bucket that holds as many calls as it names and fills evenly;
 //! a budget is a sum over one hour, day or month of the calendar in UTC.
 
-use jiff::civil::{Date, DateTime};
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::time::UnixMillis;
@@ -204,7 +204,7 @@ impl Window {
 /// The day in UTC.
 fn date(now: UnixMillis) -> Date {
     let at = jiff::Timestamp::from_millisecond(now.0).unwrap_or(jiff::Timestamp::MAX);
-    DateTime::from(TimeZone::UTC.to_datetime(at)).date()
+    TimeZone::UTC.to_datetime(at).date()
 }
 
 /// Milliseconds as whole seconds, rounded up.

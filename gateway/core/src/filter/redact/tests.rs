@@ -1,6 +1,8 @@
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::protocol::json::samples;
 
 /// What passes of a result under these annotations, and what was counted; `withheld` where nothing does.
 fn narrowed(annotations: &[(&str, &str)], body: &str) -> Result<(String, Counts), Unreadable> {
@@ -235,4 +237,33 @@ fn a_notification_tells_how_far_it_is_and_nothing_in_words() {
         String::from_utf8(out).unwrap(),
         r#"{"result":{"tasks":[{"taskId":"t","statusMessage":"[redacted]"},{"taskId":"u"}],"nextCursor":"c"}}"#
     );
+}
+
+proptest! {
+    /// Whatever stands at a pointer is gone, in structured content and in the text beside it, and what is left reads as JSON.
+    #[test]
+    fn what_any_pointer_names_is_gone((text, paths) in samples::text_and_paths()) {
+        let before: Value = serde_json::from_str(&text).unwrap();
+        for path in paths.iter().filter(|path| !path.is_empty()) {
+            let steps: Vec<String> = path.iter().map(|step| step.replace('~', "~0").replace('/', "~1")).collect();
+            let pointer: String = steps.iter().map(|step| format!("/{step}")).collect();
+            let mut stated = crate::policy::obligation::Stated::default();
+            // A name with a blank or a comma, or none, cannot be written in an annotation.
+            if steps.iter().any(|step| step.contains([' ', ',', '\t', '\n', '\r'])) || stated.add("redact", &pointer).is_err() {
+                continue;
+            }
+            let quoted = Value::from(text.as_str());
+            let body = format!(r#"{{"result":{{"structuredContent":{text},"content":[{{"type":"text","text":{quoted}}}]}}}}"#);
+            let (narrowed, counts) = narrowed(&[("redact", &pointer)], &body).unwrap();
+            let after: Value = serde_json::from_str(&narrowed).unwrap();
+            let structured = &after["result"]["structuredContent"];
+            let beside: Value = serde_json::from_str(after["result"]["content"][0]["text"].as_str().unwrap()).unwrap();
+            prop_assert!(counts.redactions >= 2);
+            prop_assert_eq!(&beside, structured);
+            if !path.iter().any(|step| step == "*") {
+                let hidden = structured.pointer(&pointer);
+                prop_assert!(hidden.is_none() || hidden == Some(&json!("[redacted]")), "{:?} at {} of {}", hidden, pointer, before);
+            }
+        }
+    }
 }
