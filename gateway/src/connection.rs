@@ -77,14 +77,13 @@ async fn secure(core: &Core, socket: Socket) -> Option<(Transport, Option<Rc<Cer
     let deadline = core.wheel.cut_at(&socket, core.snapshot().settings.timeouts.head);
     let accepted = accept_tls(socket, &tls, core.buffers.clone()).await;
     drop(deadline);
-    let Ok((transport, certificate)) = accepted else {
+    // A chain that is good but whose names cannot be read proves nobody: the connection ends like any other failed handshake.
+    let named = accepted.ok().and_then(|(transport, certificate)| {
+        let names = certificate.map(|der| CertificateNames::from_der(der.as_ref()).map(Rc::new)).transpose().ok()?;
+        Some((Transport::Tls(Box::new(transport)), names))
+    });
+    if named.is_none() {
         core.counters.add(Count::HandshakesFailed);
-        return None;
-    };
-    let names = match certificate {
-        None => None,
-        // The chain is good; if its names are not, the agent is told at its first request.
-        Some(der) => Some(Rc::new(CertificateNames::from_der(der.as_ref()).ok()?)),
-    };
-    Some((Transport::Tls(Box::new(transport)), names))
+    }
+    named
 }

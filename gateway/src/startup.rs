@@ -303,7 +303,7 @@ fn say(plane: &Plane, address: SocketAddr, recovery: &Recovery) {
     tracing::info!(version = snapshot.version, hash = %snapshot.hash, rules = snapshot.engine.policy_ids().len(), agents, "rules");
     let durability = crate::control::status::durability(settings.audit.durability);
     tracing::info!(folder = %settings.audit.folder.display(), %durability, checked = recovery.records, "audit log");
-    tracing::info!(workers = plane.facts.workers, descriptors = plane.facts.descriptors, control = %settings.control.socket.display(), "process");
+    tracing::info!(workers = plane.facts.workers, descriptors = plane.facts.descriptors.unwrap_or(u64::MAX), control = %settings.control.socket.display(), "process");
     plane.facts.missing.iter().for_each(|missing| tracing::warn!("not in effect: {missing}"));
     snapshot.warnings.iter().for_each(|finding| tracing::warn!("{finding}"));
 }

@@ -287,6 +287,7 @@ fn a_certificate_that_names_no_agent_of_ours_is_refused() {
     for (what, certificate, expected) in rows {
         assert_eq!(status(&gateway, certificate.as_ref(), None), expected, "a certificate {what}");
     }
+    let failed = gateway.metric("portcullis_tls_handshakes_failed_total");
     // Names that are no names of agents: a common name, a wildcard, an e-mail address, two SPIFFE ids (which none may have). Refused, however far
     // it came.
     for names in [
@@ -298,6 +299,8 @@ fn a_certificate_that_names_no_agent_of_ours_is_refused() {
         let got = status(&gateway, Some(&odd(names).sign()), None);
         assert!(matches!(got, 0 | 401 | 403), "got {got}");
     }
+    // None of them can be read as a name of one agent, so that no request gets through; each is counted.
+    gateway.wait_metric("portcullis_tls_handshakes_failed_total", failed + 4.0);
     assert_eq!(upstream.called().len(), 3);
     for cause in ["certificate_agent_unknown", "certificate_ambiguous"] {
         gateway.refusal(cause);

@@ -13,6 +13,7 @@ pub mod conformance;
 pub mod ebpf;
 pub mod bench;
 pub mod path;
+pub mod swaps;
 pub mod demo;
 pub mod test;
 pub mod ci;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use xtask::told::Told;
-use xtask::{bench, ci, conformance, demo, ebpf, path, test, tidy};
+use xtask::{bench, ci, conformance, demo, ebpf, path, swaps, test, tidy};
 
 /// The project's own verbs.
 #[derive(Parser)]
@@ -30,6 +30,8 @@ enum Verb {
     Bench(bench::Args),
     /// Prove what the way of a request costs the kernel and the heap
     Path(path::Args),
+    /// Prove that rules change under load without a call noticing
+    Swaps(swaps::Args),
     /// Build or check the kernel programs
     Ebpf(ebpf::Args),
 }
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Verb::Conformance(args) => conformance::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Path(args) => path::run(&args),
+        Verb::Swaps(args) => swaps::run(&args),
         Verb::Ebpf(args) => ebpf::run(&args),
     };
     match done {

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::needs::Need;
 use crate::path::Proof;
 use crate::told::Told;
-use crate::{conformance, ebpf, needs, place, process, tidy};
+use crate::{conformance, ebpf, needs, place, process, swaps, tidy};
 
 /// What building and testing calls, beyond cargo: a C compiler for the crypto library, Python and npm for the real clients.
 const NEEDS: [Need; 4] = [
@@ -26,12 +26,13 @@ enum Step {
     Clippy,
     Tests,
     Path,
+    Swaps,
     Conformance,
     Ebpf,
 }
 
-const STEPS: [Step; 7] =
-    [Step::Tidy, Step::Format, Step::Clippy, Step::Tests, Step::Path, Step::Conformance, Step::Ebpf];
+const STEPS: [Step; 8] =
+    [Step::Tidy, Step::Format, Step::Clippy, Step::Tests, Step::Path, Step::Swaps, Step::Conformance, Step::Ebpf];
 
 /// What cargo's tests said, added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,6 +79,7 @@ impl Step {
             Self::Clippy => "cargo clippy",
             Self::Tests => "cargo test",
             Self::Path => "way of a request",
+            Self::Swaps => "swaps of rules",
             Self::Conformance => "MCP conformance",
             Self::Ebpf => "ebpf check",
         }
@@ -94,6 +96,7 @@ impl Step {
             }
             Self::Tests => tests(self, cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])?),
             Self::Path => Ok(proofs()),
+            Self::Swaps => swaps::run(&swaps::Args::proof()).map(|()| Count::default()),
             // Every scored scenario of both eras and every SDK client, through the gateway with its own policy and log.
             Self::Conformance => conformance::run(&conformance::Args::proof()).map(|()| Count::default()),
             Self::Ebpf => tests(self, ebpf::check_command()?),

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use anyhow::{Context, Result, bail};
 
 use super::load::{Call, JUDGED, PLAIN, Warm};
-use super::scene::Scene;
+use super::scene::{Profile, Scene};
 
 /// Seconds of calls before counting, in which buffers and tables grow to their size, and seconds counted.
 const SECONDS: (&str, &str) = ("2", "2");
@@ -25,7 +25,7 @@ struct Reading {
 
 /// Proves that a call allocates nothing outside the evaluation of a rule, and nothing at all where no rule is evaluated.
 pub fn prove() -> Result<()> {
-    let scene = Scene::start("portcullis-counted", &["count-allocations"])?;
+    let scene = Scene::start(Profile::Dev, "portcullis-counted", &["count-allocations"])?;
     println!("{:<14} {:>9} {:>22} {:>24}", "tool", "calls", "on the path, a call", "evaluating policy, a call");
     let mut allocated = 0;
     for call in [PLAIN, JUDGED] {

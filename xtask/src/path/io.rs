@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
 use super::load::{JUDGED, Warm};
-use super::scene::Scene;
+use super::scene::{Profile, Scene};
 use crate::needs::{self, Need};
 use crate::process::Running;
 
@@ -59,7 +59,7 @@ const MOVERS: [&str; 22] = [
 /// A call that ought not to be there, or too few operations of the ring.
 pub fn prove() -> Result<()> {
     needs::ensure(&[Need { program: "strace", probe: &[], package: "strace" }])?;
-    let scene = Scene::start("portcullis", &[])?;
+    let scene = Scene::start(Profile::Dev, "portcullis", &[])?;
     let load = Warm::up(&scene, JUDGED, SECONDS)?;
     let trace = scene.folder.join("strace");
     let watch = Watch::begin(scene.worker()?, &trace)?;

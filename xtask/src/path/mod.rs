@@ -4,7 +4,7 @@
 mod allocations;
 mod io;
 mod load;
-mod scene;
+pub mod scene;
 
 use anyhow::Result;
 

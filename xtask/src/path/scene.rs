@@ -1,5 +1,4 @@
-//! Sets the scene. In: which build of the gateway. Out: it and a stub upstream, running, configured as the bench does. Development builds
-//! do: which calls are made does not depend on how fast they are.
+//! Sets the scene. In: which build of the gateway. Out: it and a stub upstream, running, configured as the bench does. Never here: pinning.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +10,24 @@ use crate::bench::prepare;
 use crate::bench::subject::{Proxy, Subject};
 use crate::place;
 use crate::process::{self, Running};
+
+/// How the programs are built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Quickly: which calls are made does not depend on how fast they are.
+    Dev,
+    /// As users get them.
+    Release,
+}
+
+impl Profile {
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Dev => "debug",
+            Self::Release => "release",
+        }
+    }
+}
 
 /// A running gateway and what it is asked with.
 pub struct Scene {
@@ -28,18 +45,18 @@ impl Scene {
     ///
     /// # Errors
     /// When something cannot be built or does not start.
-    pub fn start(binary: &str, features: &[&str]) -> Result<Self> {
+    pub fn start(profile: Profile, binary: &str, features: &[&str]) -> Result<Self> {
         let target = place::target()?;
         let folder = target.join("path");
         fs::create_dir_all(&folder)?;
-        build(&["-p", "portcullis-loadtest", "--bins"], &target)?;
+        build(profile, &["-p", "portcullis-loadtest", "--bins"], &target)?;
         let features: Vec<&str> = features.iter().flat_map(|feature| ["--features", *feature]).collect();
-        build(&[&["-p", "portcullis", "--bin", binary], &*features].concat(), &target)?;
-        let (stub, upstream) = prepare::start_stub(&mut Command::new(target.join("debug/stub")))?;
-        let gateway =
-            Subject::Portcullis.start_with(&folder, Command::new(target.join("debug").join(binary)), upstream)?;
+        build(profile, &[&["-p", "portcullis", "--bin", binary], &*features].concat(), &target)?;
+        let built = target.join(profile.folder());
+        let (stub, upstream) = prepare::start_stub(&mut Command::new(built.join("stub")))?;
+        let gateway = Subject::Portcullis.start_with(&folder, Command::new(built.join(binary)), upstream)?;
         let folder = folder.join(Subject::Portcullis.name());
-        Ok(Self { gateway, folder, load: target.join("debug/load"), _stub: stub })
+        Ok(Self { gateway, folder, load: built.join("load"), _stub: stub })
     }
 
     /// The pid of the gateway.
@@ -66,8 +83,11 @@ impl Scene {
     }
 }
 
-fn build(args: &[&str], target: &Path) -> Result<()> {
+fn build(profile: Profile, args: &[&str], target: &Path) -> Result<()> {
     let mut cargo = Command::new(place::cargo());
     cargo.args(["build", "--locked", "--target-dir"]).arg(target).args(args).current_dir(place::root()?);
+    if profile == Profile::Release {
+        cargo.arg("--release");
+    }
     process::run(&format!("cargo build {}", args.join(" ")), &mut cargo)
 }
