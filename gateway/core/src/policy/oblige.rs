@@ -54,7 +54,7 @@ pub struct Charge<'o> {
 /// A call that policy permits and whose obligations do not let it be made now.
 #[derive(Debug)]
 pub struct Unmet {
-    denial: Denial,
+    denial: Box<Denial>,
     shortfall: Shortfall,
 }
 
@@ -93,7 +93,8 @@ impl Unmet {
             Shortfall::Full => DenialCause::LimitsFull,
         };
         // A permit held, so the caller may know of the tool.
-        Self { denial: Denial::by(cause, Determining::of([rule])).seen(Visibility::Listed), shortfall }
+        let denial = Denial::by(cause, Determining::of([rule])).seen(Visibility::Listed);
+        Self { denial: Box::new(denial), shortfall }
     }
 
     /// What is missing.
@@ -108,7 +109,7 @@ impl Unmet {
 
     /// The same, for a route that only observes.
     pub fn into_denial(self) -> Denial {
-        self.denial
+        *self.denial
     }
 
     /// After how many seconds asking again can succeed, where waiting helps.
