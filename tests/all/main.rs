@@ -10,6 +10,7 @@ mod messages;
 mod eras;
 mod policy;
 mod facts;
+mod obligations;
 mod sessions;
 mod streams;
 mod hostile;

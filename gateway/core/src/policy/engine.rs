@@ -14,6 +14,7 @@ use super::facts::{self, Facts, Standing, Subjects};
 use super::index::{self, AgentSource, Index};
 use super::load;
 use super::lower::Unlowered;
+use super::oblige::{self, Obligations};
 use super::pin::{Pin, sha256};
 use super::source::Source;
 use super::surface::{Column, ServerIndex, ServerSource, Subject, Surface};
@@ -153,6 +154,7 @@ pub struct Engine {
     agents: Vec<Standing>,
     index: Index,
     origins: Vec<Origin>,
+    obligations: oblige::Table,
     warnings: Diagnostics,
     hash: [u8; 32],
 }
@@ -179,6 +181,7 @@ impl Engine {
                 "the names of agents, servers and tools cannot be told to Cedar",
             )]);
         };
+        let obligations = oblige::Table::of(&loaded.rules, surface.columns.len());
         let origins = loaded.rules.into_iter().map(|rule| Origin {
             id: rule.parsed.id,
             file: rule.parsed.file,
@@ -197,6 +200,7 @@ impl Engine {
             agents,
             index,
             origins: origins.collect(),
+            obligations,
             warnings: loaded.warnings,
             servers: servers.collect(),
             undeclared: surface.columns.iter().map(|column| column.input.undeclared).collect(),
@@ -314,13 +318,29 @@ impl Engine {
             | DenialCause::ArgumentUndeclared
             | DenialCause::ClaimUnreadable
             | DenialCause::SqlRefused(_)
-            | DenialCause::CalendarsEnded => Ok(Permit::in_spite(server, action.subject(), denial)),
+            | DenialCause::CalendarsEnded
+            | DenialCause::RateExceeded
+            | DenialCause::BudgetExceeded
+            | DenialCause::AmountUnreadable
+            | DenialCause::LimitsFull => Ok(Permit::in_spite(server, action.subject(), denial)),
             DenialCause::UnknownTool
             | DenialCause::Drifted
             | DenialCause::UnknownMethod
             | DenialCause::UnknownAgent
             | DenialCause::UnknownServer => Err(denial),
         }
+    }
+
+    /// What `permit` obliges to: its own tool's call, or a task that a call of `tool` made. Nothing else carries obligations.
+    pub fn obligations(&self, permit: &Permit, tool: ToolIndex) -> Obligations {
+        let column = self.surface.column(permit.server(), Subject::Tool(tool));
+        column.map_or_else(Obligations::default, |column| self.obligations.of_permit(permit, column))
+    }
+
+    /// All that any rule obliges to on a tool.
+    pub fn obligations_of(&self, server: ServerIndex, tool: ToolIndex) -> Obligations {
+        let column = self.surface.column(server, Subject::Tool(tool));
+        column.map_or_else(Obligations::default, |column| self.obligations.of_column(column))
     }
 
     /// The name of a reviewed tool.

@@ -164,6 +164,7 @@ impl Shape {
             input: Record::open(),
             account: None,
             sql: None,
+            output: None,
         };
         let known = Known { agent: "", groups: &[], column: &nothing, server: "" };
         Self { fold: (!entities).then(|| fold::clauses(clauses, &known)), resource }

@@ -7,6 +7,7 @@ use cedar_policy::ffi::DetailedError;
 use cedar_policy::{Effect, PolicySet, ValidationMode, ValidationWarning, Validator};
 
 use super::check::{self, KnownNames, Place};
+use super::oblige;
 use super::schema;
 use super::scope::{self, Columns, PrincipalScope};
 use super::source::{self, Parsed, Source};
@@ -42,7 +43,9 @@ pub fn load(sources: &[Source<'_>], surface: &Surface, names: &KnownNames<'_>) -
     for rule in parsed {
         let covered = scope::columns(&rule.policy, surface);
         let text = texts.get(&*rule.file).copied().unwrap_or_default();
-        let wrong = check::rule(&rule, &covered, Place { surface, names, text });
+        let place = Place { surface, names, text };
+        let mut wrong = check::rule(&rule, &covered, place);
+        wrong.extend(oblige::findings(&rule, &covered, place));
         if wrong.is_empty() {
             sound.push((rule, covered));
         }

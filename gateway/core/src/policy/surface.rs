@@ -98,6 +98,8 @@ pub struct Column {
     pub account: Option<Box<str>>,
     /// The argument that holds SQL; with it the column has `context.sql`.
     pub sql: Option<Arc<SqlRules>>,
+    /// A tool's `outputSchema`, where it has one.
+    pub output: Option<Box<Value>>,
 }
 
 /// The columns of one server.
@@ -161,6 +163,7 @@ impl Surface {
             input: Record::open(),
             account: None,
             sql: None,
+            output: None,
         };
         self.faces.push(Face {
             name: server.name.into(),
@@ -199,6 +202,7 @@ impl Surface {
                 input,
                 account: rules.account.clone(),
                 sql: rules.sql.clone(),
+                output: tool.definition.get("outputSchema").cloned().map(Box::new),
             });
         }
     }

@@ -4,6 +4,7 @@ mod decisions;
 mod facts;
 mod listing;
 mod loading;
+mod obligations;
 mod programs;
 
 use std::collections::BTreeMap;
@@ -57,7 +58,7 @@ fn crm() -> Catalogue {
         tool("read_table", table),
         tool("update_row", row),
         tool("search", search),
-        tool("strict", strict),
+        json!({"name": "strict", "inputSchema": strict, "outputSchema": {"type": "object", "properties": {"rows": {"type": "array"}}}}),
         json!({"name": "bare"}),
         tool("empty", json!({})),
     ];

@@ -140,6 +140,14 @@ pub enum DenialCause {
     UnknownAgent,
     /// The server is not in this snapshot's configuration.
     UnknownServer,
+    /// A rate that a determining permit obliges to is used up.
+    RateExceeded,
+    /// A budget that a determining permit obliges to does not hold the amount.
+    BudgetExceeded,
+    /// The amount that a budget adds up is missing, or no decimal that can be added.
+    AmountUnreadable,
+    /// No more rates and budgets can be counted.
+    LimitsFull,
 }
 
 impl DenialCause {
@@ -159,6 +167,10 @@ impl DenialCause {
             Self::UnknownMethod => "unknown_method",
             Self::UnknownAgent => "unknown_agent",
             Self::UnknownServer => "unknown_server",
+            Self::RateExceeded => "rate_exceeded",
+            Self::BudgetExceeded => "budget_exceeded",
+            Self::AmountUnreadable => "amount_unreadable",
+            Self::LimitsFull => "limits_full",
         }
     }
 }
@@ -216,6 +228,10 @@ impl Denial {
             | DenialCause::ArgumentUndeclared
             | DenialCause::ClaimUnreadable
             | DenialCause::CalendarsEnded
+            | DenialCause::RateExceeded
+            | DenialCause::BudgetExceeded
+            | DenialCause::AmountUnreadable
+            | DenialCause::LimitsFull
             | DenialCause::UnknownTool
             | DenialCause::Drifted
             | DenialCause::UnknownMethod
