@@ -134,7 +134,9 @@ fn array(element: &sqlparser::ast::ArrayElemTypeDef) -> Result<(), SqlRefusal> {
     use sqlparser::ast::ArrayElemTypeDef as Shape;
     match element {
         Shape::SquareBracket(ty, _) => data_type(ty),
-        Shape::None | Shape::AngleBracket(_) | Shape::Parenthesis(_) => Err(SqlRefusal::Construct),
+        Shape::None | Shape::AngleBracket(_) | Shape::Parenthesis(_) | Shape::Qualified(_, _) => {
+            Err(SqlRefusal::Construct)
+        }
     }
 }
 
