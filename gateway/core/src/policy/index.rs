@@ -171,6 +171,9 @@ impl Shape {
     }
 }
 
+/// Of an agent's groups and name, those that some rules read.
+type Belonging<'a> = (Vec<&'a str>, Option<&'a str>);
+
 /// The rules about everyone. Most classes meet little else, so that what these come to is worked out once for all that stand alike to them.
 #[derive(Default)]
 struct Everyone<'a> {
@@ -179,7 +182,7 @@ struct Everyone<'a> {
     groups: AHashSet<&'a str>,
     agents: AHashSet<&'a str>,
     /// The cells of an agent whom no other rule is about, by those of its groups and names that these rules read.
-    rows: AHashMap<(Vec<&'a str>, Option<&'a str>), Arc<[u32]>>,
+    rows: AHashMap<Belonging<'a>, Arc<[u32]>>,
 }
 
 struct Builder<'a> {
