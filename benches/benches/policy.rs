@@ -18,7 +18,7 @@ use portcullis_core::policy::cell::Way;
 use portcullis_core::policy::engine::Action;
 use portcullis_core::policy::evaluate::Values;
 use portcullis_core::policy::facts::Facts;
-use portcullis_core::policy::slots::{self, Slots};
+use portcullis_core::policy::slots::{self, Made, Slots};
 use portcullis_core::protocol::json::{self, JsonLimits, Scratch};
 
 const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -88,13 +88,15 @@ fn hot(group: &mut BenchmarkGroup<'_, CpuTime>, grid: &Grid, facts: &Facts<'_>) 
     let (program, subjects) = grid.engine.program(&who, server, tool).unwrap();
     group.bench_function(BenchmarkId::new("reading", rules), |bench| {
         bench.iter(|| {
+            let made = Made::default();
             let mut slots = Slots::new();
-            slots::read(black_box(&program.plan), subjects, facts, &mut slots).unwrap();
+            slots::read(black_box(&program.plan), subjects, facts, &made, &mut slots).unwrap();
             black_box(&slots).len()
         });
     });
+    let made = Made::default();
     let mut read = Slots::new();
-    slots::read(&program.plan, subjects, facts, &mut read).unwrap();
+    slots::read(&program.plan, subjects, facts, &made, &mut read).unwrap();
     group.bench_function(BenchmarkId::new("read", rules), |bench| {
         bench.iter(|| {
             let (program, _) = grid.engine.program(black_box(&who), server, tool).unwrap();

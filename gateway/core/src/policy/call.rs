@@ -14,7 +14,7 @@ use super::facts::{self, Facts, Missing, Standing, Subjects};
 
 use super::plan::Plan;
 use super::reads::Fact;
-use super::slots::{self, Slots};
+use super::slots::{self, Made, Slots};
 use super::surface::{ServerIndex, Subject};
 use super::types::Undeclared;
 use super::verdict::{Denial, DenialCause, Determining, Evaluator, Permit, Visibility};
@@ -206,8 +206,9 @@ impl Call<'_> {
     }
 
     fn by_program(&self, residuals: &Residuals, plan: &Plan, of: Subjects<'_>) -> Result<Judged, Halted> {
+        let made = Made::default();
         let mut slots = Slots::new();
-        slots::read(plan, of, self.facts, &mut slots).map_err(Halted::Missing)?;
+        slots::read(plan, of, self.facts, &made, &mut slots).map_err(Halted::Missing)?;
         let outcome = residuals.outcome(&Values::new(&slots, self.who.claims));
         Ok(
             match outcome.map_err(|stopped| match stopped {

@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::ops::ControlFlow;
 
+use super::calendar::{Calendars, Open};
 use super::program::{Binary, Constant, ConstantSet, Network, Node, Unary};
 use super::slots::{Datum, Set, claim, digits};
 use super::who::Claims;
@@ -239,9 +240,15 @@ impl<'e> Values<'e> {
                 let text = digits(number).ok_or(Stopped::Erred)?;
                 Ok(constants.contains_text(text.as_str()))
             }
-            (Set::Constants(_) | Set::Array(_, _) | Set::Texts(_) | Set::Members(_), _) => {
-                self.any(set, |member| self.same(member, wanted))
-            }
+            (
+                Set::Constants(_)
+                | Set::Array(_, _)
+                | Set::Texts(_)
+                | Set::Words(_)
+                | Set::Open(_, _)
+                | Set::Members(_),
+                _,
+            ) => self.any(set, |member| self.same(member, wanted)),
         }
     }
 
@@ -261,6 +268,8 @@ impl<'e> Values<'e> {
                 array.items().try_for_each(|item| look(element.read(item).ok_or(Stopped::Erred)))
             }
             Set::Texts(texts) => texts.iter().try_for_each(|text| look(Ok(Datum::Text(text)))),
+            Set::Words(words) => words.iter().try_for_each(|word| look(Ok(Datum::Text(word)))),
+            Set::Open(calendars, open) => open_names(calendars, open).try_for_each(|name| look(Ok(Datum::Text(name)))),
             Set::Constants(constants) => members(constants).try_for_each(|member| look(Ok(member))),
             Set::Members(members) => members.iter().try_for_each(|member| look(self.value(member))),
         };
@@ -327,9 +336,15 @@ fn is_empty(set: Set<'_>) -> bool {
     match set {
         Set::Array(array, _) => array.is_empty(),
         Set::Texts(texts) => texts.is_empty(),
+        Set::Words(words) => words.is_empty(),
+        Set::Open(calendars, open) => open_names(calendars, open).next().is_none(),
         Set::Constants(constants) => constants.texts().is_empty() && constants.others().is_empty(),
         Set::Members(members) => members.is_empty(),
     }
+}
+
+fn open_names(calendars: &Calendars, open: Open) -> impl Iterator<Item = &str> {
+    calendars.names().enumerate().filter(move |(position, _)| open.contains(*position)).map(|(_, name)| name)
 }
 
 fn members(constants: &ConstantSet) -> impl Iterator<Item = Datum<'_>> {

@@ -321,6 +321,8 @@ impl<'l> Lowering<'l> {
         match path {
             ["input", path @ ..] => self.argument(path),
             ["claims"] => Err(Unlowered::Entity),
+            // A tool without SQL has no such member.
+            ["sql", ..] if self.known.column.sql.is_none() => Ok(Node::Error),
             path => self.slot(Place::Given(Given::of_context(path).ok_or(Unlowered::Record)?)).map(Node::Slot),
         }
     }
@@ -349,7 +351,11 @@ impl<'l> Lowering<'l> {
         let whole: Vec<&str> = path.iter().chain(attrs).copied().collect();
         match (path, whole.as_slice()) {
             ([], ["input"]) => Ok(truth(self.has_input())),
-            ([], ["claims" | "now" | "source"]) => Ok(truth(true)),
+            ([], ["calendars" | "claims" | "now" | "source"]) => Ok(truth(true)),
+            ([], ["sql"]) => Ok(truth(self.known.column.sql.is_some())),
+            ([], ["sql", ..]) if self.known.column.sql.is_none() => Ok(truth(false)),
+            (["sql"], ["sql", ..]) if self.known.column.sql.is_none() => Ok(Node::Error),
+            ([] | ["sql"], path @ ["sql", _]) => Ok(truth(Given::of_context(path).is_some())),
             ([], ["input", rest @ ..]) => {
                 if self.has_input() {
                     self.has_argument(rest)

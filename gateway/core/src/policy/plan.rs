@@ -48,14 +48,26 @@ pub enum Given {
     Accounts,
     /// `principal.user`, a text.
     User,
+    /// `context.calendars`, a set of texts.
+    Calendars,
+    /// `context.sql.kinds`, a set of texts.
+    SqlKinds,
+    /// `context.sql.tables`, a set of texts.
+    SqlTables,
+    /// `context.sql.functions`, a set of texts.
+    SqlFunctions,
 }
 
 /// Where the facts of the context stand in it. A fact of several members, such as `context.a.b`, has a path of as many names.
-const CONTEXT: [(&[&str], Given); 5] = [
+const CONTEXT: [(&[&str], Given); 9] = [
     (&["account"], Given::Account),
+    (&["calendars"], Given::Calendars),
     (&["name"], Given::Name),
     (&["now"], Given::Now),
     (&["source"], Given::Source),
+    (&["sql", "functions"], Given::SqlFunctions),
+    (&["sql", "kinds"], Given::SqlKinds),
+    (&["sql", "tables"], Given::SqlTables),
     (&["uri"], Given::Uri),
 ];
 

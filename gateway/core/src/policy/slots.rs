@@ -1,15 +1,18 @@
 //! Reads what a residual program looks at. In: who calls, what the call carries, where and when. Out: typed values, borrowed from the call; or the
 //! very refusal that the conversion for Cedar gives. Never here: decisions, allocation.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::calendar::{Calendars, Open};
 use super::convert::{self, Account, Unfit};
 use super::facts::{self, Facts, Missing, Subjects};
 use super::plan::{Given, Input, Member, Plan, Want};
 use super::program::{ConstantSet, Network, Node};
 use super::reads::Fact;
+use super::sql::SqlFacts;
 use super::types::Type;
 use super::who::Claims;
 use crate::identity::claims::ClaimValue;
@@ -59,6 +62,10 @@ pub enum Set<'a> {
     Array(Value<'a>, Element),
     /// Texts.
     Texts(&'a [Box<str>]),
+    /// Words of ours.
+    Words(&'a [&'static str]),
+    /// The names of the open calendars.
+    Open(&'a Calendars, Open),
     /// Constants of a rule.
     Constants(&'a ConstantSet),
     /// Members of a rule, some of them computed.
@@ -101,8 +108,20 @@ impl Element {
     }
 }
 
+/// What is made of a call rather than found in it; slots borrow from it.
+#[derive(Default)]
+pub struct Made {
+    sql: OnceCell<SqlFacts>,
+}
+
 /// Reads all that the plan wants, in the order and with the refusals of [`facts::context`] and [`facts::entities`].
-pub fn read<'a>(plan: &'a Plan, of: Subjects<'a>, facts: &Facts<'a>, slots: &mut Slots<'a>) -> Result<(), Missing> {
+pub fn read<'a>(
+    plan: &'a Plan,
+    of: Subjects<'a>,
+    facts: &Facts<'a>,
+    made: &'a Made,
+    slots: &mut Slots<'a>,
+) -> Result<(), Missing> {
     slots.clear();
     slots.resize(usize::from(plan.slots), Datum::Absent);
     match &plan.input {
@@ -114,6 +133,17 @@ pub fn read<'a>(plan: &'a Plan, of: Subjects<'a>, facts: &Facts<'a>, slots: &mut
     let account = match plan.facts.contains(Fact::Account) {
         true => facts::account(plan, of.who, facts)?,
         false => None,
+    };
+    let open = match plan.facts.contains(Fact::Calendars) {
+        true => Some(facts::open_calendars(of.calendars, facts)?),
+        false => None,
+    };
+    let sql = match &plan.sql {
+        Some(rules) => {
+            let sql = facts::sql_facts(rules, facts)?;
+            Some(made.sql.get_or_init(|| sql))
+        }
+        None => None,
     };
     if plan.facts.contains(Fact::Now) && !is_writable(facts.now) {
         return Err(Missing::Defect);
@@ -131,6 +161,10 @@ pub fn read<'a>(plan: &'a Plan, of: Subjects<'a>, facts: &Facts<'a>, slots: &mut
             Given::Uri => of.uri.map_or(Datum::Absent, Datum::Text),
             Given::Accounts => Datum::Set(Set::Texts(&of.standing.accounts)),
             Given::User => of.who.user.map_or(Datum::Absent, Datum::Text),
+            Given::Calendars => open.map_or(Datum::Absent, |open| Datum::Set(Set::Open(of.calendars, open))),
+            Given::SqlKinds => sql.map_or(Datum::Absent, |sql| Datum::Set(Set::Words(&sql.kinds))),
+            Given::SqlTables => sql.map_or(Datum::Absent, |sql| Datum::Set(Set::Texts(&sql.tables))),
+            Given::SqlFunctions => sql.map_or(Datum::Absent, |sql| Datum::Set(Set::Texts(&sql.functions))),
         };
         put(slots, *slot, value);
     }
