@@ -12,7 +12,7 @@ use cedar_policy::{Authorizer, Context, Entities, EntityUid, PolicySet, Request}
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion};
 use portcullis_benches::NOW;
 use portcullis_benches::cpu::CpuTime;
-use portcullis_benches::grid::{FORBID, Grid, Sizes, rule, tool_name};
+use portcullis_benches::grid::{FORBID, Grid, Sizes, covered, rule, tool_name};
 use portcullis_core::limits;
 use portcullis_core::policy::cell::Way;
 use portcullis_core::policy::engine::Action;
@@ -141,7 +141,7 @@ fn cedars(criterion: &mut Criterion<CpuTime>) {
         let whole: String = (0..rules).map(|number| rule(number, sizes)).chain([FORBID.to_owned()]).collect();
         let slice = rule(wanted, sizes) + FORBID;
         let entities = json_entities(wanted % sizes.groups);
-        let tool = wanted % sizes.tools;
+        let tool = covered(wanted, sizes).1;
         let server = tool / 1_000;
         let context = serde_json::json!({"input": {"table": "orders", "limit": 100}});
         let request = Request::new(
@@ -183,7 +183,7 @@ fn regos(criterion: &mut Criterion<CpuTime>) {
         let mut data = serde_json::Map::new();
         let mut written = String::from("package p\nimport rego.v1\ndefault allow := false\n");
         for number in 0..rules {
-            let (of, tool) = (format!("group-{}", number % sizes.groups), tool_name(number % sizes.tools));
+            let (of, tool) = (format!("group-{}", number % sizes.groups), tool_name(covered(number, sizes).1));
             written += &format!(
                 "allow if {{ input.group == \"{of}\"; input.tool == \"{tool}\"; input.table != \"financials\"; input.table in {{\"customers\", \"orders\"}} }}\n"
             );
@@ -191,7 +191,7 @@ fn regos(criterion: &mut Criterion<CpuTime>) {
             tools[&tool] = serde_json::json!(["customers", "orders"]);
         }
         let data = regorus::Value::from_json_str(&serde_json::json!({ "rules": data }).to_string()).unwrap();
-        let input = serde_json::json!({"group": format!("group-{}", wanted % sizes.groups), "tool": tool_name(wanted % sizes.tools), "table": "orders"});
+        let input = serde_json::json!({"group": format!("group-{}", wanted % sizes.groups), "tool": tool_name(covered(wanted, sizes).1), "table": "orders"});
         let input = regorus::Value::from_json_str(&input.to_string()).unwrap();
         for (name, text) in [("looked up", LOOKED_UP), ("written out", &written)] {
             // Ten thousand rules written out exceed what its compiler takes.
@@ -229,7 +229,7 @@ fn cels(criterion: &mut Criterion<CpuTime>) {
         let wanted = rules / 2;
         let programs: Vec<cel::Program> = (0..rules)
             .map(|number| {
-                let (of, tool) = (number % sizes.groups, tool_name(number % sizes.tools));
+                let (of, tool) = (number % sizes.groups, tool_name(covered(number, sizes).1));
                 let text =
                     format!("group == \"group-{of}\" && tool == \"{tool}\" && table in [\"customers\", \"orders\"]");
                 cel::Program::compile(&text).unwrap()
@@ -237,7 +237,7 @@ fn cels(criterion: &mut Criterion<CpuTime>) {
             .collect();
         let mut context = cel::Context::default();
         context.add_variable_from_value("group", format!("group-{}", wanted % sizes.groups));
-        context.add_variable_from_value("tool", tool_name(wanted % sizes.tools));
+        context.add_variable_from_value("tool", tool_name(covered(wanted, sizes).1));
         context.add_variable_from_value("table", "orders".to_owned());
         let holds = |program: &cel::Program| matches!(program.execute(&context), Ok(cel::Value::Bool(true)));
         assert!(programs.iter().any(holds));

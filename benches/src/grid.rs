@@ -1,6 +1,6 @@
 //! Makes policies of any number over a grid of agents and tools. In: how many of each. Out: an engine, and the same rules for other engines. Never here: timing.
 //!
-//! Rule `r` lets group `r mod groups` call tool `r mod tools` on two tables; one rule over everything forbids a third table.
+//! Each rule lets one group call one tool on two tables, and no two rules the same; one rule over everything forbids a third table.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -107,7 +107,7 @@ impl Grid {
     pub fn permitted(&self, rule: usize, member: usize) -> (usize, usize) {
         let members = (self.sizes.agents / self.sizes.groups).max(1);
         let agent = rule % self.sizes.groups + (member % members) * self.sizes.groups;
-        (agent.min(self.sizes.agents - 1), rule % self.sizes.tools)
+        (agent.min(self.sizes.agents - 1), covered(rule, self.sizes).1)
     }
 }
 
@@ -116,9 +116,15 @@ pub fn tool_name(tool: usize) -> String {
     format!("tool_{tool:05}")
 }
 
+/// The group and the tool that a rule is about.
+pub fn covered(rule: usize, sizes: Sizes) -> (usize, usize) {
+    let (group, round) = (rule % sizes.groups, rule / sizes.groups);
+    (group, (group * (sizes.tools / sizes.groups).max(1) + round) % sizes.tools)
+}
+
 /// The rule of a number, in Cedar.
 pub fn rule(rule: usize, sizes: Sizes) -> String {
-    let (group, tool) = (rule % sizes.groups, rule % sizes.tools);
+    let (group, tool) = covered(rule, sizes);
     let server = tool / TOOLS_A_SERVER;
     format!(
         "permit (principal in Group::\"group-{group}\", action == Action::\"s{server}.{}\", resource == Server::\"s{server}\")\n\

@@ -114,9 +114,13 @@ fn parse_file(source: &Source<'_>, parsed: &mut Vec<Parsed>, findings: &mut Diag
     }
     let file: Arc<str> = source.file.into();
     let first = parsed.len();
+    // Counting lines from the beginning for every rule would take minutes where there are a hundred thousand.
+    let breaks: Vec<usize> = source.text.match_indices('\n').map(|(offset, _)| offset).collect();
     for policy in set.policies() {
         let span = policy.as_ref().loc().map_or(0..0, |place| place.start()..place.end());
-        match read(policy, &file, source, span) {
+        let before = breaks.partition_point(|offset| *offset < span.start);
+        let line = u32::try_from(before + 1).unwrap_or(u32::MAX);
+        match read(policy, (&file, line), source, span) {
             Some(policy) => parsed.push(policy),
             None => findings.push(Diagnostic::error(
                 source.file,
@@ -131,7 +135,12 @@ fn parse_file(source: &Source<'_>, parsed: &mut Vec<Parsed>, findings: &mut Diag
     }
 }
 
-fn read(policy: &Policy, file: &Arc<str>, source: &Source<'_>, span: std::ops::Range<usize>) -> Option<Parsed> {
+fn read(
+    policy: &Policy,
+    (file, line): (&Arc<str>, u32),
+    source: &Source<'_>,
+    span: std::ops::Range<usize>,
+) -> Option<Parsed> {
     let tree = policy.to_pst().ok()?;
     let body = tree.body();
     let bare = Template::new(PolicyID::from("bare"), body.effect, PstPrincipal::Any, PstAction::Any, PstResource::Any);
@@ -140,7 +149,6 @@ fn read(policy: &Policy, file: &Arc<str>, source: &Source<'_>, span: std::ops::R
     let mut annotations: Vec<(Box<str>, Box<str>)> =
         policy.annotations().map(|(key, value)| (key.into(), value.into())).collect();
     annotations.sort();
-    let line = line_of(source.text, span.start);
     Some(Parsed {
         id: policy.annotation("id").map_or_else(|| format!("{file}:{line}").into(), Box::from),
         file: Arc::clone(file),
