@@ -10,6 +10,7 @@ mod messages;
 mod eras;
 mod policy;
 mod operate;
+mod facts;
 mod sessions;
 mod streams;
 mod hostile;

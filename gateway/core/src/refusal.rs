@@ -178,7 +178,7 @@ impl Refusal {
             Self::Session(refusal) => refusal.outward(),
             Self::Ownership(refusal) => refusal.outward(),
             // A hidden tool is answered in other words, those for an unknown one; whoever spells the answer sees to that.
-            Self::Policy(_) => outward(200, code::DENIED, "denied by policy"),
+            Self::Policy(denial) => outward(200, code::DENIED, denial.words()),
             Self::Journal(_) => outward(503, UNRECORDED, "the call cannot be recorded, so it was not made"),
             Self::Upstream(failure) => failure.outward(),
         }

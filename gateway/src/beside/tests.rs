@@ -30,6 +30,8 @@ fn snapshot(rules: &str) -> Snapshot {
             "idp.json",
             r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k1","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#,
         )],
+        calendars: None,
+        read_at: UnixMillis(0),
         secrets: None,
     };
     Snapshot::build(texts, 1).unwrap_or_else(|findings| panic!("{findings:#?}"))

@@ -9,6 +9,8 @@ use super::surface::{Column, Face, Subject, Surface};
 use super::types::{Field, Record, Type};
 use crate::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
 
+mod special;
+
 /// The names a rule can use for whom it is about.
 #[derive(Clone, Debug, Default)]
 pub struct KnownNames<'a> {
@@ -16,6 +18,8 @@ pub struct KnownNames<'a> {
     pub agents: AHashSet<&'a str>,
     /// Every group of the registry.
     pub groups: AHashSet<&'a str>,
+    /// Every calendar.
+    pub calendars: AHashSet<&'a str>,
 }
 
 /// What the checks look at.
@@ -34,6 +38,7 @@ pub fn rule(rule: &Parsed, covered: &Columns, place: Place<'_>) -> Diagnostics {
     let mut findings = names(rule, place);
     findings.extend(annotations(rule, place.text));
     findings.extend(facts(rule, place.text));
+    findings.extend(special::facts(rule, covered, place));
     if findings.is_empty() { arguments(rule, covered, place) } else { findings }
 }
 
@@ -82,11 +87,6 @@ fn annotations(rule: &Parsed, text: &str) -> Diagnostics {
 /// Every member of the context that the rule reads, even by `has`, must be one that some action has.
 fn facts(rule: &Parsed, text: &str) -> Diagnostics {
     let told = |name: &str| match name {
-        "calendars" => Some(("calendars are not supported by this version".to_owned(), "use `context.now`".to_owned())),
-        "sql" => Some((
-            "SQL facts are not supported by this version".to_owned(),
-            "permit only tools whose arguments a rule can read".to_owned(),
-        )),
         // A value that is read is left to the validator, which knows the action; a `has` it takes for false.
         unknown if !rule.text.contains(&format!("has {unknown}")) => None,
         unknown => Some((

@@ -4,8 +4,8 @@ use ahash::{AHashMap, AHashSet};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
+use super::cell::{Cell, Verdict, Way};
 use super::engine::Engine;
-use super::index::{Cell, Verdict, Way};
 use super::source::{self, Parsed, Source};
 use super::verdict::Visibility;
 

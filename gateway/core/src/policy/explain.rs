@@ -10,6 +10,7 @@ use cedar_policy::{Authorizer, Context, Decision, Entities, EvalResult, Policy, 
 use serde::Serialize;
 use std::sync::Arc;
 
+use super::calendar::Calendars;
 use super::convert::Unfit;
 use super::engine::{Action, Engine, Prepared};
 use super::facts::{self, Missing, Standing, Subjects};
@@ -93,6 +94,15 @@ pub enum Kept {
     },
     /// A claim that it reads has a shape that no rule can read.
     Claim,
+    /// SQL that it reads is not judged.
+    Sql {
+        /// Why not, as records name it.
+        refusal: &'static str,
+        /// The argument that holds it.
+        pointer: Box<str>,
+    },
+    /// It reads calendars, and the time lies outside of what they are laid out for.
+    Calendars,
     /// It holds, and something outweighs it.
     Outweighed,
 }
@@ -183,6 +193,10 @@ fn words(cause: DenialCause) -> &'static str {
         DenialCause::ArgumentUnreadable => "an argument that a rule reads has another type than the tool declares",
         DenialCause::ArgumentUndeclared => "the call carries an argument that the tool does not declare",
         DenialCause::ClaimUnreadable => "a claim that a rule reads has a shape that no rule can read",
+        DenialCause::SqlRefused(_) => "a rule reads SQL that is not judged, and what is not judged is refused",
+        DenialCause::CalendarsEnded => {
+            "a rule reads calendars, and the time lies outside of what they are laid out for"
+        }
         DenialCause::UnknownTool => "nobody reviewed a tool of this name",
         DenialCause::Drifted => "the tool's live definition is not the reviewed one",
         DenialCause::UnknownMethod => "the method is neither of the protocol nor named for this server",
@@ -236,6 +250,7 @@ struct Bench<'e> {
     column: &'e Column,
     prepared: &'e Prepared,
     standing: &'e Standing,
+    calendars: &'e Calendars,
     uri: Option<&'e str>,
     name: Option<&'e str>,
 }
@@ -265,6 +280,7 @@ impl<'e> Bench<'e> {
             column: engine.surface.columns.get(position as usize)?,
             prepared: engine.columns.get(position as usize)?,
             standing: engine.standing(&question.who).ok()?,
+            calendars: &engine.calendars,
             uri,
             name,
         })
@@ -280,7 +296,13 @@ impl<'e> Bench<'e> {
     }
 
     fn subjects(&self) -> Subjects<'_> {
-        Subjects { standing: self.standing, who: &self.question.who, uri: self.uri, name: self.name }
+        Subjects {
+            standing: self.standing,
+            who: &self.question.who,
+            uri: self.uri,
+            name: self.name,
+            calendars: self.calendars,
+        }
     }
 
     fn given(&self, reads: &Reads) -> Result<(Context, Entities), Missing> {
@@ -298,6 +320,8 @@ impl<'e> Bench<'e> {
                 return Kept::Argument { pointer: pointer.as_ref().into() };
             }
             Err(Missing::Claim) => return Kept::Claim,
+            Err(Missing::Sql(refusal, pointer)) => return Kept::Sql { refusal: refusal.name(), pointer },
+            Err(Missing::Calendars) => return Kept::Calendars,
             Err(Missing::Defect) => return Kept::Outweighed,
         };
         let (action, resource) = (self.prepared.action.clone(), self.prepared.resource.clone());

@@ -5,10 +5,12 @@
 //! lowered to a program over the values of the call, which decides without allocating; what has no instructions is left to Cedar's evaluator over
 //! the few rules of one cell. An error inside a forbid denies, which Cedar itself would skip.
 
+pub mod calendar;
 pub mod names;
 pub mod pin;
 pub mod catalogue;
 pub mod types;
+pub mod sql;
 pub mod surface;
 pub mod schema;
 pub mod reads;
@@ -27,6 +29,8 @@ pub mod program;
 pub mod slots;
 pub mod lower;
 pub mod evaluate;
+pub mod cell;
+pub mod classes;
 pub mod index;
 pub mod engine;
 mod call;

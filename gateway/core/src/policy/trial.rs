@@ -4,9 +4,9 @@
 
 use std::net::IpAddr;
 
+use super::cell::Verdict;
 use super::engine::{Action, Engine};
 use super::facts::Facts;
-use super::index::Verdict;
 use super::reads::Fact;
 use super::surface::{ServerIndex, Subject};
 use super::verdict::{Denial, DenialCause, Permit};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::sql::SqlRefusal;
 use super::surface::{ServerIndex, Subject};
 use crate::limits::DETERMINING_MAX;
 
@@ -125,6 +126,10 @@ pub enum DenialCause {
     ArgumentUndeclared,
     /// A claim that a rule reads has a shape that no rule can read.
     ClaimUnreadable,
+    /// A rule reads SQL that is not judged.
+    SqlRefused(SqlRefusal),
+    /// A rule reads calendars, and the time lies outside of what they are laid out for.
+    CalendarsEnded,
     /// The tool is not in the reviewed catalogue.
     UnknownTool,
     /// The tool's live definition is not the reviewed one.
@@ -147,6 +152,8 @@ impl DenialCause {
             Self::ArgumentUnreadable => "argument_unreadable",
             Self::ArgumentUndeclared => "argument_undeclared",
             Self::ClaimUnreadable => "claim_unreadable",
+            Self::SqlRefused(refusal) => refusal.name(),
+            Self::CalendarsEnded => "calendars_ended",
             Self::UnknownTool => "unknown_tool",
             Self::Drifted => "drifted",
             Self::UnknownMethod => "unknown_method",
@@ -196,6 +203,25 @@ impl Denial {
     /// Why.
     pub fn cause(&self) -> DenialCause {
         self.cause
+    }
+
+    /// What the agent is told: what it can mend is named, and nothing of rules or values.
+    pub fn words(&self) -> &'static str {
+        match self.cause {
+            DenialCause::SqlRefused(refusal) => refusal.words(),
+            DenialCause::NoRule
+            | DenialCause::Forbidden
+            | DenialCause::RuleError
+            | DenialCause::ArgumentUnreadable
+            | DenialCause::ArgumentUndeclared
+            | DenialCause::ClaimUnreadable
+            | DenialCause::CalendarsEnded
+            | DenialCause::UnknownTool
+            | DenialCause::Drifted
+            | DenialCause::UnknownMethod
+            | DenialCause::UnknownAgent
+            | DenialCause::UnknownServer => "denied by policy",
+        }
     }
 
     /// The forbids that held or could not be evaluated.

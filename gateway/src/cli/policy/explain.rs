@@ -230,6 +230,8 @@ fn kept(near: &Value) -> String {
         "part" => format!("`{part}` does not hold"),
         "error" => format!("`{part}` cannot be evaluated: {}", text(near, "/message")),
         "argument" => format!("the argument `{}` cannot be read as its tool declares it", text(near, "/pointer")),
+        "sql" => format!("the SQL in `{}` is not judged: {}", text(near, "/pointer"), text(near, "/refusal")),
+        "calendars" => "the time lies outside of what the calendars are laid out for".to_owned(),
         "claim" => "a claim that it reads has a shape that no rule can read".to_owned(),
         _ => "it holds, and a forbid outweighs it".to_owned(),
     }

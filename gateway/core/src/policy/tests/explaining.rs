@@ -35,6 +35,8 @@ fn lines(told: &Explanation) -> Vec<String> {
             Kept::Error { part, message } => format!("error in {part}: {message}"),
             Kept::Argument { pointer } => format!("unreadable {pointer}"),
             Kept::Claim => "claim".into(),
+            Kept::Sql { refusal, pointer } => format!("sql {refusal} at {pointer}"),
+            Kept::Calendars => "calendars".into(),
             Kept::Outweighed => "outweighed".into(),
         };
         format!("near {} {kept}", near.rule.id)

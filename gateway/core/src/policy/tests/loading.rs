@@ -66,6 +66,7 @@ fn a_tool_of_a_server_without_a_catalogue_is_to_be_learned_first() {
         sources: &[Source { file: "p.cedar", text }],
         servers: &[server],
         agents: &[],
+        calendars: &Calendars::default(),
         settings_file: "portcullis.toml",
     });
     let expected = "p.cedar:1: unknown tool `read` on server `new`; its tools are not known: list them with `portcullis tools learn new` first";
@@ -134,20 +135,11 @@ fn what_the_validator_finds_is_told_in_our_words() {
 
 #[test]
 fn what_this_version_cannot_do_is_refused_and_never_ignored() {
-    let calendars = "p.cedar:2: calendars are not supported by this version; use `context.now`";
-    let sql =
-        "p.cedar:2: SQL facts are not supported by this version; permit only tools whose arguments a rule can read";
     for (condition, expected) in [
-        ("when { context.calendars.contains(\"blackout\") }", calendars),
-        ("when { context has calendars && context.calendars.contains(\"blackout\") }", calendars),
-        ("unless { context has calendars && context.calendars.contains(\"office\") }", calendars),
-        ("when { false && context[\"calendars\"] == [] }", calendars),
-        ("when { context.sql.verb == \"delete\" }", sql),
-        ("unless { context has sql.verb }", sql),
         ("unless { context has nwo }", "p.cedar:2: no context has a fact `nwo`; did you mean `now`?"),
         (
             "unless { context has weather }",
-            "p.cedar:2: no context has a fact `weather`; the facts are `account`, `claims`, `name`, `now`, `source`, `uri` and `input`",
+            "p.cedar:2: no context has a fact `weather`; the facts are `account`, `calendars`, `claims`, `name`, `now`, `source`, `sql`, `uri` and `input`",
         ),
     ] {
         check(&format!("forbid (principal, action, resource)\n{condition};"), &[expected]);
@@ -265,8 +257,14 @@ fn action_names_that_would_mean_two_things_are_refused() {
         (ServerSource { name, catalogue, tools: &none, extension_methods }, Arc::new(Drift::new(catalogue)))
     };
     let build = |servers: &[(ServerSource<'_>, Arc<Drift>)]| {
-        Engine::build(Inputs { sources: &[], servers, agents: &[], settings_file: "portcullis.toml" })
-            .map_err(|findings| shown(&findings))
+        Engine::build(Inputs {
+            sources: &[],
+            servers,
+            agents: &[],
+            calendars: &Calendars::default(),
+            settings_file: "portcullis.toml",
+        })
+        .map_err(|findings| shown(&findings))
     };
     let cure = "rename the server or leave the method out of its extension methods";
     let clash = format!("portcullis.toml: the action `a.b.c` would mean two things; {cure}");
@@ -296,6 +294,7 @@ fn hostile_tool_names_stay_in_their_place() {
         sources: &[Source { file: "p", text }],
         servers: &[server],
         agents: &agents,
+        calendars: &Calendars::default(),
         settings_file: "f",
     })
     .unwrap();
@@ -364,6 +363,7 @@ fn a_thousand_rules_load_and_share_classes() {
         sources: &[Source { file: "p", text: &text }],
         servers: &[server],
         agents: &agents,
+        calendars: &Calendars::default(),
         settings_file: "f",
     })
     .unwrap();
