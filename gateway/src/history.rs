@@ -116,6 +116,11 @@ impl History {
         Ok(Self { folder: folder.to_owned(), keep: usize::from(keep).max(1) })
     }
 
+    /// The folder as it is, to look into; it is not made.
+    pub fn at(folder: &Path, keep: u16) -> Self {
+        Self { folder: folder.to_owned(), keep: usize::from(keep).max(1) }
+    }
+
     /// Where it is.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -139,8 +144,7 @@ impl History {
             Err(ReadFailure::Missing) => return Ok(None),
             Err(other) => return Err(io::Error::other(format!("{}: {}", path.display(), other.words(&path).0))),
         };
-        let kept =
-            serde_json::from_str(&text).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
+        let kept = unsealed(&text, version).map_err(|why| io::Error::other(format!("{}: {why}", path.display())))?;
         Ok(Some(kept))
     }
 
@@ -168,7 +172,7 @@ impl History {
 
     /// Keeps a set, and lets go of the oldest beyond the bound.
     pub fn keep(&self, kept: &Kept) -> io::Result<()> {
-        let text = serde_json::to_string_pretty(kept).map_err(io::Error::other)?;
+        let text = sealed(kept).map_err(io::Error::other)?;
         disk::replace(&self.path(kept.version), format!("{text}\n").as_bytes(), 0o640)?;
         let versions = self.versions()?;
         let surplus = versions.len().saturating_sub(self.keep);
@@ -181,6 +185,39 @@ impl History {
     fn path(&self, version: u64) -> PathBuf {
         self.folder.join(format!("{version:06}.json"))
     }
+}
+
+/// The set as it is written: with a digest of itself, so that a set that rotted on its disk is never taken back.
+fn sealed(kept: &Kept) -> serde_json::Result<String> {
+    let mut whole = serde_json::to_value(kept)?;
+    let digest = digest(&whole);
+    if let Some(members) = whole.as_object_mut() {
+        members.insert(DIGEST.into(), digest.into());
+    }
+    serde_json::to_string_pretty(&whole)
+}
+
+/// The set, if it is what was written under this number.
+fn unsealed(text: &str, version: u64) -> Result<Kept, String> {
+    let mut whole: serde_json::Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let written = whole.as_object_mut().and_then(|members| members.remove(DIGEST));
+    let written = written.ok_or("it carries no digest of itself")?;
+    if written.as_str() != Some(&digest(&whole)) {
+        return Err("it is not what was written: its digest differs".into());
+    }
+    let kept: Kept = serde_json::from_value(whole).map_err(|error| error.to_string())?;
+    if kept.version != version {
+        return Err(format!("it is version {} under the number {version}", kept.version));
+    }
+    Ok(kept)
+}
+
+/// The member that holds the digest.
+const DIGEST: &str = "digest";
+
+/// BLAKE3 over the members in the order of their names.
+fn digest(whole: &serde_json::Value) -> String {
+    format!("blake3:{}", blake3::hash(whole.to_string().as_bytes()).to_hex())
 }
 
 fn version_of(name: &str) -> Option<u64> {
@@ -233,5 +270,47 @@ mod tests {
         assert!(history.read(5).is_err());
         assert_eq!(history.latest().unwrap().map(|kept| kept.version), Some(4));
         assert_eq!(history.number("sha256:4").unwrap(), 6);
+    }
+
+    #[test]
+    fn ten_thousand_damaged_sets_give_no_rule_away() {
+        let whole = sealed(&set(7, "sha256:a")).unwrap();
+        assert_eq!(unsealed(&whole, 7), Ok(set(7, "sha256:a")));
+        assert!(
+            unsealed(&whole, 8).unwrap_err().contains("version 7 under the number 8"),
+            "a stale set in another's place"
+        );
+        let (mut state, mut refused) = (0x9e37_79b9_7f4a_7c15_u64, 0);
+        let mut next = |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state % below as u64).unwrap()
+        };
+        for _ in 0..10_000 {
+            let mut bytes = whole.clone().into_bytes();
+            match next(4) {
+                0 => bytes.truncate(next(bytes.len())),
+                1 => {
+                    let at = next(bytes.len());
+                    bytes[at] ^= 1 << next(8);
+                }
+                2 => {
+                    let (from, len) = (next(bytes.len()), 1 + next(40));
+                    bytes.drain(from..(from + len).min(whole.len()));
+                }
+                _ => {
+                    let (at, from) = (next(bytes.len()), next(whole.len() - 8));
+                    bytes.splice(at..at, whole.as_bytes()[from..from + 8].to_vec());
+                }
+            }
+            let read = String::from_utf8(bytes).map_err(|error| error.to_string()).and_then(|text| unsealed(&text, 7));
+            match read {
+                // White space may come and go; what it means may not.
+                Ok(kept) => assert_eq!(kept, set(7, "sha256:a")),
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(refused > 9_000, "{refused}");
     }
 }

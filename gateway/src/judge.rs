@@ -1,6 +1,8 @@
 //! Reads a message and puts it before policy. In: the whole body, the principal. Out: a plan for the rest of the way and the decision on its
 //! way into the log, or a refusal. Never here: awaiting; from the first byte read to the record entered, one snapshot and one thread.
 
+use crate::beside::Copied;
+use crate::beside::sample::{Decided, Sample};
 use crate::case::Case;
 use crate::downstream::{BodyFailure, Downstream};
 use crate::headers;
@@ -168,7 +170,11 @@ pub fn decide_on_route(
     #[cfg(feature = "count-allocations")]
     let _evaluating = portcullis_ring::allocations::enter(portcullis_ring::allocations::Section::Policy);
     let mode = snapshot.server(server).map_or(Mode::Enforce, |route| route.settings.mode);
-    match (snapshot.engine.decide(who, server, action, facts), mode) {
+    let decided = match snapshot.quarantine.is_in_force() {
+        false => snapshot.engine.decide(who, server, action, facts),
+        true => snapshot.engine.decide_by_cedar(who, server, action, facts),
+    };
+    match (decided, mode) {
         (Ok(permit), _) => Ok(permit),
         (Err(denial), Mode::Enforce) => Err(denial),
         (Err(denial), Mode::Observe) => snapshot.engine.observe(denial, server, action),
@@ -312,7 +318,31 @@ impl<'j> Bench<'_, 'j> {
     /// Policy's word; on a route in observe mode a denial is recorded as one and passes.
     fn decide(&self, action: Action<'_>, arguments: Option<Value<'_>>, case: &Case) -> Result<Permit, Refusal> {
         let facts = Facts { arguments, source: self.agent.source, now: case.at };
-        decide_on_route(self.snapshot, self.server, &Who::from(self.principal), action, &facts).map_err(Refusal::Policy)
+        let who = Who::from(self.principal);
+        let decided = decide_on_route(self.snapshot, self.server, &who, action, &facts);
+        match self.core.turn.next(&self.core.shared.beside) {
+            Copied::No => {}
+            copied @ (Copied::Watched | Copied::Shadowed) => {
+                let raw = arguments.and_then(|_| self.agent.body().get(case.arguments.clone()));
+                let call = Decided { who: &who, server: self.server, action, facts: &facts, arguments: raw };
+                self.copy(copied, call, &decided);
+            }
+        }
+        decided.map_err(Refusal::Policy)
+    }
+
+    /// Hands a copy of the call to whoever judges it a second time. One that a swap overtook is not worth it.
+    #[cold]
+    fn copy(&self, copied: Copied, call: Decided<'_>, decided: &Result<Permit, Denial>) {
+        #[cfg(feature = "count-allocations")]
+        let _copying = portcullis_ring::allocations::enter(portcullis_ring::allocations::Section::Unattended);
+        let live = self.core.snapshot();
+        if !std::ptr::eq(&raw const **live, self.snapshot) {
+            return;
+        }
+        if let Some(sample) = Sample::of(copied, Arc::clone(&*live), call, decided) {
+            self.core.shared.beside.hand_over(sample);
+        }
     }
 
     /// Notes what the permit obliges to, before anything is recorded or sent.

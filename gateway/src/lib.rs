@@ -15,6 +15,7 @@ pub mod counters;
 pub mod allocations;
 pub mod journal;
 pub mod session;
+pub mod beside;
 pub mod shared;
 pub mod worker;
 pub mod connection;
@@ -37,6 +38,9 @@ pub mod records;
 #[cfg(feature = "bench-pass")]
 pub mod pass;
 pub mod resolve;
+pub mod asked;
+pub mod explained;
+pub mod compared;
 pub mod sources;
 pub mod secure;
 pub mod learn;

@@ -6,9 +6,11 @@
 
 pub mod fixed;
 pub mod reaper;
+pub mod refusals;
 mod written;
 
 use self::reaper::Reaper;
+use self::refusals::Refusals;
 use crate::control::agents::{self, EditFailure};
 use crate::control::ledger::Ledger;
 use crate::history::{By, History, How, Kept, KeptText};
@@ -138,6 +140,19 @@ pub struct Keeper {
     /// Of the certificates, keys and authorities that TLS was set up from.
     fingerprint: std::sync::Mutex<blake3::Hash>,
     reaper: Reaper,
+    refusals: Refusals,
+}
+
+/// What a change would come to.
+pub struct Tryout {
+    /// The version that serves and goes on serving.
+    pub serving: u64,
+    /// Its rules.
+    pub before: Vec<Text>,
+    /// The rules that were tried out.
+    pub after: Vec<Text>,
+    /// What they were built into.
+    pub snapshot: Snapshot,
 }
 
 impl Held {
@@ -173,7 +188,17 @@ impl Keeper {
         let kept = ArcSwap::from_pointee(begun.kept.clone());
         let in_force = Mutex::new(InForce { held: begun.held, numbered: begun.kept.version, kept: begun.kept });
         let fingerprint = std::sync::Mutex::new(begun.fingerprint);
-        Self { file, shared, ledger, history, in_force, kept, fingerprint, reaper: Reaper::default() }
+        Self {
+            file,
+            shared,
+            ledger,
+            history,
+            in_force,
+            kept,
+            fingerprint,
+            reaper: Reaper::default(),
+            refusals: Refusals::default(),
+        }
     }
 
     /// Where the configuration stands.
@@ -191,22 +216,61 @@ impl Keeper {
         &self.reaper
     }
 
+    /// The loads that were refused.
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
+    }
+
     /// The rule set that serves.
     pub fn kept(&self) -> Arc<Kept> {
         self.kept.load_full()
     }
 
-    /// Makes a change, if `expect` is still what serves.
+    /// Makes a change, if `expect` is still what serves. A load that is refused is remembered until one succeeds.
     pub async fn change(&self, change: Change, expect: Option<u64>, by: By) -> Result<Changed, ChangeFailure> {
+        let made = self.make(&change, expect, by).await;
+        self.refusals.note(&change, &made);
+        made
+    }
+
+    /// What a change would come to: all of the load and its checks, and nothing swapped in, numbered or written.
+    pub async fn try_out(&self, change: &Change, expect: Option<u64>) -> Result<Tryout, ChangeFailure> {
+        let in_force = self.in_force.lock().await;
+        let current = in_force.kept.version;
+        if let Some(expected) = expect.filter(|expected| *expected != current) {
+            return Err(ChangeFailure::Conflict { expected, current });
+        }
+        let held = Held::new(self.propose(change, &in_force)?.texts);
+        let built = self.build(change, &held, current).await?;
+        Ok(Tryout {
+            serving: current,
+            before: in_force.held.texts.policies.clone(),
+            after: held.texts.policies,
+            snapshot: built.snapshot,
+        })
+    }
+
+    /// A snapshot with other rules and all else as it serves, to be judged beside the one that serves.
+    pub async fn beside(&self, policies: Vec<Text>) -> Result<Snapshot, ChangeFailure> {
+        let in_force = self.in_force.lock().await;
+        let texts = Texts { policies, ..in_force.held.whole() };
+        let (version, before, file) = (in_force.kept.version, self.shared.snapshot.load_full(), self.file.clone());
+        drop(in_force);
+        let built = tokio::task::spawn_blocking(move || build(texts, version, &before, Again::NoTls, &file)).await;
+        let (snapshot, _) = built.map_err(|_| ChangeFailure::Stopped)?.map_err(ChangeFailure::Findings)?;
+        Ok(snapshot)
+    }
+
+    async fn make(&self, change: &Change, expect: Option<u64>, by: By) -> Result<Changed, ChangeFailure> {
         let mut in_force = self.in_force.lock().await;
         let current = in_force.kept.version;
         if let Some(expected) = expect.filter(|expected| *expected != current) {
             return Err(ChangeFailure::Conflict { expected, current });
         }
-        let Proposal { texts, how, rules_from } = self.propose(&change, &in_force)?;
+        let Proposal { texts, how, rules_from } = self.propose(change, &in_force)?;
         let held = Held::new(texts);
-        let number = self.number(&change, &in_force, held.texts())?;
-        let built = self.build(&change, &held, number).await?;
+        let number = self.number(change, &in_force, held.texts())?;
+        let built = self.build(change, &held, number).await?;
         let kept = Kept { rules_from, ..kept(&built.snapshot, held.texts(), how, by) };
         let changed = Changed {
             version: number,
@@ -215,21 +279,21 @@ impl Keeper {
             warnings: built.snapshot.warnings.clone(),
         };
         in_force.numbered = in_force.numbered.max(number);
-        match &change {
+        match change {
             Change::Agent { id, status: Status::Suspended | Status::Retired } => {
                 let before = in_force.kept.clone();
                 self.put_in_force(&mut in_force, held, kept, built);
-                self.write_suspension((id, &change), &in_force, &before).await?;
+                self.write_suspension((id, change), &in_force, &before).await?;
             }
             Change::Agent { id, status: Status::Active } => {
-                self.write_resumption((id, &change), &in_force, &kept).await?;
+                self.write_resumption((id, change), &in_force, &kept).await?;
                 self.put_in_force(&mut in_force, held, kept, built);
             }
             Change::Files | Change::Rules(_) | Change::Learned { .. } => {
                 for unresolved in resolve::resolve_new(&self.shared, &built.snapshot).await {
                     tracing::warn!(host = %unresolved.host, error = %unresolved.error, "an upstream's name does not resolve; calls to it fail until it does");
                 }
-                self.write_down(&change, &kept, &in_force.kept).await?;
+                self.write_down(change, &kept, &in_force.kept).await?;
                 self.put_in_force(&mut in_force, held, kept, built);
             }
         }

@@ -1,5 +1,6 @@
 //! Holds what cores share, and only this. In: the first snapshot. Out: look-ups that take no lock on the way of a request. Never here: IO.
 
+use crate::beside::Beside;
 use crate::counters::Counters;
 use crate::meters::Meters;
 use crate::session::{Owners, Sessions};
@@ -37,6 +38,8 @@ pub struct Shared {
     pub boot: u64,
     /// Where the gateway stands in its life.
     pub life: Life,
+    /// Where copies of decisions go that are judged a second time.
+    pub beside: Beside,
 }
 
 /// Starting, serving, draining, stopped.

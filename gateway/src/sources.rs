@@ -50,6 +50,16 @@ pub fn read(file: &Path) -> Result<Texts, Diagnostics> {
     Ok(Texts { settings, warnings, agents, policies, catalogues, calendars, read_at: now(), keys, secrets })
 }
 
+/// The rules of another folder than the one that the configuration names.
+///
+/// # Errors
+/// Every finding of every file.
+pub fn rules(folder: &Path) -> Result<Vec<Text>, Diagnostics> {
+    let mut findings = Diagnostics::new();
+    let texts = policies(folder, &mut findings);
+    if findings.is_empty() { Ok(texts) } else { Err(findings) }
+}
+
 /// The findings with the operator's own name for the configuration file.
 pub fn named(mut findings: Diagnostics, file: &Path) -> Diagnostics {
     for finding in &mut findings {

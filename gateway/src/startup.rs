@@ -19,7 +19,7 @@ use crate::reload::{self, Begun, Held, Keeper};
 use crate::secure::{self, Secured};
 use crate::session::{Owners, Sessions};
 use crate::shared::{Life, Shared};
-use crate::{logging, resolve, sources};
+use crate::{beside, logging, resolve, sources};
 use arc_swap::ArcSwap;
 use portcullis_core::config::settings::{Ebpf, Mode, Plaintext, Settings};
 use portcullis_core::config::snapshot::Snapshot;
@@ -78,6 +78,9 @@ pub fn run(file: &Path) -> Result<(), StartFailure> {
     // Look-ups that still hang must not keep the start waiting.
     runtime.shutdown_background();
 
+    beside::start(&shared).map_err(|error| {
+        StartFailure::System("thread beside".into(), error, "raise the limit of threads of this process")
+    })?;
     let syncing = Syncing::start(&settings, facts.workers)?;
     let (workers, address) = Workers::start(&shared, &facts, &recovery, &syncing)?;
     let number = u16::try_from(facts.workers).unwrap_or(u16::MAX);
@@ -280,6 +283,7 @@ fn shared(snapshot: Snapshot, secured: Secured, meters: Meters, facts: &Facts, l
         in_flight: Default::default(),
         counters: (0..facts.workers).map(|_| Arc::new(Counters::default())).collect(),
         life: Life::default(),
+        beside: Default::default(),
     })
 }
 

@@ -1,5 +1,6 @@
 //! Runs one core. In: a listener, the shared state, a shard. Out: served connections until told to drain. Never here: what a request means.
 
+use crate::beside::Turn;
 use crate::connection::{self, Line};
 use crate::counters::{Count, Counters, Gauge, Held};
 use crate::http1::write;
@@ -57,6 +58,8 @@ pub struct Core {
     /// Open connections by number, so that a drain can end the idle ones.
     lines: RefCell<HashMap<u64, Rc<Line>, ahash::RandomState>>,
     next_line: Cell<u64>,
+    /// This core's place in the count of decisions that are judged a second time.
+    pub turn: Turn,
 }
 
 impl Core {
@@ -79,6 +82,7 @@ impl Core {
             declines: Cell::new(0),
             lines: RefCell::default(),
             next_line: Cell::new(0),
+            turn: Turn::default(),
             shared,
         })
     }

@@ -9,6 +9,7 @@ mod identity;
 mod messages;
 mod eras;
 mod policy;
+mod operate;
 mod facts;
 mod obligations;
 mod sessions;

@@ -18,6 +18,8 @@ pub enum Section {
     Path,
     /// Evaluating policy.
     Policy,
+    /// Copying one call in a thousand for whoever judges it a second time; no answer waits for what comes of it.
+    Unattended,
 }
 
 /// Returns to the section before when dropped.
@@ -97,7 +99,7 @@ thread_local! {
     static SECTION: Cell<Section> = const { Cell::new(Section::Path) };
 }
 
-static COUNTS: [[AtomicU64; 2]; CORES_MAX] = [const { [const { AtomicU64::new(0) }; 2] }; CORES_MAX];
+static COUNTS: [[AtomicU64; 3]; CORES_MAX] = [const { [const { AtomicU64::new(0) }; 3] }; CORES_MAX];
 static NAMING: AtomicBool = AtomicBool::new(false);
 static NAMED: AtomicU64 = AtomicU64::new(0);
 

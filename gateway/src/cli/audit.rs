@@ -1,6 +1,8 @@
 //! `portcullis audit`: reads the audit log. In: the segments in the audit folder. Out: one line a call, or one call in full. Never here: proofs
 //! over the log; they are `portcullis-verify`'s.
 
+mod why;
+
 use crate::cli::segments::{self, Line, Reader};
 use crate::cli::{End, Failure, Outcome, Ways, say};
 use crate::sources;
@@ -28,6 +30,11 @@ pub enum AuditVerb {
         /// Its id, as `tail` prints it: BOOT-SHARD-SEQ, or SHARD-SEQ of the latest boot
         id: String,
     },
+    /// Tell why a call was decided as it was: the rules of the version that decided, what they read, and what nearly counted
+    Why {
+        /// Its id, as `tail` prints it: BOOT-SHARD-SEQ, or SHARD-SEQ of the latest boot
+        id: String,
+    },
 }
 
 /// How often the segments are looked at: a call should be seen as it happens, and a look costs next to nothing.
@@ -41,12 +48,14 @@ pub fn audit(verb: &AuditVerb, ways: &Ways) -> Outcome {
             tail(Reader::new(&folder), *number, if *follow { Then::Follow } else { Then::End }, ways)
         }
         AuditVerb::Show { id } => return show(Reader::new(&folder), id, ways),
+        AuditVerb::Why { id } => return why::why(Reader::new(&folder), id, ways),
     };
     shown.map_err(|error| unreadable(&folder, &error))?;
     Ok(End::Done)
 }
 
-fn unreadable(folder: &std::path::Path, error: &io::Error) -> Failure {
+/// Why the log cannot be read.
+pub fn unreadable(folder: &std::path::Path, error: &io::Error) -> Failure {
     let help = match error.kind() {
         io::ErrorKind::NotFound => "nothing was recorded yet, or the configuration names another folder",
         _ => "read it as root or as the gateway's user",
@@ -54,7 +63,8 @@ fn unreadable(folder: &std::path::Path, error: &io::Error) -> Failure {
     Failure::new(format!("the audit log in `{}` cannot be read: {error}", folder.display()), help)
 }
 
-fn folder(ways: &Ways) -> Result<PathBuf, Failure> {
+/// Where the configuration says that the log lies.
+pub fn folder(ways: &Ways) -> Result<PathBuf, Failure> {
     let settings = sources::settings(&ways.config).map_err(|findings| {
         let first = findings.first().map(ToString::to_string).unwrap_or_default();
         Failure::new(first, "the configuration names the audit folder; give it with `--config`")
@@ -143,7 +153,8 @@ fn parse(id: &str) -> Option<Id> {
     Some(Id { boot, shard: shard.parse().ok()?, seq: seq.parse().ok()? })
 }
 
-fn show(mut reader: Reader, id: &str, ways: &Ways) -> Outcome {
+/// Every record of the call that `id` names.
+fn find(mut reader: Reader, id: &str) -> Result<Vec<Line>, Failure> {
     let wanted = parse(id).ok_or_else(|| {
         Failure::new(
             format!("`{id}` names no record"),
@@ -166,6 +177,11 @@ fn show(mut reader: Reader, id: &str, ways: &Ways) -> Outcome {
             "it may lie in another folder, or be removed for its age",
         ));
     }
+    Ok(records)
+}
+
+fn show(reader: Reader, id: &str, ways: &Ways) -> Outcome {
+    let records = find(reader, id)?;
     let shown: Vec<Value> = records.iter().filter_map(|line| serde_json::from_str(&line.raw).ok()).collect();
     let mut pairing = Pairing::new();
     let mut calls: Vec<Call> = records.into_iter().filter_map(|line| pairing.push(line.entry)).collect();

@@ -41,7 +41,29 @@ const RULES: &str = r#"// What agents may do. Whatever no rule permits is refuse
 // permit (principal in Group::"support", action == Action::"crm.read_customer", resource == Server::"crm")
 // when { context.input has region && context.input.region == "eu" };
 //
-// `portcullis check` tells what is wrong with the rules, `portcullis policy apply` puts them in force.
+// `portcullis check` tells what is wrong with the rules, `portcullis policy test policies/tests.toml` holds them against what you expect of
+// them, `portcullis policy apply` puts them in force.
+"#;
+
+const CASES: &str = r#"# What the rules are to come to: `portcullis policy test policies/tests.toml` holds them against it, offline.
+# Each case is one call. `rule` and `reason` may be left out; `at`, `source`, `user`, `account` and `claims` may be added.
+
+[[case]]
+name = "what no rule permits is refused"
+agent = "example-bot"
+server = "crm"
+uri = "file:///etc/passwd"
+expect = "deny"
+reason = "no_rule"
+
+# [[case]]
+# name = "support reads European customers"
+# agent = "example-bot"
+# tool = "crm.read_customer"
+# arguments = { region = "eu" }
+# at = 2026-11-23T10:00:00Z              # where a rule reads the time
+# expect = "allow"
+# rule = "example.cedar:5"
 "#;
 
 /// A file of the starter: where, what, and who may read it.
@@ -67,6 +89,7 @@ pub fn init(init: &Init, ways: &Ways) -> Outcome {
         file(CONFIG, format!("{STARTER}{CONTROL}"), 0o644),
         file("agents.toml", AGENTS.to_owned(), 0o644),
         file("policies/example.cedar", RULES.to_owned(), 0o644),
+        file("policies/tests.toml", CASES.to_owned(), 0o644),
         file("example.jwks.json", public, 0o644),
         file("keys/example.pem", private, 0o600),
     ];

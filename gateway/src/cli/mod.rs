@@ -3,12 +3,14 @@
 
 pub mod agent;
 pub mod audit;
+pub mod book;
 pub mod check;
 pub mod client;
 pub mod completions;
 pub mod drain;
 pub mod init;
 pub mod policy;
+pub mod recorded;
 pub mod reload;
 pub mod run;
 pub mod say;
@@ -61,7 +63,7 @@ pub enum Verb {
     Init(init::Init),
     /// Tell how the gateway stands
     Status,
-    /// Change, show and take back the rules that serve
+    /// Explain, test, compare, change and take back the rules
     Policy {
         /// What to do with them.
         #[command(subcommand)]

@@ -1,5 +1,12 @@
 //! `portcullis policy`: changes, shows and takes back the rules that serve. In: a verb. Out: versions and rules. Never here: decisions.
 
+pub mod cases;
+pub mod compare;
+pub mod explain;
+pub mod replay;
+pub mod shadow;
+pub mod suggest;
+
 use crate::cli::client::{self, Answer};
 use crate::cli::{End, Outcome, Ways, list, number, say, text};
 use clap::Subcommand;
@@ -13,10 +20,29 @@ pub enum PolicyVerb {
         /// Only if this version still serves
         #[arg(long, value_name = "VERSION")]
         expect: Option<u64>,
+        /// Load and check the files and say what would change, but change nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Show the rules that serve
     Show,
-    /// List the versions that served
+    /// Tell why a call is allowed or denied: the rules that decide, those that nearly did, and what they read
+    Explain(Box<explain::Explain>),
+    /// Hold the rules against files of cases: which agent, calling what, is to be allowed or denied
+    Test(cases::Test),
+    /// Tell which agents may do more, less or something else under other rules, and how many calls of the last day would have been decided otherwise
+    Diff(compare::Diff),
+    /// Judge recorded calls again by the rules that served last, or by candidates
+    Replay(replay::Replay),
+    /// Let candidate rules judge live calls beside those that serve, and tell what they would change
+    Shadow {
+        /// What to do with the candidate.
+        #[command(subcommand)]
+        verb: shadow::ShadowVerb,
+    },
+    /// Draft the narrowest rules that permit what a route really did
+    Suggest(suggest::Suggest),
+    /// List the versions that served, with the rules that came and went
     History,
     /// Serve the rules of an earlier version again; the files stay as they are
     Rollback {
@@ -31,7 +57,8 @@ pub enum PolicyVerb {
 /// Runs the verb.
 pub fn policy(verb: &PolicyVerb, ways: &Ways) -> Outcome {
     match verb {
-        PolicyVerb::Apply { expect } => {
+        PolicyVerb::Apply { expect, dry_run: true } => compare::dry_run(ways, *expect),
+        PolicyVerb::Apply { expect, dry_run: false } => {
             Ok(changed(client::post(ways, "/v1/policy/apply", Some(&wish(None, *expect)))?, ways))
         }
         PolicyVerb::Rollback { version, expect } => {
@@ -44,7 +71,13 @@ pub fn policy(verb: &PolicyVerb, ways: &Ways) -> Outcome {
             Ok(end)
         }
         PolicyVerb::Show => show(ways),
-        PolicyVerb::History => history(ways),
+        PolicyVerb::History => compare::history(ways),
+        PolicyVerb::Explain(wish) => explain::explain(wish, ways),
+        PolicyVerb::Test(wish) => cases::test(wish, ways),
+        PolicyVerb::Diff(wish) => compare::diff(wish, ways),
+        PolicyVerb::Shadow { verb } => shadow::shadow(verb, ways),
+        PolicyVerb::Suggest(wish) => suggest::suggest(wish, ways),
+        PolicyVerb::Replay(wish) => replay::replay(wish, ways),
     }
 }
 
@@ -86,29 +119,5 @@ fn show(ways: &Ways) -> Outcome {
     for source in list(&value, "/sources") {
         say::line(&format!("\n// {}\n{}", text(source, "/file"), text(source, "/text").trim_end()));
     }
-    Ok(End::Done)
-}
-
-fn history(ways: &Ways) -> Outcome {
-    let Some(value) = client::get(ways, "/v1/policy/history")?.done(ways) else { return Ok(End::Refused) };
-    if ways.json {
-        say::json(&value);
-        return Ok(End::Done);
-    }
-    let serving = number(&value, "/serving");
-    let row = |kept: &Value| {
-        let version = number(kept, "/version");
-        let mark = if version == serving { "serves" } else { "" };
-        vec![
-            version.to_string(),
-            text(kept, "/applied_at").to_owned(),
-            text(kept, "/how").to_owned(),
-            format!("uid {}", number(kept, "/by_uid")),
-            text(kept, "/hash").chars().take(19).collect(),
-            mark.to_owned(),
-        ]
-    };
-    let rows: Vec<Vec<String>> = list(&value, "/versions").iter().map(row).collect();
-    say::table(&rows);
     Ok(End::Done)
 }

@@ -2,6 +2,7 @@
 
 use crate::journal::recover::{SegmentName, segments};
 use portcullis_core::audit::view::{self, Entry};
+use portcullis_core::time::UnixMillis;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -59,6 +60,21 @@ impl Reader {
         Ok(sorted(found))
     }
 
+    /// Every record from an instant on, segment by segment, so that a long log needs no more memory than its largest segment.
+    pub fn each(&mut self, from: UnixMillis, mut then: impl FnMut(Line)) -> io::Result<()> {
+        for (_, path) in segments(&self.folder)? {
+            let written = path.metadata()?.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            // A segment that was last written before the instant holds nothing after it.
+            if i64::try_from(written.as_millis()).unwrap_or(i64::MAX) < from.0 {
+                continue;
+            }
+            let mut found = Vec::new();
+            self.segment(&path, &mut found)?;
+            found.into_iter().filter(|line| line.entry.ts >= from.0).for_each(&mut then);
+        }
+        Ok(())
+    }
+
     /// What was written since.
     pub fn more(&mut self) -> io::Result<Vec<Line>> {
         let mut found = Vec::new();
@@ -113,7 +129,6 @@ mod tests {
     use crate::journal::shard::segment_name;
     use portcullis_core::audit::chain::{Position, Shard};
     use portcullis_core::audit::record::{Record, Stop};
-    use portcullis_core::time::UnixMillis;
     use std::fs::OpenOptions;
     use std::io::Write;
 

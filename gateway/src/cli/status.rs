@@ -40,6 +40,13 @@ fn page(value: &Value) {
         )),
         _ => line(&painted("       the files do not load; `portcullis check` tells why", Hue::Red)),
     }
+    if let Some(refused) = value.get("refused").filter(|refused| refused.is_object()) {
+        let words = format!("       REFUSED at {}: these findings kept a load from serving", text(refused, "/at"));
+        line(&painted(&words, Hue::Red));
+        for finding in list(refused, "/findings") {
+            line(&painted(&format!("       {}", client::shown(finding)), Hue::Red));
+        }
+    }
     line(&format!(
         "agents: {} active, {} suspended, {} retired",
         number(value, "/agents/active"),

@@ -3,7 +3,7 @@
 use crate::control::answers::{self, Refused};
 use crate::control::peer::Caller;
 use crate::control::socket::Socket;
-use crate::control::{self, Plane, live, status};
+use crate::control::{self, Plane, live, policies, status};
 use crate::history::{By, Kept};
 use crate::reload::{Change, Changed};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, State};
@@ -21,8 +21,13 @@ use std::sync::Arc;
 /// A request here names a version or nothing.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
-type Shared = State<Arc<Plane>>;
-type Answer = Result<Json<Value>, Refused>;
+/// A candidate brings its rules: 100,000 of them stay below this.
+const CANDIDATE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// What every handler is given.
+pub type Shared = State<Arc<Plane>>;
+/// What every handler gives.
+pub type Answer = Result<Json<Value>, Refused>;
 
 /// The body of a change: what the caller believes to serve, and what it wants.
 #[derive(Debug, Default, Deserialize)]
@@ -30,6 +35,7 @@ type Answer = Result<Json<Value>, Refused>;
 struct Wish {
     expect: Option<u64>,
     version: Option<u64>,
+    dry_run: Option<bool>,
 }
 
 /// Serves operators until `stop` ends.
@@ -54,7 +60,15 @@ fn routes(plane: Arc<Plane>) -> Router {
         .route("/v1/policy", get(policy))
         .route("/v1/policy/apply", post(apply))
         .route("/v1/policy/rollback", post(rollback))
-        .route("/v1/policy/history", get(history))
+        .route("/v1/policy/history", get(policies::history))
+        .route("/v1/policy/explain", post(policies::explain))
+        .route("/v1/policy/slow", get(policies::slow))
+        .route("/v1/policy/shadow", get(policies::shadow_report))
+        .route(
+            "/v1/policy/shadow/start",
+            post(policies::shadow_start).layer(DefaultBodyLimit::max(CANDIDATE_BYTES_MAX)),
+        )
+        .route("/v1/policy/shadow/stop", post(policies::shadow_stop))
         .route("/v1/agents", get(agents))
         .route("/v1/agents/{id}/suspend", post(suspend))
         .route("/v1/agents/{id}/resume", post(resume))
@@ -77,8 +91,7 @@ async fn status_of(State(plane): Shared) -> Answer {
 }
 
 async fn metrics(State(plane): Shared) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], control::metrics(&plane.shared))
-        .into_response()
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], control::metrics(&plane)).into_response()
 }
 
 async fn policy(State(plane): Shared) -> Answer {
@@ -90,23 +103,9 @@ async fn policy(State(plane): Shared) -> Answer {
     Ok(Json(shown))
 }
 
-fn about(kept: &Kept) -> Value {
+/// A kept rule set without its rules.
+pub fn about(kept: &Kept) -> Value {
     json!({"version": kept.version, "hash": kept.hash, "applied_at": kept.applied_at, "by_uid": kept.by.uid, "how": kept.how.as_str(), "files": kept.sources.len()})
-}
-
-async fn history(State(plane): Shared) -> Answer {
-    let keeper = &plane.keeper;
-    let failed = |error: std::io::Error| {
-        Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "disk", format!("the history cannot be read: {error}"))
-    };
-    let mut shown = Vec::new();
-    for version in keeper.history().versions().map_err(failed)? {
-        match keeper.history().read(version) {
-            Ok(kept) => shown.extend(kept.as_ref().map(about)),
-            Err(error) => shown.push(json!({"version": version, "unreadable": error.to_string()})),
-        }
-    }
-    Ok(Json(json!({"serving": keeper.kept().version, "versions": shown})))
 }
 
 async fn reload(State(plane): Shared, ConnectInfo(caller): ConnectInfo<Caller>) -> Answer {
@@ -114,7 +113,11 @@ async fn reload(State(plane): Shared, ConnectInfo(caller): ConnectInfo<Caller>) 
 }
 
 async fn apply(State(plane): Shared, ConnectInfo(caller): ConnectInfo<Caller>, body: String) -> Answer {
-    change(plane, Change::Files, wish(&body)?.expect, caller).await
+    let wish = wish(&body)?;
+    match wish.dry_run {
+        Some(true) => policies::try_out(plane, wish.expect).await,
+        Some(false) | None => change(plane, Change::Files, wish.expect, caller).await,
+    }
 }
 
 async fn rollback(State(plane): Shared, ConnectInfo(caller): ConnectInfo<Caller>, body: String) -> Answer {

@@ -8,6 +8,7 @@ pub mod face;
 pub mod ledger;
 pub mod live;
 pub mod peer;
+pub mod policies;
 pub mod socket;
 pub mod status;
 
@@ -42,8 +43,9 @@ pub struct Facts {
 }
 
 /// Metrics as Prometheus reads them (text exposition format 0.0.4): the counters of all cores, the build and the snapshot.
-pub fn metrics(shared: &Shared) -> String {
+pub fn metrics(plane: &Plane) -> String {
     use std::fmt::Write;
+    let shared = &plane.shared;
     let mut out = counters::prometheus(&shared.counters);
     let snapshot = shared.snapshot.load();
     let sessions = shared.sessions.count();
@@ -53,10 +55,12 @@ pub fn metrics(shared: &Shared) -> String {
         "# HELP portcullis_build_info The running build.\n# TYPE portcullis_build_info gauge\nportcullis_build_info{{version=\"{version}\"}} 1\n\
          # HELP portcullis_snapshot_version The number of the snapshot that serves.\n# TYPE portcullis_snapshot_version gauge\n\
          portcullis_snapshot_version {}\n\
+         # HELP portcullis_loads_refused_total Loads of rules that were refused; the last good set went on serving.\n# TYPE portcullis_loads_refused_total counter\nportcullis_loads_refused_total {}\n\
          # HELP portcullis_sessions_open Legacy MCP sessions.\n# TYPE portcullis_sessions_open gauge\nportcullis_sessions_open {sessions}\n\
          # HELP portcullis_start_time_seconds When the process started, in Unix time.\n# TYPE portcullis_start_time_seconds gauge\n\
          portcullis_start_time_seconds {}.{:03}\n",
         snapshot.version,
+        plane.keeper.refusals().total(),
         shared.boot / 1000,
         shared.boot % 1000,
     );

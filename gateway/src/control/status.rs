@@ -39,6 +39,7 @@ pub fn status(plane: &Plane) -> Value {
             "files": files(plane.keeper.file(), &snapshot),
             "rules": snapshot.engine.policy_ids().len(),
         },
+        "refused": refused(plane),
         "agents": agents(&snapshot),
         "routes": routes,
         "audit": {"folder": settings.audit.folder.display().to_string(), "durability": durability(settings.audit.durability)},
@@ -46,6 +47,14 @@ pub fn status(plane: &Plane) -> Value {
         "process": process(&plane.facts, settings.io),
         "now": load(shared),
         "warnings": answers::findings(&snapshot.warnings),
+    })
+}
+
+/// The load that was refused last, while what served before it goes on serving.
+fn refused(plane: &Plane) -> Value {
+    plane.keeper.refusals().last().map_or(Value::Null, |refused| {
+        let findings = answers::findings(&refused.findings);
+        json!({"at": refused.at.rfc3339(), "change": refused.change, "findings": findings})
     })
 }
 

@@ -75,7 +75,7 @@ fn why(record: &Record) -> String {
     why.join(" ")
 }
 
-/// `policies/support.cedar:4,12,policies/hours.cedar:2`, several rules of a file under one name.
+/// `support.cedar:4,12,hours.cedar:2`, several rules of a file under one name.
 fn listed(rules: &[String]) -> String {
     let mut text = String::new();
     let mut file = "";

@@ -225,7 +225,7 @@ fn write_tokens(folder: &Path, url: &str) -> Result<Tokens> {
 fn start_gateway(program: &Path, folder: &Path) -> Result<Running> {
     let log = File::create(folder.join("gateway.log"))?;
     let mut command = Command::new(program);
-    // Relative, so that records name rules as `policies/support.cedar:4` and the socket's path fits its bound of 107 bytes.
+    // Relative, so that the socket's path fits its bound of 107 bytes.
     command.args(["run", "--config", CONFIGURATION]).current_dir(folder);
     let mut running =
         Running::start("portcullis run", command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log))?;
@@ -278,12 +278,13 @@ fn chance() -> Result<u128> {
 }
 
 /// What is written where; the left lies in `tests/demo`.
-const ASSETS: [(&str, &str); 6] = [
+const ASSETS: [(&str, &str); 7] = [
     ("portcullis.toml.in", CONFIGURATION),
     ("agents.toml", "agents.toml"),
     ("policies/support.cedar", "policies/support.cedar"),
     ("policies/finance.cedar", "policies/finance.cedar"),
     ("policies/hours.cedar.in", "policies/hours.cedar"),
+    ("policies/tests.toml", "policies/tests.toml"),
     ("call.in", "call"),
 ];
 

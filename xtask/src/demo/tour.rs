@@ -220,13 +220,13 @@ fn seen(sight: Sight, saw: &Saw) -> bool {
     }
 }
 
-/// A rule as records name it: `policies/support.cedar:4`, the line on which it begins.
+/// A rule as records name it: `support.cedar:4`, the line on which it begins.
 fn named(scene: &Scene, (file, position): Rule) -> Result<String> {
     let text = fs::read_to_string(scene.folder.join("policies").join(file))?;
     let begins = |line: &str| line.starts_with("permit (") || line.starts_with("forbid (");
     let found = text.lines().enumerate().filter(|(_, line)| begins(line)).nth(position);
     let (line, _) = found.with_context(|| format!("`{file}` has no rule {position}"))?;
-    Ok(format!("policies/{file}:{}", line + 1))
+    Ok(format!("{file}:{}", line + 1))
 }
 
 fn act(scene: &mut Scene, agent: &str, ask: &Ask) -> Result<Saw> {

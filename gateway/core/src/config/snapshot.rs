@@ -21,6 +21,7 @@ use crate::identity::registry::{Agent, Registry};
 use crate::policy::catalogue::Catalogue;
 use crate::policy::drift::Drift;
 use crate::policy::engine::Engine;
+use crate::policy::quarantine::Quarantine;
 use crate::policy::surface::ServerIndex;
 use crate::protocol::json::JsonLimits;
 use crate::time::UnixMillis;
@@ -76,6 +77,8 @@ pub struct Snapshot {
     pub issuers: Arc<Issuers>,
     /// The rules.
     pub engine: Arc<Engine>,
+    /// Whether decisions go by Cedar itself, since the tables of these rules were found wrong.
+    pub quarantine: Arc<Quarantine>,
     /// The upstream credentials.
     pub lender: Arc<Lender>,
     /// Finds them in what comes back.
@@ -173,6 +176,7 @@ impl Snapshot {
             registry,
             issuers: Arc::new(issuers),
             engine: Arc::new(engine),
+            quarantine: Arc::default(),
             lender: Arc::new(lender),
             scanner: Arc::new(scanner),
             warnings: findings,
@@ -203,6 +207,7 @@ impl Snapshot {
             registry,
             issuers: Arc::clone(&self.issuers),
             engine: Arc::clone(&self.engine),
+            quarantine: Arc::clone(&self.quarantine),
             lender: Arc::clone(&self.lender),
             scanner: Arc::clone(&self.scanner),
             warnings: others.chain(findings).collect(),

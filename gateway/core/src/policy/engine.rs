@@ -151,8 +151,8 @@ pub struct Engine {
     /// Every rule with its scope, for [`Engine::decide_by_cedar`].
     whole: OnceLock<PolicySet>,
     pub(super) calendars: Calendars,
-    agents: Vec<Standing>,
-    index: Index,
+    pub(super) agents: Vec<Standing>,
+    pub(super) index: Index,
     origins: Vec<Origin>,
     obligations: oblige::Table,
     warnings: Diagnostics,
@@ -409,7 +409,7 @@ impl Engine {
         self.origins.iter().map(|origin| &*origin.id)
     }
 
-    /// The id of a rule: its `@id`, or `file:line`.
+    /// The id of a rule: its `@id`, or `file:line` within the folder of rules.
     pub fn policy_id(&self, rule: u32) -> Option<&str> {
         self.origins.get(rule as usize).map(|origin| &*origin.id)
     }
@@ -440,12 +440,12 @@ impl Engine {
         (self.index.rows_of.len(), self.index.rows.len(), self.index.cells.len())
     }
 
-    fn standing(&self, who: &Who<'_>) -> Result<&Standing, Denial> {
+    pub(super) fn standing(&self, who: &Who<'_>) -> Result<&Standing, Denial> {
         let standing = self.agents.get(who.agent.0 as usize).filter(|standing| standing.uid.id().unescaped() == who.id);
         standing.ok_or_else(|| Denial::new(DenialCause::UnknownAgent))
     }
 
-    fn row(&self, who: &Who<'_>) -> Result<&Row, Denial> {
+    pub(super) fn row(&self, who: &Who<'_>) -> Result<&Row, Denial> {
         let class = self.index.classes.get(who.agent.0 as usize);
         let row = class.and_then(|class| self.index.rows_of.get(*class as usize));
         row.and_then(|row| self.index.rows.get(*row as usize)).ok_or_else(|| Denial::new(DenialCause::UnknownAgent))

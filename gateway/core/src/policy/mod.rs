@@ -39,5 +39,10 @@ pub mod classes;
 pub mod index;
 pub mod engine;
 mod call;
+pub mod quarantine;
+pub mod trial;
+pub mod explain;
+pub mod diff;
+pub mod suggest;
 #[cfg(test)]
 mod tests;

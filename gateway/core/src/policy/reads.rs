@@ -227,6 +227,14 @@ impl Reads {
         CONTEXT_FACTS.iter().map(|(name, _)| *name).chain(["input"])
     }
 
+    /// Whether this member of the context is read.
+    pub fn reads_context(&self, name: &str) -> bool {
+        match CONTEXT_FACTS.iter().find(|(known, _)| *known == name) {
+            Some((_, fact)) => self.facts.contains(*fact),
+            None => name == "input" && !self.arguments.is_empty(),
+        }
+    }
+
     fn everything(&mut self) {
         for (_, fact) in CONTEXT_FACTS {
             self.facts.insert(fact);

@@ -31,7 +31,7 @@ pub const POLICIES_MAX: usize = 200_000;
 /// One parsed policy.
 #[derive(Clone, Debug)]
 pub struct Parsed {
-    /// Its `@id`, or `file:line`.
+    /// Its `@id`, or `file:line` with the file's name in its folder, so that it does not follow the way the folder was named.
     pub id: Box<str>,
     /// The file it stands in.
     pub file: Arc<str>,
@@ -150,7 +150,7 @@ fn read(
         policy.annotations().map(|(key, value)| (key.into(), value.into())).collect();
     annotations.sort();
     Some(Parsed {
-        id: policy.annotation("id").map_or_else(|| format!("{file}:{line}").into(), Box::from),
+        id: policy.annotation("id").map_or_else(|| format!("{}:{line}", own_name(file)).into(), Box::from),
         file: Arc::clone(file),
         line,
         text: source.text.get(span.clone())?.into(),
@@ -162,6 +162,11 @@ fn read(
         reads: Reads::of(body.clauses()),
         annotations,
     })
+}
+
+/// The name of a file in its folder. Rule files lie in one folder, so no two of a set share it.
+fn own_name(file: &str) -> &str {
+    file.rsplit_once('/').map_or(file, |(_, name)| name)
 }
 
 /// Refuses an `@id` that occurs twice, tells rules on one line apart, and gives each policy its position as Cedar id.
@@ -256,5 +261,8 @@ mod tests {
         check("", &[]);
         let text = "// one\npermit (principal, action, resource); permit (principal, action, resource);\n@id(\"office\")\nforbid (principal, action, resource);";
         check(text, &["a.cedar:2 2 permit", "a.cedar:2#2 2 permit", "office 3 forbid"]);
+        let elsewhere = parse(&[Source { file: "/etc/portcullis/policies/a.cedar", text }]).unwrap();
+        assert_eq!(&*elsewhere[0].id, "a.cedar:2", "the same rule under another path has the same id");
+        assert_eq!(&*elsewhere[0].file, "/etc/portcullis/policies/a.cedar");
     }
 }

@@ -1,6 +1,7 @@
 //! Promises of the whole engine: one `check` a subject, one row a case.
 
 mod decisions;
+mod explaining;
 mod facts;
 mod listing;
 mod loading;

@@ -1,5 +1,7 @@
 //! Promises of the bundle.
 
+mod damaged;
+
 use super::*;
 use std::path::Path;
 
