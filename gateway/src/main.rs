@@ -8,6 +8,11 @@ compile_error!(
     "`portcullis` is never built with a counting allocator; `count-allocations` is for the proof's own binary"
 );
 
+const _: () = assert!(
+    !portcullis_core::policy::evaluate::BROKEN_INSTRUCTION,
+    "`portcullis` is never built with a broken instruction; `broken-instruction` is for the proof that it would be noticed"
+);
+
 use clap::Parser;
 use portcullis::cli::{self, Cli, Verb};
 use std::process::ExitCode;

@@ -1,28 +1,32 @@
 //! Judges one call. In: the caller's row, the cell of what is asked, the facts. Out: a permit or a denial. Never here: loading.
 
-use cedar_policy::{Authorizer, Request};
+use std::sync::Arc;
+
+use cedar_policy::{Authorizer, Effect, PolicySet, Request};
 
 use super::catalogue::ToolIndex;
 use super::convert::Unfit;
 use super::drift::Live;
 use super::engine::Engine;
+use super::evaluate::{Stopped, Values};
 use super::facts::{self, Facts, Missing, Standing, Subjects};
-use super::index::{Cell, Program, Row, Verdict};
+use super::index::{Otherwise, Program, Residual, Residuals, Row, Verdict, Way};
+use super::plan::Plan;
+use super::reads::Fact;
+use super::slots;
 use super::surface::{ServerIndex, Subject};
 use super::types::Undeclared;
-use super::verdict::{Denial, DenialCause, Determining, Permit, Visibility};
+use super::verdict::{Denial, DenialCause, Determining, Evaluator, Permit, Visibility};
 use super::who::Who;
 use crate::protocol::json::Kind;
 
-/// What one cell says of one call.
-enum Judgement {
-    Permitted(Determining),
-    Denied(Denial),
-}
+/// What one cell says of one call: the permits that hold, and who found them.
+type Judged = Result<(Determining, Evaluator), Denial>;
 
 /// One decision under way.
 pub(super) struct Call<'c> {
     pub(super) engine: &'c Engine,
+    pub(super) evaluator: Evaluator,
     pub(super) row: &'c Row,
     pub(super) standing: &'c Standing,
     pub(super) who: &'c Who<'c>,
@@ -31,8 +35,8 @@ pub(super) struct Call<'c> {
 }
 
 impl Call<'_> {
-    fn permit(&self, subject: Subject, determining: Determining) -> Permit {
-        Permit::new(self.server, subject, determining)
+    fn permit(&self, subject: Subject, held: (Determining, Evaluator)) -> Permit {
+        Permit::new(self.server, subject, held)
     }
 
     fn column(&self, subject: Subject, otherwise: DenialCause) -> Result<u32, Denial> {
@@ -41,10 +45,7 @@ impl Call<'_> {
 
     pub(super) fn plain(&self, subject: Subject, uri: Option<&str>, name: Option<&str>) -> Result<Permit, Denial> {
         let column = self.column(subject, DenialCause::UnknownServer)?;
-        match self.judge(column, uri, name) {
-            Judgement::Permitted(determining) => Ok(self.permit(subject, determining)),
-            Judgement::Denied(denial) => Err(denial),
-        }
+        self.judge(column, uri, name).map(|held| self.permit(subject, held))
     }
 
     pub(super) fn tool(&self, tool: ToolIndex) -> Result<Permit, Denial> {
@@ -56,38 +57,44 @@ impl Call<'_> {
             return Err(Denial::new(DenialCause::Drifted));
         }
         let visibility = self.engine.cell(self.row, column).map_or(Visibility::Hidden, |cell| cell.visibility);
-        let judged = match visibility {
-            Visibility::Listed => self.unfit(column).map_or_else(|| self.judge(column, None, None), Judgement::Denied),
-            Visibility::Hidden => self.judge(column, None, None),
+        let unfit = match visibility {
+            Visibility::Listed => self.unfit(column),
+            Visibility::Hidden => None,
         };
-        match judged {
-            Judgement::Permitted(determining) => Ok(self.permit(subject, determining)),
-            Judgement::Denied(denial) => Err(denial.seen(visibility)),
+        match unfit.map_or_else(|| self.judge(column, None, None), Err) {
+            Ok(held) => Ok(self.permit(subject, held)),
+            Err(denial) => Err(denial.seen(visibility)),
         }
     }
 
     /// A denial where the arguments are no object, or hold one that the tool's schema rules out.
     fn unfit(&self, column: u32) -> Option<Denial> {
-        if self.facts.arguments.is_some_and(|arguments| arguments.kind() != Kind::Object) {
-            return Some(Denial::at(DenialCause::ArgumentUnreadable, ""));
+        let arguments = self.facts.arguments?;
+        if arguments.kind() != Kind::Object {
+            return Some(Denial::at(DenialCause::ArgumentUnreadable, Arc::from("")));
         }
-        let input = &self.engine.surface.columns.get(column as usize)?.input;
-        let arguments = self.facts.arguments.filter(|_| input.undeclared == Undeclared::Refused)?;
-        let foreign = arguments.entries().any(|(name, _)| input.field(name).is_none());
-        foreign.then(|| Denial::at(DenialCause::ArgumentUndeclared, ""))
+        match self.engine.undeclared.get(column as usize)? {
+            Undeclared::Legal => None,
+            Undeclared::Refused => {
+                let input = &self.engine.surface.columns.get(column as usize)?.input;
+                let foreign = arguments.entries().any(|(name, _)| input.field(name).is_none());
+                foreign.then(|| Denial::at(DenialCause::ArgumentUndeclared, Arc::from("")))
+            }
+        }
     }
 
     /// Implied by any permit that could hold on the server; an explicit forbid still counts.
     pub(super) fn connect(&self) -> Result<Permit, Denial> {
         let column = self.column(Subject::Connect, DenialCause::UnknownServer)?;
         match self.judge(column, None, None) {
-            Judgement::Permitted(determining) => Ok(self.permit(Subject::Connect, determining)),
-            Judgement::Denied(denial) if denial.cause() == DenialCause::NoRule => {
+            Ok(held) => Ok(self.permit(Subject::Connect, held)),
+            Err(denial) if denial.cause() == DenialCause::NoRule => {
                 let possible = self.row.reachable.get(usize::from(self.server.0)).filter(|permits| !permits.is_empty());
+                let evaluator = denial.evaluator();
                 let possible = possible.ok_or(denial)?;
-                Ok(self.permit(Subject::Connect, Determining::of(possible.iter().copied())))
+                Ok(self.permit(Subject::Connect, (Determining::of(possible.iter().copied()), evaluator)))
             }
-            Judgement::Denied(denial) => Err(denial),
+            Err(denial) => Err(denial),
         }
     }
 
@@ -95,7 +102,7 @@ impl Call<'_> {
     pub(super) fn complete(&self, of: Subject, uri: Option<&str>, name: Option<&str>) -> Result<Permit, Denial> {
         let followed = self.plain(of, uri, name)?;
         self.unless_forbidden(Subject::Complete, uri, name)?;
-        Ok(self.permit(Subject::Complete, followed.determining().clone()))
+        Ok(self.permit(Subject::Complete, (followed.determining().clone(), followed.evaluator())))
     }
 
     /// Follows the call that made it, or any call; an explicit forbid on `task` still counts.
@@ -111,16 +118,16 @@ impl Call<'_> {
             }
         };
         let permits = permits.filter(|permits| !permits.is_empty()).ok_or_else(|| Denial::new(DenialCause::NoRule))?;
-        self.unless_forbidden(Subject::Task, None, None)?;
-        Ok(self.permit(Subject::Task, Determining::of(permits.iter().copied())))
+        let evaluator = self.unless_forbidden(Subject::Task, None, None)?;
+        Ok(self.permit(Subject::Task, (Determining::of(permits.iter().copied()), evaluator)))
     }
 
-    fn unless_forbidden(&self, subject: Subject, uri: Option<&str>, name: Option<&str>) -> Result<(), Denial> {
+    fn unless_forbidden(&self, subject: Subject, uri: Option<&str>, name: Option<&str>) -> Result<Evaluator, Denial> {
         let column = self.column(subject, DenialCause::UnknownServer)?;
         match self.judge(column, uri, name) {
-            Judgement::Permitted(_) => Ok(()),
-            Judgement::Denied(denial) if denial.cause() == DenialCause::NoRule => Ok(()),
-            Judgement::Denied(denial) => Err(denial),
+            Ok((_, evaluator)) => Ok(evaluator),
+            Err(denial) if denial.cause() == DenialCause::NoRule => Ok(denial.evaluator()),
+            Err(denial) => Err(denial),
         }
     }
 
@@ -139,62 +146,135 @@ impl Call<'_> {
         self.plain(Subject::Extension(position.ok_or_else(|| Denial::new(DenialCause::UnknownMethod))?), None, None)
     }
 
-    fn judge(&self, column: u32, uri: Option<&str>, name: Option<&str>) -> Judgement {
-        let Some(cell) = self.engine.cell(self.row, column) else {
-            return Judgement::Denied(Denial::new(DenialCause::NoRule));
+    fn judge(&self, column: u32, uri: Option<&str>, name: Option<&str>) -> Judged {
+        let of = Subjects { standing: self.standing, who: self.who, uri, name };
+        let cell = self.engine.cell(self.row, column).ok_or_else(|| Denial::new(DenialCause::NoRule))?;
+        let program = match &cell.verdict {
+            Verdict::Program(program) => program,
+            decided => return self.decided(decided, column, of),
         };
-        match &cell.verdict {
-            Verdict::NoRule => Judgement::Denied(Denial::new(DenialCause::NoRule)),
-            Verdict::Forbidden(forbids) => {
-                Judgement::Denied(Denial::by(DenialCause::Forbidden, Determining::of(forbids.iter().copied())))
-            }
-            Verdict::Allowed(permits) => Judgement::Permitted(Determining::of(permits.iter().copied())),
-            Verdict::Program(program) => match self.evaluate(cell, program, column, (uri, name)) {
-                Ok(judgement) => judgement,
-                Err(Missing::Argument(Unfit::Unreadable(pointer))) => {
-                    Judgement::Denied(Denial::at(DenialCause::ArgumentUnreadable, &pointer))
+        let judged = match (self.evaluator, &program.way) {
+            (Evaluator::Cedar, _) => self.by_cedar(self.engine.whole(), &whole_plan(&program.plan), column, of),
+            (Evaluator::Tables, Way::Cedar(rules)) => self.by_cedar(rules, &program.plan, column, of),
+            (Evaluator::Tables, Way::Residuals(residuals)) => match self.by_program(residuals, &program.plan, of) {
+                // The sets of this call are too large to compare member by member, which Cedar does not do.
+                Err(Halted::TooLong) => {
+                    let rules = residuals.forbids.iter().chain(&residuals.permits).map(|residual| residual.rule);
+                    self.by_cedar(&self.engine.some(rules), &whole_plan(&program.plan), column, of)
                 }
-                Err(Missing::Argument(Unfit::Undeclared(pointer))) => {
-                    Judgement::Denied(Denial::at(DenialCause::ArgumentUndeclared, &pointer))
-                }
-                Err(Missing::Claim) => Judgement::Denied(Denial::new(DenialCause::ClaimUnreadable)),
-                Err(Missing::Defect) => Judgement::Denied(Denial::new(DenialCause::RuleError)),
+                Err(Halted::Missing(missing)) => Err(missing),
+                Ok(judged) => Ok(judged),
             },
+        };
+        judged.unwrap_or_else(|missing| Err(self.unreadable(missing, program)))
+    }
+
+    /// What is decided whatever the call says.
+    fn decided(&self, verdict: &Verdict, column: u32, of: Subjects<'_>) -> Judged {
+        match (self.evaluator, verdict) {
+            (Evaluator::Cedar, _) => self
+                .by_cedar(self.engine.whole(), &whole_plan(&Plan::default()), column, of)
+                .unwrap_or_else(|_| Err(Denial::new(DenialCause::RuleError))),
+            (Evaluator::Tables, Verdict::Forbidden(forbids)) => {
+                Err(Denial::by(DenialCause::Forbidden, Determining::of(forbids.iter().copied())))
+            }
+            (Evaluator::Tables, Verdict::Allowed(permits)) => {
+                Ok((Determining::of(permits.iter().copied()), Evaluator::Tables))
+            }
+            (Evaluator::Tables, Verdict::NoRule | Verdict::Program(_)) => Err(Denial::new(DenialCause::NoRule)),
         }
     }
 
-    /// Cedar over the rules of one cell. A permit that errs does not count; a forbid that errs denies.
-    fn evaluate(
-        &self,
-        cell: &Cell,
-        program: &Program,
-        column: u32,
-        (uri, name): (Option<&str>, Option<&str>),
-    ) -> Result<Judgement, Missing> {
+    fn unreadable(&self, missing: Missing, program: &Program) -> Denial {
+        let denial = match (&program.otherwise, missing) {
+            (Otherwise::Forbidden(forbids), _) => {
+                Denial::by(DenialCause::Forbidden, Determining::of(forbids.iter().copied()))
+            }
+            (Otherwise::NoRule, _) => Denial::new(DenialCause::NoRule),
+            (Otherwise::Refused, Missing::Argument(Unfit::Unreadable(pointer))) => {
+                Denial::at(DenialCause::ArgumentUnreadable, pointer)
+            }
+            (Otherwise::Refused, Missing::Argument(Unfit::Undeclared(pointer))) => {
+                Denial::at(DenialCause::ArgumentUndeclared, pointer)
+            }
+            (Otherwise::Refused, Missing::Claim) => Denial::new(DenialCause::ClaimUnreadable),
+            (Otherwise::Refused, Missing::Defect) => Denial::new(DenialCause::RuleError),
+        };
+        denial.worked_out_by(self.evaluator)
+    }
+
+    /// All forbids, then all permits, so that a decision names every rule that determined it. A permit that errs does not count; a forbid that errs
+    /// denies unless another one holds.
+    fn by_program(&self, residuals: &Residuals, plan: &Plan, of: Subjects<'_>) -> Result<Judged, Halted> {
+        let slots = slots::read(plan, of, self.facts).map_err(Halted::Missing)?;
+        let values = Values::new(&slots, self.who.claims);
+        let (forbidding, failed) = held(&residuals.forbids, &values)?;
+        if forbidding.total() > 0 {
+            return Ok(Err(Denial::by(DenialCause::Forbidden, forbidding)));
+        }
+        if failed.total() > 0 {
+            return Ok(Err(Denial::by(DenialCause::RuleError, failed)));
+        }
+        let (permitting, _) = held(&residuals.permits, &values)?;
+        Ok(match permitting.total() {
+            0 => Err(Denial::new(DenialCause::NoRule)),
+            _ => Ok((permitting, Evaluator::Tables)),
+        })
+    }
+
+    /// The same by Cedar's evaluator, which skips what errs.
+    fn by_cedar(&self, rules: &PolicySet, plan: &Plan, column: u32, of: Subjects<'_>) -> Result<Judged, Missing> {
         let prepared = self.engine.columns.get(column as usize).ok_or(Missing::Defect)?;
-        let of = Subjects { standing: self.standing, who: self.who, uri, name };
-        let context = facts::context(&program.plan, of, self.facts)?;
-        let entities = facts::entities(&program.plan, of, (&prepared.action, &prepared.groups))?;
+        let context = facts::context(plan, of, self.facts)?;
+        let entities = facts::entities(plan, of, (&prepared.action, &prepared.groups))?;
         let request =
             Request::new(self.standing.uid.clone(), prepared.action.clone(), prepared.resource.clone(), context, None);
         let request = request.map_err(|_| Missing::Defect)?;
-        let response = Authorizer::new().is_authorized(&request, &program.rules, &entities);
+        let response = Authorizer::new().is_authorized(&request, rules, &entities);
         let number = |id: &cedar_policy::PolicyId| AsRef::<str>::as_ref(id).parse::<u32>().ok();
-        let held = || response.diagnostics().reason().filter_map(number);
+        let forbids = |rule: &u32| self.engine.effect(*rule) == Some(Effect::Forbid);
+        let reasons = sorted(response.diagnostics().reason().filter_map(number));
         let erred = response.diagnostics().errors().filter_map(|error| match error {
             cedar_policy::AuthorizationError::PolicyEvaluationError(error) => number(error.policy_id()),
         });
-        let mut failed_forbids: Vec<u32> = erred.filter(|rule| cell.permits.binary_search(rule).is_err()).collect();
-        failed_forbids.sort_unstable();
-        let forbidden = held().any(|rule| cell.permits.binary_search(&rule).is_err());
+        let failed = sorted(erred.filter(forbids));
         let allowed = response.decision() == cedar_policy::Decision::Allow;
-        Ok(match (forbidden, failed_forbids.is_empty(), allowed) {
-            (true, _, _) => Judgement::Denied(Denial::by(DenialCause::Forbidden, Determining::of(sorted(held())))),
-            (false, false, _) => Judgement::Denied(Denial::by(DenialCause::RuleError, Determining::of(failed_forbids))),
-            (false, true, true) => Judgement::Permitted(Determining::of(sorted(held()))),
-            (false, true, false) => Judgement::Denied(Denial::new(DenialCause::NoRule)),
+        let denied = |cause, rules| Err(Denial::by(cause, Determining::of(rules)).worked_out_by(Evaluator::Cedar));
+        Ok(match (reasons.iter().any(forbids), failed.is_empty(), allowed) {
+            (true, _, _) => denied(DenialCause::Forbidden, reasons),
+            (false, false, _) => denied(DenialCause::RuleError, failed),
+            (false, true, true) => Ok((Determining::of(reasons), Evaluator::Cedar)),
+            (false, true, false) => denied(DenialCause::NoRule, Vec::new()),
         })
     }
+}
+
+/// Why a program came to no end.
+enum Halted {
+    Missing(Missing),
+    TooLong,
+}
+
+/// Of these rules, those that hold and those that err.
+fn held<'e>(rules: &'e [Residual], values: &Values<'e>) -> Result<(Determining, Determining), Halted> {
+    let (mut holding, mut failed) = (Determining::default(), Determining::default());
+    for residual in rules {
+        match values.holds(&residual.condition) {
+            Ok(true) => holding.push(residual.rule),
+            Ok(false) => {}
+            Err(Stopped::Erred) => failed.push(residual.rule),
+            Err(Stopped::TooLong) => return Err(Halted::TooLong),
+        }
+    }
+    Ok((holding, failed))
+}
+
+/// A plan for all rules of a snapshot: their scopes look at the agent and the action, whatever their conditions read.
+fn whole_plan(plan: &Plan) -> Plan {
+    let mut plan = plan.clone();
+    plan.facts.insert(Fact::Principal);
+    plan.facts.insert(Fact::Action);
+    plan
 }
 
 fn sorted(rules: impl Iterator<Item = u32>) -> Vec<u32> {

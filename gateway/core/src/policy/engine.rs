@@ -1,20 +1,22 @@
 //! Decides. In: who, which server, what is asked, the facts of the call. Out: a permit or a denial. Never here: IO, clocks, logs.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use cedar_policy::EntityUid;
+use cedar_policy::{Effect, EntityUid, Policy, PolicySet};
 
 use super::call::Call;
 use super::catalogue::{Catalogue, ToolIndex};
 use super::check::KnownNames;
 use super::drift::{self, Drift, Live};
 use super::facts::{self, Facts, Standing};
-use super::index::{self, AgentSource, Cell, Index, Row};
+use super::index::{self, AgentSource, Cell, Index, Program, Row, Verdict, Way};
 use super::load;
+use super::lower::Unlowered;
 use super::pin::{Pin, sha256};
 use super::source::Source;
 use super::surface::{Column, ServerIndex, ServerSource, Subject, Surface};
-use super::verdict::{Denial, DenialCause, Permit, Visibility};
+use super::types::Undeclared;
+use super::verdict::{Denial, DenialCause, Evaluator, Permit, Visibility};
 use super::who::Who;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 
@@ -101,6 +103,22 @@ struct Origin {
     file: Arc<str>,
     line: u32,
     annotations: Vec<(Box<str>, Box<str>)>,
+    policy: Policy,
+}
+
+/// A rule that is left to Cedar's evaluator somewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slow<'e> {
+    /// Its number.
+    pub rule: u32,
+    /// Its `@id`, or `file:line`.
+    pub id: &'e str,
+    /// The file it stands in.
+    pub file: &'e str,
+    /// The line it begins on.
+    pub line: u32,
+    /// Why.
+    pub reason: Unlowered,
 }
 
 /// A column made ready for requests.
@@ -123,6 +141,10 @@ pub struct Engine {
     pub(super) surface: Surface,
     pub(super) columns: Vec<Prepared>,
     pub(super) servers: Vec<Server>,
+    /// By column, what the tool's schema says of arguments that it does not declare.
+    pub(super) undeclared: Box<[Undeclared]>,
+    /// Every rule with its scope, for [`Engine::decide_by_cedar`].
+    whole: OnceLock<PolicySet>,
     agents: Vec<Standing>,
     index: Index,
     origins: Vec<Origin>,
@@ -156,6 +178,7 @@ impl Engine {
             file: rule.parsed.file,
             line: rule.parsed.line,
             annotations: rule.parsed.annotations,
+            policy: rule.parsed.policy,
         });
         let servers = inputs
             .servers
@@ -169,11 +192,13 @@ impl Engine {
             origins: origins.collect(),
             warnings: loaded.warnings,
             servers: servers.collect(),
+            undeclared: surface.columns.iter().map(|column| column.input.undeclared).collect(),
+            whole: OnceLock::new(),
             surface,
         })
     }
 
-    /// May `who` do this on `server`? The only maker of a [`Permit`].
+    /// May `who` do this on `server`? The only maker of a [`Permit`], with its double below. Allocates nothing where every rule has a program.
     pub fn decide(
         &self,
         who: &Who<'_>,
@@ -181,7 +206,30 @@ impl Engine {
         action: Action<'_>,
         facts: &Facts<'_>,
     ) -> Result<Permit, Denial> {
-        let call = Call { engine: self, standing: self.standing(who)?, row: self.row(who)?, who, server, facts };
+        self.decided(Evaluator::Tables, (who, server), action, facts)
+    }
+
+    /// The same, worked out by Cedar's evaluator over all rules of the snapshot: neither our index nor our programs bear on it. For tests and for a
+    /// watch on live decisions; it takes time in proportion to the rules.
+    pub fn decide_by_cedar(
+        &self,
+        who: &Who<'_>,
+        server: ServerIndex,
+        action: Action<'_>,
+        facts: &Facts<'_>,
+    ) -> Result<Permit, Denial> {
+        self.decided(Evaluator::Cedar, (who, server), action, facts)
+    }
+
+    fn decided(
+        &self,
+        evaluator: Evaluator,
+        (who, server): (&Who<'_>, ServerIndex),
+        action: Action<'_>,
+        facts: &Facts<'_>,
+    ) -> Result<Permit, Denial> {
+        let call =
+            Call { engine: self, evaluator, standing: self.standing(who)?, row: self.row(who)?, who, server, facts };
         match action {
             Action::Connect => call.connect(),
             Action::Tool(tool) => call.tool(tool),
@@ -195,6 +243,40 @@ impl Engine {
             Action::Roots => call.plain(Subject::Roots, None, None),
             Action::Extension { method } => call.extension(method),
         }
+    }
+
+    /// Every rule as it was written, as one set.
+    pub(super) fn whole(&self) -> &PolicySet {
+        self.whole.get_or_init(|| self.some((0..).take(self.origins.len())))
+    }
+
+    /// Some rules as they were written.
+    pub(super) fn some(&self, rules: impl Iterator<Item = u32>) -> PolicySet {
+        let mut set = PolicySet::new();
+        for origin in rules.filter_map(|rule| self.origins.get(rule as usize)) {
+            // Each has its position as id, so none is refused.
+            let _ = set.add(origin.policy.clone());
+        }
+        set
+    }
+
+    /// Whether a rule permits; none where there is no such rule.
+    pub(super) fn effect(&self, rule: u32) -> Option<Effect> {
+        self.origins.get(rule as usize).map(|origin| origin.policy.effect())
+    }
+
+    /// The rules that are left to Cedar's evaluator where they apply, with all rules beside them there.
+    pub fn slow(&self) -> impl Iterator<Item = Slow<'_>> {
+        self.index.slow.iter().filter_map(|(rule, reason)| {
+            let origin = self.origins.get(*rule as usize)?;
+            Some(Slow { rule: *rule, id: &origin.id, file: &origin.file, line: origin.line, reason: *reason })
+        })
+    }
+
+    /// How many distinct cells are decided by Cedar's evaluator.
+    pub fn slow_cells(&self) -> usize {
+        let slow = |cell: &&Cell| matches!(&cell.verdict, Verdict::Program(Program { way: Way::Cedar(_), .. }));
+        self.index.cells.iter().filter(slow).count()
     }
 
     /// On a route that only observes, what policy denies passes and is recorded as denied. What is not reviewed, not known or not whom it

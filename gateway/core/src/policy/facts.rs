@@ -7,7 +7,7 @@ use cedar_policy::{
     Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression as Expression,
 };
 
-use super::convert::{self, Unfit};
+use super::convert::{self, Account, Unfit};
 use super::plan::Plan;
 use super::reads::Fact;
 use super::who::Who;
@@ -77,7 +77,13 @@ pub fn context(plan: &Plan, of: Subjects<'_>, facts: &Facts<'_>) -> Result<Conte
     if plan.facts.contains(Fact::Account)
         && let Some(account) = account(plan, of.who, facts)?
     {
-        add("account", Expression::new_string(account.into()));
+        add(
+            "account",
+            Expression::new_string(match account {
+                Account::Text(text) => text.to_owned(),
+                Account::Number(number) => number.to_string(),
+            }),
+        );
     }
     if plan.facts.contains(Fact::Claims) {
         add("claims", Expression::new_entity_uid(entity("Claims", CLAIMS_ID).ok_or(Missing::Defect)?));
@@ -96,11 +102,11 @@ pub fn context(plan: &Plan, of: Subjects<'_>, facts: &Facts<'_>) -> Result<Conte
     Context::from_pairs(pairs).map_err(|_| Missing::Defect)
 }
 
-fn account(plan: &Plan, who: &Who<'_>, facts: &Facts<'_>) -> Result<Option<Box<str>>, Missing> {
-    let Some(pointer) = &plan.account else { return Ok(who.account.map(Box::from)) };
-    match facts.arguments.and_then(|arguments| arguments.pointer(pointer)) {
-        None => Ok(None),
-        Some(value) => convert::account(value, pointer).map(Some).map_err(Missing::Argument),
+/// The account of the call: the argument's where the tool's configuration names one, the token's otherwise.
+pub(super) fn account<'a>(plan: &Plan, who: &Who<'a>, facts: &Facts<'a>) -> Result<Option<Account<'a>>, Missing> {
+    match &plan.account {
+        None => Ok(who.account.map(Account::Text)),
+        Some(argument) => convert::account(argument, facts.arguments).map_err(Missing::Argument),
     }
 }
 

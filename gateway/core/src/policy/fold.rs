@@ -41,7 +41,8 @@ pub fn clauses(clauses: &[Clause], known: &Known<'_>) -> Fold {
     })
 }
 
-fn fold(expr: &Expr, known: &Known<'_>) -> Fold {
+/// What is certain of one expression.
+pub(super) fn fold(expr: &Expr, known: &Known<'_>) -> Fold {
     match expr {
         Expr::Literal(Literal::Bool(value)) => certain(*value),
         Expr::UnaryOp { op: UnaryOp::Not, expr } => not(fold(expr, known)),
@@ -132,6 +133,11 @@ fn entity<'e>(expr: &'e Expr, known: &'e Known<'_>) -> Option<Entity<'e>> {
         }
         _ => None,
     }
+}
+
+/// Type and id of an entity that is known before the call.
+pub(super) fn named<'e>(expr: &'e Expr, known: &'e Known<'_>) -> Option<(&'e str, &'e str)> {
+    entity(expr, known).map(|entity| (entity.ty, entity.id))
 }
 
 fn equal(left: &Expr, right: &Expr, known: &Known<'_>) -> Fold {

@@ -7,14 +7,19 @@
 use std::sync::Arc;
 
 use ahash::{AHashMap, AHashSet};
+use cedar_policy::pst::{Clause, Expr, Literal, Var};
 use cedar_policy::{Effect, PolicySet};
 
 use super::fold::{self, Fold, Known};
 use super::load::Rule;
+use super::lower::{Lowering, Times, Unlowered};
 use super::plan::Plan;
+use super::program::Node;
+use super::reads::{Fact, children};
 use super::scope::PrincipalScope;
 use super::source::Parsed;
-use super::surface::{Column, Subject, Surface};
+use super::surface::{Column, ServerIndex, Subject, Surface};
+use super::types::Record;
 use super::verdict::Visibility;
 use crate::diagnostic::Diagnostic;
 use crate::identity::registry::Registry;
@@ -72,10 +77,50 @@ pub enum Verdict {
 /// Rules to evaluate, and what they read.
 #[derive(Debug)]
 pub struct Program {
-    /// Each under its number as id.
-    pub rules: Arc<PolicySet>,
-    /// What must be converted for them.
-    pub plan: Plan,
+    /// What must be read for them.
+    pub plan: Arc<Plan>,
+    /// How they are evaluated.
+    pub way: Way,
+    /// What is decided where a call cannot be read as they want it.
+    pub otherwise: Otherwise,
+}
+
+/// How rules are evaluated.
+#[derive(Debug)]
+pub enum Way {
+    /// By our own programs.
+    Residuals(Residuals),
+    /// By Cedar's evaluator, each rule under its number as id.
+    Cedar(Arc<PolicySet>),
+}
+
+/// What is left of the rules of one cell.
+#[derive(Debug)]
+pub struct Residuals {
+    /// Forbids, by number.
+    pub forbids: Box<[Residual]>,
+    /// Permits, by number.
+    pub permits: Box<[Residual]>,
+}
+
+/// What is left of one rule.
+#[derive(Clone, Debug)]
+pub struct Residual {
+    /// Its number.
+    pub rule: u32,
+    /// When it holds; equal conditions are kept once.
+    pub condition: Arc<Node>,
+}
+
+/// What is decided of a call that cannot be read.
+#[derive(Clone, Debug)]
+pub enum Otherwise {
+    /// These forbids hold whatever is asked.
+    Forbidden(Box<[u32]>),
+    /// No permit could hold.
+    NoRule,
+    /// It is refused because it cannot be read.
+    Refused,
 }
 
 /// One class's cells, by column, and what makes each server reachable.
@@ -98,6 +143,8 @@ pub struct Index {
     pub rows: Vec<Row>,
     /// Distinct cells; the first is the empty one.
     pub cells: Vec<Cell>,
+    /// Rules that are left to Cedar's evaluator, and why; sorted, each pair once.
+    pub slow: Vec<(u32, Unlowered)>,
 }
 
 /// Agents that meet the same rules.
@@ -112,10 +159,15 @@ pub fn build(rules: &[Rule], agents: &[AgentSource<'_>], surface: &Surface) -> R
     let mut builder = Builder {
         rules,
         surface,
+        shapes: rules.iter().map(|rule| Shape::of(&rule.parsed.clauses)).collect(),
         index: Index::default(),
         cells: AHashMap::new(),
+        contents: AHashMap::new(),
         sets: AHashMap::new(),
         rows: AHashMap::new(),
+        conditions: AHashSet::new(),
+        plans: AHashSet::new(),
+        times: Times::default(),
     };
     builder.index.cells.push(Cell { verdict: Verdict::NoRule, permits: Box::new([]), visibility: Visibility::Hidden });
     let (classes, of_agents) = classes(rules, agents);
@@ -133,6 +185,8 @@ pub fn build(rules: &[Rule], agents: &[AgentSource<'_>], surface: &Surface) -> R
                 .help("write rules about groups rather than about single agents"));
         }
     }
+    builder.index.slow.sort_unstable();
+    builder.index.slow.dedup();
     Ok(builder.index)
 }
 
@@ -182,8 +236,19 @@ fn classes<'a>(rules: &'a [Rule], agents: &'a [AgentSource<'a>]) -> (Vec<Class<'
 /// What makes two agents one class: their own rules, and of their groups and names those that a rule reads.
 type ClassKey<'a> = (Vec<u32>, Vec<&'a str>, Option<&'a str>);
 
-/// What makes two cells one: the same rules with the same folds, and the same column where the plan depends on it.
-type CellKey = (Vec<(u32, Certainty)>, Option<u32>, Needs);
+/// What makes two cells one: the same rules with the same folds; the same column where their programs depend on it; the same belonging where they ask
+/// for it.
+#[derive(PartialEq, Eq, Hash)]
+struct CellKey<'a> {
+    kept: Vec<(u32, Certainty)>,
+    column: Option<u32>,
+    needs: Needs,
+    groups: Vec<&'a str>,
+    agent: Option<&'a str>,
+}
+
+/// The same in what was made of it: rules with the addresses of their conditions, the plan's address.
+type Content = (Vec<(u32, usize)>, usize, Needs);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Certainty {
@@ -210,21 +275,72 @@ fn needs(subject: Subject) -> Needs {
     }
 }
 
+/// What a rule's conditions look at beside the call, found once.
+#[derive(Clone, Copy)]
+struct Shape {
+    /// What they come to, where they look at no entity at all.
+    fold: Option<Fold>,
+    /// Whether they look at the server.
+    resource: Resource,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Resource {
+    Read,
+    Unread,
+}
+
+impl Shape {
+    fn of(clauses: &[Clause]) -> Self {
+        let (mut entities, mut resource) = (false, Resource::Unread);
+        let mut pending: Vec<&Expr> = Vec::new();
+        for clause in clauses {
+            let (Clause::When(condition) | Clause::Unless(condition)) = clause;
+            pending.push(condition);
+        }
+        while let Some(expr) = pending.pop() {
+            match expr {
+                Expr::Var(Var::Resource) => {
+                    entities = true;
+                    resource = Resource::Read;
+                }
+                Expr::Var(Var::Principal | Var::Action) | Expr::Literal(Literal::EntityUID(_)) => entities = true,
+                other => pending.extend(children(other).into_iter().map(|child| &**child)),
+            }
+        }
+        let nothing = Column {
+            server: ServerIndex(0),
+            subject: Subject::Connect,
+            action: "".into(),
+            groups: Box::new([]),
+            input: Record::open(),
+            account: None,
+        };
+        let known = Known { agent: "", groups: &[], column: &nothing, server: "" };
+        Self { fold: (!entities).then(|| fold::clauses(clauses, &known)), resource }
+    }
+}
+
 struct Builder<'a> {
     rules: &'a [Rule],
     surface: &'a Surface,
+    shapes: Vec<Shape>,
     index: Index,
-    cells: AHashMap<CellKey, u32>,
+    cells: AHashMap<CellKey<'a>, u32>,
+    contents: AHashMap<Content, u32>,
     sets: AHashMap<Vec<u32>, Arc<PolicySet>>,
     rows: AHashMap<Box<[u32]>, u32>,
+    conditions: AHashSet<Arc<Node>>,
+    plans: AHashSet<Arc<Plan>>,
+    times: Times,
 }
 
-impl Builder<'_> {
-    fn parsed(&self, number: u32) -> Option<&Parsed> {
+impl<'a> Builder<'a> {
+    fn parsed(&self, number: u32) -> Option<&'a Parsed> {
         self.rules.get(number as usize).map(|rule| &rule.parsed)
     }
 
-    fn row(&mut self, class: &Class<'_>) -> u32 {
+    fn row(&mut self, class: &Class<'a>) -> u32 {
         let mut covering: Vec<Vec<u32>> = vec![Vec::new(); self.surface.columns.len()];
         for number in &class.rules {
             let columns = self.rules.get(*number as usize).map(|rule| rule.columns.as_slice()).unwrap_or_default();
@@ -264,14 +380,14 @@ impl Builder<'_> {
         reachable.into_iter().map(Vec::into_boxed_slice).collect()
     }
 
-    fn cell(&mut self, class: &Class<'_>, number: u32, rules: &[u32]) -> u32 {
+    fn cell(&mut self, class: &Class<'a>, number: u32, rules: &[u32]) -> u32 {
         let Some(column) = self.surface.columns.get(number as usize).filter(|_| !rules.is_empty()) else { return 0 };
         let server = self.surface.faces.get(usize::from(column.server.0)).map_or("", |face| &*face.name);
         let known = Known { agent: class.agent, groups: &class.groups, column, server };
         let mut kept: Vec<(u32, Certainty)> = Vec::with_capacity(rules.len());
         for rule in rules {
-            let Some(parsed) = self.parsed(*rule) else { continue };
-            match (fold::clauses(&parsed.clauses, &known), parsed.effect) {
+            let (Some(parsed), Some(shape)) = (self.parsed(*rule), self.shapes.get(*rule as usize)) else { continue };
+            match (shape.fold.unwrap_or_else(|| fold::clauses(&parsed.clauses, &known)), parsed.effect) {
                 (Fold::True, _) => kept.push((*rule, Certainty::Holds)),
                 (Fold::Unknown, _) | (Fold::NeverTrue, Effect::Forbid) => kept.push((*rule, Certainty::MayHold)),
                 (Fold::False, _) | (Fold::NeverTrue, Effect::Permit) => {}
@@ -280,22 +396,40 @@ impl Builder<'_> {
         if kept.is_empty() {
             return 0;
         }
-        let depends = kept
-            .iter()
-            .filter_map(|(rule, _)| self.parsed(*rule))
-            .any(|parsed| Plan::depends_on_column(&parsed.reads, column));
-        let key = (kept, depends.then_some(number), needs(column.subject));
+        let key = self.key(kept, class, (number, column));
         if let Some(cell) = self.cells.get(&key) {
             return *cell;
         }
-        let cell = self.made(&key.0, column, key.2);
-        let position = u32::try_from(self.index.cells.len()).unwrap_or(u32::MAX);
-        self.index.cells.push(cell);
+        let position = self.made(&key.kept, &known, key.needs);
         self.cells.insert(key, position);
         position
     }
 
-    fn made(&mut self, kept: &[(u32, Certainty)], column: &Column, needs: Needs) -> Cell {
+    fn key(&self, kept: Vec<(u32, Certainty)>, class: &Class<'a>, (number, column): (u32, &Column)) -> CellKey<'a> {
+        let (mut groups, mut agent, mut depends) = (Vec::new(), None, false);
+        for (rule, certainty) in &kept {
+            let (Some(parsed), Some(shape)) = (self.parsed(*rule), self.shapes.get(*rule as usize)) else { continue };
+            depends |= Plan::depends_on_column(&parsed.reads, column);
+            if *certainty == Certainty::MayHold && shape.fold.is_none() {
+                depends |= shape.resource == Resource::Read || parsed.reads.facts.contains(Fact::Action);
+                let own = parsed.reads.groups.iter().map(|group| &**group);
+                groups.extend(own.filter(|group| class.groups.binary_search(group).is_ok()));
+                agent =
+                    agent.or(parsed.reads.agents.iter().any(|named| **named == *class.agent).then_some(class.agent));
+            }
+        }
+        groups.sort_unstable();
+        groups.dedup();
+        CellKey { kept, column: depends.then_some(number), needs: needs(column.subject), groups, agent }
+    }
+
+    fn add(&mut self, cell: Cell) -> u32 {
+        let position = u32::try_from(self.index.cells.len()).unwrap_or(u32::MAX);
+        self.index.cells.push(cell);
+        position
+    }
+
+    fn made(&mut self, kept: &[(u32, Certainty)], known: &Known<'_>, needs: Needs) -> u32 {
         let of = |effect: Effect, certainty: Option<Certainty>| -> Box<[u32]> {
             let wanted = kept.iter().filter(|(rule, this)| {
                 certainty.is_none_or(|certainty| certainty == *this)
@@ -305,27 +439,96 @@ impl Builder<'_> {
         };
         let permits = of(Effect::Permit, None);
         let forbidding = of(Effect::Forbid, Some(Certainty::Holds));
-        let undecided = kept.iter().any(|(_, certainty)| *certainty == Certainty::MayHold);
-        let may_forbid = !of(Effect::Forbid, None).is_empty();
+        let may_forbid = !of(Effect::Forbid, Some(Certainty::MayHold)).is_empty();
+        let may_permit = forbidding.is_empty() && !of(Effect::Permit, Some(Certainty::MayHold)).is_empty();
         let visibility =
             if permits.is_empty() || !forbidding.is_empty() { Visibility::Hidden } else { Visibility::Listed };
-        let verdict = if !forbidding.is_empty() {
-            Verdict::Forbidden(forbidding)
-        } else if permits.is_empty() && (needs == Needs::Permit || !may_forbid) {
-            Verdict::NoRule
-        } else if !undecided {
-            Verdict::Allowed(permits.clone())
-        } else {
-            let rules: Vec<u32> = kept.iter().map(|(rule, _)| *rule).collect();
-            let plan = Plan::of(rules.iter().filter_map(|rule| self.parsed(*rule)).map(|parsed| &parsed.reads), column);
-            match self.set(rules) {
-                Some(rules) => Verdict::Program(Program { rules, plan }),
-                None => {
-                    return Cell { verdict: Verdict::NoRule, permits: Box::new([]), visibility: Visibility::Hidden };
-                }
+        let verdict = match (may_forbid || may_permit, forbidding.is_empty(), permits.is_empty()) {
+            (false, false, _) => Verdict::Forbidden(forbidding),
+            (false, true, true) => Verdict::NoRule,
+            (false, true, false) => Verdict::Allowed(permits.clone()),
+            (true, certain, none) => {
+                let otherwise = match (certain, none, needs) {
+                    (false, _, _) => Otherwise::Forbidden(forbidding),
+                    (true, true, Needs::Permit) => Otherwise::NoRule,
+                    (true, true, Needs::OnlyForbids) | (true, false, _) => Otherwise::Refused,
+                };
+                // Where a forbid holds for certain no permit can be among the reasons.
+                let rules: Vec<(u32, Certainty)> = match &otherwise {
+                    Otherwise::Forbidden(_) => {
+                        kept.iter().copied().filter(|(rule, _)| !permits.contains(rule)).collect()
+                    }
+                    Otherwise::NoRule | Otherwise::Refused => kept.to_vec(),
+                };
+                return self.programmed(&rules, known, (permits, visibility, needs), otherwise);
             }
         };
-        Cell { verdict, permits, visibility }
+        self.add(Cell { verdict, permits, visibility })
+    }
+
+    /// A cell with a program; one of the same content is used again.
+    fn programmed(
+        &mut self,
+        rules: &[(u32, Certainty)],
+        known: &Known<'_>,
+        (permits, visibility, needs): (Box<[u32]>, Visibility, Needs),
+        otherwise: Otherwise,
+    ) -> u32 {
+        let reads = rules.iter().filter_map(|(rule, _)| self.parsed(*rule)).map(|parsed| &parsed.reads);
+        let mut plan = Plan::of(reads, known.column);
+        let residuals = self.residuals(rules, known, &mut plan);
+        let plan = shared(&mut self.plans, plan);
+        let way = match residuals {
+            Some(residuals) => {
+                let address = |residual: &Residual| (residual.rule, Arc::as_ptr(&residual.condition) as usize);
+                let all = residuals.forbids.iter().chain(&residuals.permits).map(address).collect();
+                let next = u32::try_from(self.index.cells.len()).unwrap_or(u32::MAX);
+                let cell = *self.contents.entry((all, Arc::as_ptr(&plan) as usize, needs)).or_insert(next);
+                if cell != next {
+                    return cell;
+                }
+                Way::Residuals(residuals)
+            }
+            None => match self.set(rules.iter().map(|(rule, _)| *rule).collect()) {
+                Some(set) => Way::Cedar(set),
+                // No set can be made of rules that were sets before; were it so, nothing would be permitted.
+                None => return 0,
+            },
+        };
+        self.add(Cell { verdict: Verdict::Program(Program { plan, way, otherwise }), permits, visibility })
+    }
+
+    /// The programs of these rules; none where one of them has to stay with Cedar.
+    fn residuals(&mut self, rules: &[(u32, Certainty)], known: &Known<'_>, plan: &mut Plan) -> Option<Residuals> {
+        let (mut forbids, mut permits, mut slow) = (Vec::new(), Vec::new(), Vec::new());
+        let all = self.rules;
+        let mut lowering = Lowering::new(*known, &mut self.times);
+        for (rule, certainty) in rules {
+            let Some(parsed) = all.get(*rule as usize).map(|rule| &rule.parsed) else { continue };
+            let lowered = match certainty {
+                Certainty::Holds => lowering.clauses(&[]),
+                Certainty::MayHold => lowering.clauses(&parsed.clauses),
+            };
+            match (lowered, parsed.effect) {
+                (Ok(node), Effect::Forbid) => forbids.push((*rule, node)),
+                (Ok(node), Effect::Permit) => permits.push((*rule, node)),
+                (Err(reason), _) => slow.push((*rule, reason)),
+            }
+        }
+        if let (true, Err(reason)) = (slow.is_empty(), lowering.place(plan)) {
+            slow.extend(
+                rules.iter().filter(|(_, certainty)| *certainty == Certainty::MayHold).map(|(rule, _)| (*rule, reason)),
+            );
+        }
+        if !slow.is_empty() {
+            self.index.slow.extend(slow);
+            return None;
+        }
+        let mut kept_once = |rules: Vec<(u32, Node)>| -> Box<[Residual]> {
+            let made = |(rule, node)| Residual { rule, condition: shared(&mut self.conditions, node) };
+            rules.into_iter().map(made).collect()
+        };
+        Some(Residuals { forbids: kept_once(forbids), permits: kept_once(permits) })
     }
 
     /// The rules without their scopes, as one set; cells with the same rules share it.
@@ -341,4 +544,14 @@ impl Builder<'_> {
         self.sets.insert(rules, Arc::clone(&set));
         Some(set)
     }
+}
+
+/// The one of this content.
+fn shared<T: Eq + std::hash::Hash>(known: &mut AHashSet<Arc<T>>, new: T) -> Arc<T> {
+    if let Some(known) = known.get(&new) {
+        return Arc::clone(known);
+    }
+    let new = Arc::new(new);
+    known.insert(Arc::clone(&new));
+    new
 }

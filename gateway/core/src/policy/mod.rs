@@ -2,7 +2,8 @@
 //!
 //! Rules are Cedar. They are loaded once: parsed, checked and strictly validated against a schema made from the tools' own schemas; indexed by
 //! whom they are about and what they cover; and folded as far as the class of agents and the action decide them. What is left of them is
-//! evaluated by Cedar over the few rules of one cell. An error inside a forbid denies, which Cedar itself would skip.
+//! lowered to a program over the values of the call, which decides without allocating; what has no instructions is left to Cedar's evaluator over
+//! the few rules of one cell. An error inside a forbid denies, which Cedar itself would skip.
 
 pub mod names;
 pub mod pin;
@@ -22,6 +23,10 @@ pub mod drift;
 pub mod plan;
 pub mod convert;
 pub mod facts;
+pub mod program;
+pub mod slots;
+pub mod lower;
+pub mod evaluate;
 pub mod index;
 pub mod engine;
 mod call;

@@ -1,12 +1,14 @@
 //! Plans what a cell must convert. In: what its rules read, the tool's typed arguments. Out: a tree of wanted members, made once at load. Never here: values.
 
+use std::sync::Arc;
+
 use super::check::pointer;
 use super::reads::{Argument, Fact, FactSet, How, Reads};
 use super::surface::{Column, Subject};
 use super::types::{Presence, Record, Type};
 
 /// All that is converted before the rules of a cell are evaluated.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Plan {
     /// Facts beside the arguments.
     pub facts: FactSet,
@@ -16,12 +18,70 @@ pub struct Plan {
     pub computes_claims: bool,
     /// The arguments; none where no rule reads any.
     pub input: Option<Input>,
-    /// The pointer of the argument that names the account, where the account is read.
-    pub account: Option<Box<str>>,
+    /// The argument that names the account, where the account is read.
+    pub account: Option<AccountArgument>,
+    /// Facts that a residual program reads, and the slots it looks for them in.
+    pub given: Vec<(Given, u16)>,
+    /// Claims that a residual program reads by name, and their slots.
+    pub claim_slots: Vec<(Box<str>, u16)>,
+    /// How many slots a residual program reads, those of arguments among them.
+    pub slots: u16,
+}
+
+/// A fact beside the arguments that a residual program reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Given {
+    /// `context.account`, a text.
+    Account,
+    /// `context.name`, a text.
+    Name,
+    /// `context.now`, an instant.
+    Now,
+    /// `context.source`, an address.
+    Source,
+    /// `context.uri`, a text.
+    Uri,
+    /// `principal.accounts`, a set of texts.
+    Accounts,
+    /// `principal.user`, a text.
+    User,
+}
+
+/// Where the facts of the context stand in it. A fact of several members, such as `context.a.b`, has a path of as many names.
+const CONTEXT: [(&[&str], Given); 5] = [
+    (&["account"], Given::Account),
+    (&["name"], Given::Name),
+    (&["now"], Given::Now),
+    (&["source"], Given::Source),
+    (&["uri"], Given::Uri),
+];
+
+impl Given {
+    /// The fact at this path below `context`.
+    pub fn of_context(path: &[&str]) -> Option<Self> {
+        CONTEXT.iter().find(|(known, _)| *known == path).map(|(_, given)| *given)
+    }
+}
+
+/// The argument that names the customer account.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AccountArgument {
+    /// Its RFC 6901 pointer, for the refusal.
+    pub pointer: Arc<str>,
+    /// The pointer's reference tokens, unescaped.
+    pub path: Box<[Box<str>]>,
+}
+
+impl AccountArgument {
+    fn at(pointer: &str) -> Self {
+        let steps = pointer.split('/').skip(1);
+        let path = steps.map(|step| step.replace("~1", "/").replace("~0", "~").into()).collect();
+        Self { pointer: pointer.into(), path }
+    }
 }
 
 /// How the arguments are wanted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Input {
     /// As a whole, for a rule that compares them at once.
     Whole(Record),
@@ -30,20 +90,22 @@ pub enum Input {
 }
 
 /// One wanted member of an object.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Member {
     /// Its name.
     pub name: Box<str>,
-    /// Its RFC 6901 pointer from the arguments on, for the refusal.
-    pub pointer: Box<str>,
+    /// Its RFC 6901 pointer from the arguments on, for the refusal; shared, so that a refusal does not copy it.
+    pub pointer: Arc<str>,
     /// Whether it may be absent or `null`.
     pub presence: Presence,
     /// How it is wanted.
     pub want: Want,
+    /// The slot that a residual program looks for it in.
+    pub slot: Option<u16>,
 }
 
 /// How a member is wanted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Want {
     /// The tool does not declare it, so its value has no type: a call that carries it is denied.
     Absence,
@@ -69,7 +131,7 @@ impl Plan {
         plan.claims.sort_unstable();
         plan.claims.dedup();
         if plan.facts.contains(Fact::Account) {
-            plan.account = column.account.clone();
+            plan.account = column.account.as_deref().map(AccountArgument::at);
         }
         if matches!(column.subject, Subject::Tool(_)) && !wanted.is_empty() {
             let whole = wanted.iter().any(|argument| argument.path.is_empty() && argument.how == How::Value);
@@ -84,11 +146,36 @@ impl Plan {
         plan
     }
 
+    /// Gives the argument at this path its slot.
+    pub fn place(&mut self, path: &[Box<str>], slot: u16) -> Placed {
+        let Some(Input::Members(members)) = &mut self.input else { return Placed::Nowhere };
+        let mut members = members.as_mut_slice();
+        for (depth, step) in path.iter().enumerate() {
+            let Some(member) = members.iter_mut().find(|member| member.name == *step) else { return Placed::Nowhere };
+            if depth + 1 == path.len() {
+                member.slot = Some(slot);
+                return Placed::There;
+            }
+            let Want::Members(below) = &mut member.want else { return Placed::Nowhere };
+            members = below;
+        }
+        Placed::Nowhere
+    }
+
     /// Whether a plan over these reads differs from column to column.
     pub fn depends_on_column(reads: &Reads, column: &Column) -> bool {
         let account = reads.facts.contains(Fact::Account) && column.account.is_some();
         account || !reads.arguments.is_empty() || reads.facts.contains(Fact::Action)
     }
+}
+
+/// Whether an argument was found in a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placed {
+    /// It has its slot.
+    There,
+    /// No rule wants it.
+    Nowhere,
 }
 
 fn members(record: &Record, wanted: &[(&[Box<str>], How)], upto: &mut Vec<Box<str>>) -> Vec<Member> {
@@ -108,7 +195,7 @@ fn members(record: &Record, wanted: &[(&[Box<str>], How)], upto: &mut Vec<Box<st
             None => (Want::Absence, Presence::Nullable),
             Some(field) => (wish(field.ty.as_ref(), &below, upto), field.presence),
         };
-        out.push(Member { name: name.into(), pointer: pointer(upto.iter()).into(), presence, want });
+        out.push(Member { name: name.into(), pointer: pointer(upto.iter()).into(), presence, want, slot: None });
         upto.pop();
     }
     out

@@ -182,7 +182,7 @@ impl Reads {
 }
 
 /// The member names of `context.a.b`; none for anything else.
-fn context_path(expr: &Expr) -> Option<Vec<&str>> {
+pub(super) fn context_path(expr: &Expr) -> Option<Vec<&str>> {
     match expr {
         Expr::Var(Var::Context) => Some(Vec::new()),
         Expr::GetAttr { expr, attr } => {

@@ -3,6 +3,7 @@
 mod decisions;
 mod listing;
 mod loading;
+mod programs;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -17,7 +18,7 @@ use super::facts::Facts;
 use super::index::AgentSource;
 use super::source::Source;
 use super::surface::{ServerSource, ToolRules};
-use super::verdict::{Denial, Permit};
+use super::verdict::{Denial, Evaluator, Permit};
 use super::who::{Claims, Who};
 use crate::diagnostic::Diagnostics;
 use crate::identity::AgentIndex;
@@ -125,7 +126,21 @@ impl<'a> Ask<'a> {
         }
     }
 
+    /// The engine's answer; Cedar's own must be the same.
     fn decide(&self, engine: &Engine) -> Result<Permit, Denial> {
+        let ours = self.decide_by(Evaluator::Tables, engine);
+        let cedars = self.decide_by(Evaluator::Cedar, engine);
+        assert_eq!(
+            outcome(engine, &ours),
+            outcome(engine, &cedars),
+            "\nour tables and Cedar differ when {} asks {}",
+            self.agent,
+            self.call
+        );
+        ours
+    }
+
+    fn decide_by(&self, evaluator: Evaluator, engine: &Engine) -> Result<Permit, Denial> {
         let (head, body) = self.call.split_once(' ').unwrap_or((self.call, ""));
         let (server, rest) = head.split_once('.').map_or((head, None), |(server, tool)| (server, Some(tool)));
         let server = engine.server(server).unwrap_or(super::surface::ServerIndex(99));
@@ -157,7 +172,10 @@ impl<'a> Ask<'a> {
             (None, ["extension", method]) => Action::Extension { method },
             (None, other) => panic!("no such call: {other:?}"),
         };
-        engine.decide(&self.who(), server, action, &facts)
+        match evaluator {
+            Evaluator::Tables => engine.decide(&self.who(), server, action, &facts),
+            Evaluator::Cedar => engine.decide_by_cedar(&self.who(), server, action, &facts),
+        }
     }
 }
 

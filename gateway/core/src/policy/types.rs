@@ -11,7 +11,7 @@ const DEPTH_MAX: usize = 16;
 const NODES_MAX: usize = 4_096;
 
 /// The type a rule sees.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Type {
     /// Cedar `String`.
     String,
@@ -28,7 +28,7 @@ pub enum Type {
 }
 
 /// The declared members of a JSON object.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Record {
     /// In the order of the schema.
     pub fields: Vec<Field>,
@@ -37,7 +37,7 @@ pub struct Record {
 }
 
 /// One declared member.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Field {
     /// The member's name.
     pub name: Box<str>,
@@ -48,7 +48,7 @@ pub struct Field {
 }
 
 /// Whether a member may be absent or `null`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Presence {
     /// Always there, never `null`.
     Required,
@@ -59,7 +59,7 @@ pub enum Presence {
 }
 
 /// What a schema says of members that it does not declare.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Undeclared {
     /// `additionalProperties` is absent, true or a schema.
     Legal,

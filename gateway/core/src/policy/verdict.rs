@@ -1,5 +1,7 @@
 //! States a decision. In: nothing; only the engine makes one. Out: a permit that the next stage spends, or a denial that says why. Never here: outward words.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use super::surface::{ServerIndex, Subject};
@@ -8,21 +10,24 @@ use crate::limits::DETERMINING_MAX;
 /// The rules that determined a decision, by number, the first [`DETERMINING_MAX`] of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Determining {
-    first: SmallVec<[u32; 4]>,
+    first: SmallVec<[u32; DETERMINING_MAX]>,
     total: u32,
 }
 
 impl Determining {
     pub(super) fn of(rules: impl IntoIterator<Item = u32>) -> Self {
         let mut determining = Self::default();
-        for rule in rules {
-            determining.total = determining.total.saturating_add(1);
-            if determining.first.len() < DETERMINING_MAX && !determining.first.contains(&rule) {
-                determining.first.push(rule);
-            }
-        }
+        rules.into_iter().for_each(|rule| determining.push(rule));
         determining.first.sort_unstable();
         determining
+    }
+
+    /// One more; rules come in ascending order, or are sorted afterwards.
+    pub(super) fn push(&mut self, rule: u32) {
+        self.total = self.total.saturating_add(1);
+        if self.first.len() < DETERMINING_MAX && !self.first.contains(&rule) {
+            self.first.push(rule);
+        }
     }
 
     /// Their numbers, ascending.
@@ -36,23 +41,43 @@ impl Determining {
     }
 }
 
+/// Who worked a decision out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Evaluator {
+    /// Our own tables and programs.
+    Tables,
+    /// Cedar's evaluator, for rules that have no program; it is slower, and worth counting.
+    Cedar,
+}
+
 /// Leave for one deed. Only [`Engine::decide`](super::engine::Engine::decide) makes one; the deed spends it.
 #[derive(Debug)]
 pub struct Permit {
     server: ServerIndex,
     subject: Subject,
     determining: Determining,
+    evaluator: Evaluator,
     observed: Option<DenialCause>,
 }
 
 impl Permit {
-    pub(super) fn new(server: ServerIndex, subject: Subject, determining: Determining) -> Self {
-        Self { server, subject, determining, observed: None }
+    pub(super) fn new(
+        server: ServerIndex,
+        subject: Subject,
+        (determining, evaluator): (Determining, Evaluator),
+    ) -> Self {
+        Self { server, subject, determining, evaluator, observed: None }
     }
 
     /// Leave in spite of a denial, where a route only observes.
     pub(super) fn in_spite(server: ServerIndex, subject: Subject, denial: Denial) -> Self {
-        Self { server, subject, determining: denial.determining, observed: Some(denial.cause) }
+        let observed = Some(denial.cause);
+        Self { server, subject, determining: denial.determining, evaluator: denial.evaluator, observed }
+    }
+
+    /// Who worked it out.
+    pub fn evaluator(&self) -> Evaluator {
+        self.evaluator
     }
 
     /// Why it would have been refused, were the route not in observe mode.
@@ -136,21 +161,32 @@ impl DenialCause {
 pub struct Denial {
     cause: DenialCause,
     determining: Determining,
+    evaluator: Evaluator,
     visibility: Visibility,
-    pointer: Option<Box<str>>,
+    pointer: Option<Arc<str>>,
 }
 
 impl Denial {
     pub(super) fn new(cause: DenialCause) -> Self {
-        Self { cause, determining: Determining::default(), visibility: Visibility::Hidden, pointer: None }
+        Self {
+            cause,
+            determining: Determining::default(),
+            evaluator: Evaluator::Tables,
+            visibility: Visibility::Hidden,
+            pointer: None,
+        }
     }
 
     pub(super) fn by(cause: DenialCause, determining: Determining) -> Self {
         Self { determining, ..Self::new(cause) }
     }
 
-    pub(super) fn at(cause: DenialCause, pointer: &str) -> Self {
-        Self { pointer: Some(pointer.into()), ..Self::new(cause) }
+    pub(super) fn at(cause: DenialCause, pointer: Arc<str>) -> Self {
+        Self { pointer: Some(pointer), ..Self::new(cause) }
+    }
+
+    pub(super) fn worked_out_by(self, evaluator: Evaluator) -> Self {
+        Self { evaluator, ..self }
     }
 
     pub(super) fn seen(self, visibility: Visibility) -> Self {
@@ -165,6 +201,11 @@ impl Denial {
     /// The forbids that held or could not be evaluated.
     pub fn determining(&self) -> &Determining {
         &self.determining
+    }
+
+    /// Who worked it out.
+    pub fn evaluator(&self) -> Evaluator {
+        self.evaluator
     }
 
     /// Whether the caller may learn that what it asked for exists.

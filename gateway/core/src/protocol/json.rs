@@ -4,9 +4,11 @@
 //! depth), invalid UTF-8, a lone surrogate, a byte order mark, trailing data, a number no `i64`, `u64` or `f64` holds.
 //! The bytes themselves are never changed: the tape is made from a padded copy, so that they can be forwarded as judged.
 
+mod exact;
 mod fault;
 #[cfg(test)]
 pub(crate) mod samples;
+pub mod short;
 #[cfg(test)]
 mod tests;
 
@@ -138,6 +140,9 @@ pub fn read<'s>(scratch: &'s mut Scratch, bytes: &[u8], limits: &JsonLimits) -> 
     padded.resize(bytes.len() + INPUT_PADDING, 0);
     let mut tape = Tape(std::mem::take(nodes));
     let filled = fill_tape_padded(padded, bytes.len(), buffers, &mut tape);
+    if filled.is_ok() {
+        exact::mark(&mut tape.0, bytes);
+    }
     let document = Document { tape, home: nodes };
     match filled {
         Err(_) => Err(fault::find(bytes, depth_max)),
@@ -242,12 +247,12 @@ impl<'d> Value<'d> {
         }
     }
 
-    /// Any number, rounded to the nearest `f64` where an integer is beyond 2^53.
+    /// Any number; an integer beyond 2^53 is rounded to the nearest `f64`. None for a float of more digits than `f64` holds.
     pub fn as_f64(self) -> Option<f64> {
         match self.fixed()? {
             StaticNode::I64(number) => Some(number as f64),
             StaticNode::U64(number) => Some(number as f64),
-            StaticNode::F64(number) => Some(number),
+            StaticNode::F64(number) => (!number.is_nan()).then_some(number),
             StaticNode::Bool(_) | StaticNode::Null => None,
         }
     }
@@ -385,7 +390,7 @@ fn token_names(token: &str, key: &str) -> bool {
 }
 
 /// An array index as RFC 6901 §4 writes it: digits without a leading zero.
-pub(super) fn array_index(token: &str) -> Option<usize> {
+pub(crate) fn array_index(token: &str) -> Option<usize> {
     let canonical = token == "0" || !token.starts_with('0');
     if canonical && token.bytes().all(|byte| byte.is_ascii_digit()) { token.parse().ok() } else { None }
 }
