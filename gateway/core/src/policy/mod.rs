@@ -30,5 +30,9 @@ pub mod evaluate;
 pub mod index;
 pub mod engine;
 mod call;
+pub mod invariant;
+pub mod ground;
+pub mod question;
+pub mod witness;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ mod decisions;
 mod listing;
 mod loading;
 mod programs;
+mod proofs;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
