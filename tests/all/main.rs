@@ -9,6 +9,7 @@ mod identity;
 mod messages;
 mod eras;
 mod policy;
+mod prove;
 mod sessions;
 mod streams;
 mod hostile;

@@ -9,6 +9,7 @@ pub mod completions;
 pub mod drain;
 pub mod init;
 pub mod policy;
+pub mod prove;
 pub mod reload;
 pub mod run;
 pub mod say;
@@ -105,6 +106,8 @@ pub enum End {
     Done,
     /// It was looked at and refused, or something is wrong with the files: exit code 1.
     Refused,
+    /// It was tried and nobody knows: exit code 2.
+    Undecided,
 }
 
 /// Why a verb could not even be tried: exit code 2.
@@ -131,6 +134,7 @@ pub fn end(outcome: Outcome, ways: &Ways) -> ExitCode {
     match outcome {
         Ok(End::Done) => ExitCode::SUCCESS,
         Ok(End::Refused) => ExitCode::from(1),
+        Ok(End::Undecided) => ExitCode::from(2),
         Err(failure) => {
             if ways.json {
                 say::json(&json!({"error": "failed", "message": failure.message, "help": failure.help}));

@@ -1,7 +1,7 @@
 //! `portcullis policy`: changes, shows and takes back the rules that serve. In: a verb. Out: versions and rules. Never here: decisions.
 
 use crate::cli::client::{self, Answer};
-use crate::cli::{End, Outcome, Ways, list, number, say, text};
+use crate::cli::{End, Outcome, Ways, list, number, prove, say, text};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
@@ -26,6 +26,9 @@ pub enum PolicyVerb {
         #[arg(long, value_name = "VERSION")]
         expect: Option<u64>,
     },
+    /// Prove what the rules permit and what they never permit
+    #[command(long_about = prove::HELP)]
+    Prove(prove::Prove),
 }
 
 /// Runs the verb.
@@ -43,6 +46,7 @@ pub fn policy(verb: &PolicyVerb, ways: &Ways) -> Outcome {
             }
             Ok(end)
         }
+        PolicyVerb::Prove(asked) => prove::prove(asked, ways),
         PolicyVerb::Show => show(ways),
         PolicyVerb::History => history(ways),
     }
