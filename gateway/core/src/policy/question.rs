@@ -132,7 +132,8 @@ pub fn follows(subject: Subject) -> bool {
 }
 
 impl About<'_> {
-    fn reads_account(&self, ground: &Ground<'_>, column: u32) -> bool {
+    /// Whether some rule of the question reads `context.account`.
+    pub(super) fn reads_account(&self, ground: &Ground<'_>, column: u32) -> bool {
         let others = match self {
             Self::Never(named) | Self::Always(named) => named.as_slice(),
             Self::NotMore(other) | Self::NotLess(other) => &other.rules,

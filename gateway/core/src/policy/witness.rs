@@ -81,8 +81,8 @@ pub fn confirm(
     for (position, agent) in ground.agents().iter().enumerate() {
         let case = claimed.by(agent);
         let other = about.other().map(|book| &book.engine);
-        if let Ok(outcome) = judge.holds(&case, (&ground.book.engine, other), position) {
-            return Ok(Case { outcome, ..case });
+        if let Ok(case) = judge.plainest(case, (&ground.book.engine, other), position) {
+            return Ok(case);
         }
     }
     if agents == Agents::Registered {
@@ -99,8 +99,7 @@ pub fn confirm(
         Some(book) => Some(ground.trial(book, &agent).ok_or(untried)?.0),
         None => None,
     };
-    let outcome = judge.holds(&claimed, (&engine, other.as_ref()), position)?;
-    Ok(Case { outcome, ..claimed })
+    judge.plainest(claimed, (&engine, other.as_ref()), position)
 }
 
 impl<'b> About<'b> {
@@ -120,6 +119,31 @@ struct Judge<'j> {
 }
 
 impl Judge<'_> {
+    /// The call, freed of all that the solver chose at will: what does not bear on it only misleads a reader.
+    fn plainest(&self, case: Case, engines: (&Engine, Option<&Engine>), position: usize) -> Result<Case, String> {
+        let outcome = self.holds(&case, engines, position)?;
+        let mut plainest = Case { outcome, ..case };
+        let plainer: [fn(&mut Case); 5] = [
+            |case| case.now = NOON,
+            |case| case.source = LOOPBACK,
+            |case| case.user = None,
+            |case| case.account = None,
+            |case| case.claims.clear(),
+        ];
+        for plainer in plainer {
+            let mut tried = plainest.clone();
+            plainer(&mut tried);
+            // Without an account, a rule that reads it would break what must hold for another reason.
+            if tried.account != plainest.account && self.about.reads_account(self.ground, self.question.item.column) {
+                continue;
+            }
+            if let Ok(outcome) = self.holds(&tried, engines, position) {
+                plainest = Case { outcome, ..tried };
+            }
+        }
+        Ok(plainest)
+    }
+
     /// Whether the call breaks what must hold; what becomes of it.
     fn holds(&self, case: &Case, engines: (&Engine, Option<&Engine>), position: usize) -> Result<String, String> {
         let (context, entities) = case.concrete(self.column)?;
@@ -365,6 +389,9 @@ impl Case {
         words
     }
 }
+
+/// When a call is made whose time no rule asks: noon of 2026-01-05, a Monday.
+const NOON: UnixMillis = UnixMillis(1_767_614_400_000);
 
 /// Where a call comes from that no rule asks.
 const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
