@@ -131,6 +131,7 @@ fn recorded(criterion: &mut Criterion) {
         subject: Subject::Tool("bench_echo"),
         arguments: part(Content::Whole(br#"{"path":"/srv/reports/q3.csv","limit":100}"#)),
         judged,
+        obligations: &[],
         request_id: Some(b"1"),
     });
     let text = br#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","content":[{"type":"text","text":"quarterly figures: 1204 rows, 38 columns, no gaps, checked"}],"isError":false}}"#;
@@ -142,6 +143,7 @@ fn recorded(criterion: &mut Criterion) {
         outcome: Outcome::Complete,
         cause: None,
         result: part(Content::Whole(text)),
+        obliged: Default::default(),
         duration_us: 120,
     });
     let mut shard = Shard::resume("1800000000000", 0, &Position::default());

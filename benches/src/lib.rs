@@ -1,6 +1,9 @@
 //! What the stage benches are fed with. In: sizes. Out: heads, bodies, snapshots, tokens: the same files and the same call as `cargo xtask
 //! bench` uses, so that a stage's time can be held against a whole call's. Never here: timing.
 
+pub mod cpu;
+pub mod grid;
+
 use std::fmt::Write;
 use std::path::Path;
 
@@ -52,6 +55,8 @@ impl Scene {
             agents: text("agents.toml", include_str!("../../loadtest/configs/agents.toml")),
             policies: vec![text("bench.cedar", include_str!("../../loadtest/configs/bench.cedar"))],
             catalogues: vec![Some(text("catalogue.json", include_str!("../../loadtest/configs/catalogue.json")))],
+            calendars: None,
+            read_at: NOW,
             keys: vec![text("keys.json", &signer.jwks_json())],
             secrets: None,
         };

@@ -39,7 +39,7 @@ pub async fn serve(
     let (plan, entered) = judge(core, snapshot, (server, route), &principal, agent, case, verb)?;
     let decision = entered.recorded().await.map_err(Refusal::Journal)?;
     case.decision = Some(decision.sequence());
-    let way = Way { core, snapshot, server, case, plan: &plan, subject: None };
+    let way = Way { core, snapshot, server, case, plan: &plan, obliged: &case.obliged, subject: None };
     let reply = forward::forward(&way, agent, verb, &decision).await?;
     match (verb, reply.head.status, reply.head.content) {
         (Verb::Get, 200, Media::EventStream) => stream::relay(way, agent, reply).await,

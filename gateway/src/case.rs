@@ -4,11 +4,14 @@
 use crate::downstream::Downstream;
 use crate::session::Session;
 use crate::worker::Core;
+use portcullis_core::filter::place::Counts;
 use portcullis_core::identity::principal::Principal;
 use portcullis_core::policy::catalogue::ToolIndex;
+use portcullis_core::policy::oblige::Obligations;
 use portcullis_core::policy::surface::ServerIndex;
 use portcullis_core::protocol::revision::Revision;
 use portcullis_core::time::UnixMillis;
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::rc::Rc;
@@ -43,6 +46,21 @@ pub struct Case {
     pub session: Option<Arc<Session>>,
     /// The sequence number of the decision's record, once made.
     pub decision: Option<u64>,
+    /// What the decision obliges to.
+    pub obliged: Obligations,
+    /// What was done about it so far.
+    pub applied: RefCell<Applied>,
+}
+
+/// What obligations did to what comes back.
+#[derive(Default)]
+pub struct Applied {
+    /// Those that did.
+    pub obligations: Obligations,
+    /// How much of what.
+    pub counts: Counts,
+    /// Why an answer was replaced by a refusal, where it was.
+    pub withheld: Option<&'static str>,
 }
 
 impl Case {
@@ -62,6 +80,8 @@ impl Case {
             revision: None,
             session: None,
             decision: None,
+            obliged: Obligations::default(),
+            applied: RefCell::default(),
         }
     }
 

@@ -16,7 +16,7 @@ use portcullis_core::identity::principal::Principal;
 use portcullis_core::policy::catalogue::ToolIndex;
 use portcullis_core::policy::engine::Action;
 use portcullis_core::policy::facts::Facts;
-use portcullis_core::policy::surface::ServerIndex;
+use portcullis_core::policy::surface::{self, ServerIndex};
 use portcullis_core::policy::verdict::{Denial, Permit};
 use portcullis_core::policy::who::Who;
 use portcullis_core::protocol::era::{self, Era, EraError, MethodEra, Offered};
@@ -29,6 +29,7 @@ use portcullis_core::protocol::span;
 use portcullis_core::protocol::subject::{self, Subject};
 use portcullis_core::refusal::{LimitRefusal, OwnershipRefusal, Refusal, RouteRefusal, SessionRefusal};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// What the reply will be, so that it is read as that and as nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,6 +211,7 @@ impl<'j> Bench<'_, 'j> {
             ownership::check_request_state(self.core, self.route, self.principal, state, &call, case.at)
                 .map_err(Refusal::Ownership)?;
         }
+        let permit = self.charge(permit, &subject, case)?;
         Ok(self.enter(permit, expect(method), Some(method), case))
     }
 
@@ -235,7 +237,8 @@ impl<'j> Bench<'_, 'j> {
             Subject::Tool { name, arguments } => {
                 let tool = self.snapshot.engine.tool(self.server, name).map_err(Refusal::Policy)?;
                 case.tool = Some(tool);
-                self.decide(Action::Tool(tool), *arguments, case)
+                let permit = self.decide(Action::Tool(tool), *arguments, case)?;
+                Ok(self.oblige(permit, tool, case))
             }
             Subject::Prompt { name, .. } => self.decide(Action::PromptGet { name }, None, case),
             Subject::Resource { uri } => self.decide(Action::ResourceRead { uri }, None, case),
@@ -244,7 +247,11 @@ impl<'j> Bench<'_, 'j> {
             Subject::Task { id } => {
                 let tool = self.task_tool(id, case)?;
                 case.tool = tool;
-                self.decide(Action::Task { tool }, None, case)
+                let permit = self.decide(Action::Task { tool }, None, case)?;
+                Ok(match tool {
+                    Some(tool) => self.oblige(permit, tool, case),
+                    None => permit,
+                })
             }
             Subject::Listen(filter) => {
                 let mut observed = None;
@@ -306,6 +313,34 @@ impl<'j> Bench<'_, 'j> {
     fn decide(&self, action: Action<'_>, arguments: Option<Value<'_>>, case: &Case) -> Result<Permit, Refusal> {
         let facts = Facts { arguments, source: self.agent.source, now: case.at };
         decide_on_route(self.snapshot, self.server, &Who::from(self.principal), action, &facts).map_err(Refusal::Policy)
+    }
+
+    /// Notes what the permit obliges to, before anything is recorded or sent.
+    fn oblige(&self, permit: Permit, tool: ToolIndex, case: &mut Case) -> Permit {
+        case.obliged = self.snapshot.engine.obligations(&permit, tool);
+        if let Some(session) = case.session.as_ref().filter(|_| case.obliged.touch_results()) {
+            session.obliged.store(true, Ordering::Relaxed);
+        }
+        permit
+    }
+
+    /// Takes what a call of a tool uses of rates and budgets; last of all, so that a call that is refused for another reason takes nothing.
+    fn charge(&self, permit: Permit, subject: &Subject<'_>, case: &Case) -> Result<Permit, Refusal> {
+        let (Subject::Tool { arguments, .. }, Some(tool), false) = (subject, case.tool, case.obliged.is_empty()) else {
+            return Ok(permit);
+        };
+        let engine = &self.snapshot.engine;
+        let label = engine.label(self.server, surface::Subject::Tool(tool)).unwrap_or_default();
+        let charges = case.obliged.charges(*arguments);
+        let agent = self.principal.agent();
+        let taken = charges.and_then(|charges| self.core.shared.meters.take(agent, label, &charges, case.at));
+        match (taken, self.route.settings.mode) {
+            (Ok(()), _) => Ok(permit),
+            (Err(unmet), Mode::Enforce) => Err(Refusal::Obligation(unmet)),
+            (Err(unmet), Mode::Observe) => {
+                engine.observe(unmet.into_denial(), self.server, Action::Tool(tool)).map_err(Refusal::Policy)
+            }
+        }
     }
 
     fn era_is_modern(&self) -> bool {

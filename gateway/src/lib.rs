@@ -6,6 +6,7 @@
 
 pub mod disk;
 pub mod logging;
+pub mod meters;
 pub mod transport;
 pub mod tls;
 pub mod http1;

@@ -33,7 +33,8 @@ async fn attempt(core: &Rc<Core>, agent: &mut Downstream) -> Option<()> {
     let timeouts = &snapshot.settings.timeouts;
     agent.read_body(snapshot.settings.limits.body_bytes_max, timeouts).await.ok()?;
     let plan = Plan { era: Era::Legacy { header_revision: None }, expect: Expect::Result, method: None };
-    let way = Way { core, snapshot: &snapshot, server, case: &case, plan: &plan, subject: None };
+    let way =
+        Way { core, snapshot: &snapshot, server, case: &case, plan: &plan, obliged: &case.obliged, subject: None };
     let mut reply = forward::unchecked(&way, agent, Verb::Post).await.ok()?;
     let status = reply.head.status;
     let mut body = core.buffers.take(reply.room(snapshot.settings.limits.result_bytes_max));

@@ -9,13 +9,14 @@ use crate::relay::Way;
 use crate::worker::Core;
 use portcullis_core::audit::capture::{Content, Part};
 use portcullis_core::audit::record::{
-    Answer, Begun, Caller, Decision as DecisionRecord, Drift, Judged, Outcome, Record, Refusal as RefusalRecord,
-    ServerRequest, Subject, Verdict,
+    Answer, Begun, Caller, Decision as DecisionRecord, Drift, Judged, Obliged, Outcome, Record,
+    Refusal as RefusalRecord, ServerRequest, Subject, Verdict,
 };
 use portcullis_core::config::settings::CaptureRule;
 use portcullis_core::config::snapshot::Snapshot;
 use portcullis_core::identity::principal::Principal;
 use portcullis_core::policy::catalogue::ToolIndex;
+use portcullis_core::policy::oblige::Obligations;
 use portcullis_core::policy::pin::Pin;
 use portcullis_core::policy::verdict::{Denial, Determining, Permit};
 use portcullis_core::protocol::method::{Method, ServerMethod};
@@ -60,6 +61,8 @@ pub fn refusal<'j>(
     let server = server_name(snapshot, case);
     let agent_id = case.principal.as_ref().map(|principal| principal.agent());
     if let Some(decision_seq) = case.decision {
+        let applied = case.applied.borrow();
+        let rules = obliging(&applied.obligations);
         let record = Record::Result(Answer {
             decision_seq,
             agent: agent_id.unwrap_or_default(),
@@ -68,6 +71,7 @@ pub fn refusal<'j>(
             outcome: failure(refusal),
             cause: Some(refusal.reason()),
             result: NOTHING,
+            obliged: Obliged { rules: &rules, redactions: 0, rows_dropped: 0 },
             duration_us: case.microseconds(),
         });
         return core.journal.refusal(core.now(), &record);
@@ -97,7 +101,9 @@ pub fn malformed<'j>(core: &'j Core, agent: &Downstream, cause: &str, status: u1
 /// Enters what came back, whole.
 pub fn result<'j>(way: &Way<'j>, status: u16, outcome: Outcome, content: &[u8]) -> Pending<'j, ResultSeen> {
     let content = if content.is_empty() { Content::Absent } else { Content::Whole(content) };
-    way.core.journal.result(way.core.now(), &Record::Result(answer(way, status, outcome, content)))
+    with_answer(way, status, outcome, content, |answer| {
+        way.core.journal.result(way.core.now(), &Record::Result(answer))
+    })
 }
 
 /// Enters that a stream is about to begin.
@@ -120,7 +126,9 @@ pub fn result_ended<'j>(
 ) -> Pending<'j, ResultSeen> {
     let digest = digest.finalize();
     let content = Content::Passed { bytes, digest: digest.as_bytes() };
-    way.core.journal.result(way.core.now(), &Record::ResultEnded(answer(way, 200, outcome, content)))
+    with_answer(way, 200, outcome, content, |answer| {
+        way.core.journal.result(way.core.now(), &Record::ResultEnded(answer))
+    })
 }
 
 /// Enters what an upstream asked of the agent, and what policy said to it.
@@ -165,20 +173,35 @@ pub fn field(fields: &mut Vec<u8>, name: &str, value: &str) {
     }
 }
 
-fn answer<'r>(way: &'r Way<'_>, status: u16, outcome: Outcome, content: Content<'r>) -> Answer<'r> {
+/// Spells the record of an answer and hands it to `enter`; the record borrows from what lives only here.
+fn with_answer<T>(
+    way: &Way<'_>,
+    status: u16,
+    outcome: Outcome,
+    content: Content<'_>,
+    enter: impl FnOnce(Answer<'_>) -> T,
+) -> T {
     let route = way.snapshot.server(way.server);
     let capture = route.map(|route| route.capture(way.case.tool));
     let rule = capture.map_or(CaptureRule::Digest, |capture| capture.result);
-    Answer {
+    let applied = way.case.applied.borrow();
+    let (rules, counts) = (obliging(&applied.obligations), applied.counts);
+    enter(Answer {
         decision_seq: way.case.decision.unwrap_or(0),
         agent: agent_id(way.case),
         server: server_name(way.snapshot, way.case).unwrap_or_default(),
         status,
         outcome,
-        cause: None,
+        cause: applied.withheld,
         result: Part { content, rule, redact: capture.map(|capture| &*capture.redact).unwrap_or_default() },
+        obliged: Obliged { rules: &rules, redactions: counts.redactions, rows_dropped: counts.rows_dropped },
         duration_us: way.case.microseconds(),
-    }
+    })
+}
+
+/// The ids of the rules that oblige.
+fn obliging(obligations: &Obligations) -> SmallVec<[&str; 4]> {
+    obligations.ids().collect()
 }
 
 /// Spells the decision's record and hands it to `enter`; the record borrows from what lives only here.
@@ -216,6 +239,7 @@ fn with_decision<T>(
             redact: capture.map(|capture| &*capture.redact).unwrap_or_default(),
         },
         judged,
+        obligations: &obliging(&case.obliged),
         request_id: raw(&case.id),
     };
     enter(&Record::Decision(record))
@@ -268,7 +292,9 @@ fn failure(refusal: &Refusal) -> Outcome {
     match refusal {
         Refusal::Upstream(UpstreamFailure::TimedOut) => Outcome::TimedOut,
         Refusal::Upstream(UpstreamFailure::Cancelled) => Outcome::Cancelled,
-        Refusal::Upstream(UpstreamFailure::LeakedSecret | UpstreamFailure::AskedTooMuch) => Outcome::Refused,
+        Refusal::Upstream(
+            UpstreamFailure::LeakedSecret | UpstreamFailure::AskedTooMuch | UpstreamFailure::Unreadable,
+        ) => Outcome::Refused,
         Refusal::Upstream(
             UpstreamFailure::NoAddress
             | UpstreamFailure::Unreachable
@@ -289,6 +315,7 @@ fn failure(refusal: &Refusal) -> Outcome {
         | Refusal::Era(_)
         | Refusal::Ownership(_)
         | Refusal::Policy(_)
+        | Refusal::Obligation(_)
         | Refusal::Journal(_) => Outcome::Refused,
     }
 }

@@ -109,6 +109,9 @@ fn write_body(
             let route = case.server.and_then(|server| snapshot.server(server));
             error.data(route.map(|route| &*route.settings.revisions).unwrap_or_default())
         }
+        Refusal::Obligation(unmet) => {
+            unmet.retry_after_seconds().map(|seconds| format!("{{\"retryAfterSeconds\":{seconds}}}").into_bytes())
+        }
         Refusal::Route(_)
         | Refusal::Identity(_)
         | Refusal::Limit(_)
@@ -126,7 +129,7 @@ fn write_body(
 fn count(refusal: &Refusal) -> Count {
     match refusal {
         Refusal::Identity(_) => Count::Unauthenticated,
-        Refusal::Policy(_) => Count::Denied,
+        Refusal::Policy(_) | Refusal::Obligation(_) => Count::Denied,
         Refusal::Body(_) | Refusal::Message(_) | Refusal::Era(_) => Count::Malformed,
         Refusal::Journal(_) => Count::JournalFailures,
         Refusal::Upstream(_) => Count::UpstreamFailures,

@@ -15,6 +15,7 @@ use crate::watch;
 use crate::worker::Core;
 use portcullis_core::audit::record::Outcome;
 use portcullis_core::config::snapshot::Snapshot;
+use portcullis_core::policy::oblige::Obligations;
 use portcullis_core::policy::surface::ServerIndex;
 use portcullis_core::protocol::era::Era;
 use portcullis_core::refusal::{Refusal, SessionRefusal, UpstreamFailure};
@@ -33,6 +34,8 @@ pub struct Way<'a> {
     pub case: &'a Case,
     /// What the reply is to be.
     pub plan: &'a Plan,
+    /// What the decision obliges to.
+    pub obliged: &'a Obligations,
     /// What the call was about, where its body is not at hand: a resumed stream brings the answers of earlier requests.
     pub subject: Option<&'a str>,
 }

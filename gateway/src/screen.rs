@@ -5,12 +5,13 @@
 //! that are handed out are bound to their owner. Our own secrets do not pass at all.
 
 pub mod live;
+pub mod oblige;
+pub mod spoken;
 
 use crate::counters::Count;
 use crate::downstream::Downstream;
-use crate::judge::{self, Call, Expect, Plan};
+use crate::judge::{Call, Expect, Plan};
 use crate::relay::Way;
-use crate::screen::live::Live;
 use crate::session::{Handed, Owed, spells_same};
 use crate::{ownership, records};
 use portcullis_core::config::settings::Mode;
@@ -22,14 +23,13 @@ use portcullis_core::filter::server_message;
 use portcullis_core::filter::splice::Keep;
 use portcullis_core::identity::principal::Principal;
 use portcullis_core::policy::drift;
-use portcullis_core::policy::engine::Action;
 use portcullis_core::policy::facts::Facts;
 use portcullis_core::policy::verdict::Visibility;
 use portcullis_core::policy::who::Who;
 use portcullis_core::protocol::era::TASKS_EXTENSION;
 use portcullis_core::protocol::json::{self, Kind, Value};
 use portcullis_core::protocol::message::{self, Message, MessageKind};
-use portcullis_core::protocol::method::{Method, ServerMethod, ServerNotification};
+use portcullis_core::protocol::method::Method;
 use portcullis_core::protocol::revision::Revision;
 use portcullis_core::protocol::{reply, span, sse};
 use portcullis_core::refusal::UpstreamFailure;
@@ -78,6 +78,8 @@ pub struct Answered {
     pub revision: Option<Revision>,
     /// Whether it is an error.
     pub is_error: bool,
+    /// Whether it stands in the place of a result that was withheld.
+    pub is_withheld: bool,
 }
 
 /// Screens a whole JSON answer.
@@ -115,13 +117,9 @@ pub fn event(way: &Way<'_>, agent: &Downstream, event: &[u8], ready: &mut Vec<u8
     told(way, document.root())?;
     let passes = match message.kind {
         MessageKind::Result | MessageKind::Error if is_answer(way, agent, data, &message) => {
-            let mut changed = Vec::new();
-            let whole = answer(way, agent, data, &message, document.root(), &mut changed)?;
-            if whole.change == Change::AsItIs {
-                changed.extend_from_slice(data);
-            }
-            emit(&parsed, id, &changed, ready);
-            return Ok(Verdict::Answer(Answered { json: changed, revision: whole.revision, is_error: whole.is_error }));
+            let answered = streamed(way, agent, data, &message, document.root())?;
+            emit(&parsed, id, &answered.json, ready);
+            return Ok(Verdict::Answer(answered));
         }
         MessageKind::Result | MessageKind::Error => {
             if let Some(resumed) = resumed_answer(way, agent, data, &message, document.root())? {
@@ -133,8 +131,15 @@ pub fn event(way: &Way<'_>, agent: &Downstream, event: &[u8], ready: &mut Vec<u8
             }
             false
         }
-        MessageKind::Request => server_request(way, agent, data, &message),
-        MessageKind::Notification => server_notification(way, agent, &message)?,
+        MessageKind::Request => spoken::server_request(way, agent, data, &message),
+        MessageKind::Notification => {
+            let passes = spoken::server_notification(way, agent, &message)?;
+            if let Some(json) = oblige::notification(way, data)?.filter(|_| passes) {
+                emit(&parsed, id, &json, ready);
+                return Ok(Verdict::Relayed);
+            }
+            passes
+        }
     };
     if passes {
         emit(&parsed, id, data, ready);
@@ -143,6 +148,28 @@ pub fn event(way: &Way<'_>, agent: &Downstream, event: &[u8], ready: &mut Vec<u8
         sse::write_placeholder(&sse::Event { id, ..parsed.clone() }, ready);
     }
     Ok(Verdict::Relayed)
+}
+
+/// Screens the answer that a stream brings. One that must be narrowed and cannot be read is replaced: the agent waits for an answer.
+fn streamed(
+    way: &Way<'_>,
+    agent: &Downstream,
+    data: &[u8],
+    message: &Message<'_>,
+    root: Value<'_>,
+) -> Result<Answered, UpstreamFailure> {
+    let mut json = Vec::new();
+    let (whole, is_withheld) = match answer(way, agent, data, message, root, &mut json) {
+        Err(UpstreamFailure::Unreadable) => {
+            json = oblige::withheld(way, way.case.raw_id(agent).unwrap_or_default());
+            (Whole { change: Change::Changed, revision: None, is_error: true }, true)
+        }
+        other => (other?, false),
+    };
+    if whole.change == Change::AsItIs {
+        json.extend_from_slice(data);
+    }
+    Ok(Answered { json, revision: whole.revision, is_error: whole.is_error, is_withheld })
 }
 
 /// Writes an event anew around its JSON. Readers differ in what they take for a line and for a beginning (a byte order mark in the middle,
@@ -194,9 +221,12 @@ fn resumed_answer(
     let id = span::member(data, &["id"]).and_then(|id| data.get(id));
     let Some(owed) = session.zip(id).and_then(|(session, id)| session.settle(id)) else { return Ok(None) };
     let plan = Plan { era: way.plan.era, expect: owed.expect, method: owed.method };
-    let way = Way { plan: &plan, subject: Some(&owed.subject), ..*way };
+    let way = Way { plan: &plan, subject: Some(&owed.subject), obliged: &owed.obliged, ..*way };
     let mut changed = Vec::new();
-    let whole = answer(&way, agent, data, message, root, &mut changed)?;
+    let whole = match answer(&way, agent, data, message, root, &mut changed) {
+        Err(UpstreamFailure::Unreadable) => return Ok(Some(Resumed::Changed(oblige::withheld(&way, &owed.id)))),
+        other => other?,
+    };
     Ok(Some(match whole.change {
         Change::AsItIs => Resumed::AsItIs,
         Change::Changed => Resumed::Changed(changed),
@@ -207,7 +237,8 @@ fn resumed_answer(
 pub fn owe(way: &Way<'_>, agent: &Downstream) {
     let (Some(session), Some(id)) = (&way.case.session, way.case.raw_id(agent)) else { return };
     let subject = subject(way, agent);
-    session.owe(Owed { id: id.into(), expect: way.plan.expect, method: way.plan.method, subject: subject.into() });
+    let (expect, method, obliged) = (way.plan.expect, way.plan.method, way.obliged.clone());
+    session.owe(Owed { id: id.into(), expect, method, subject: subject.into(), obliged });
 }
 
 /// What the call is about, unescaped.
@@ -263,10 +294,12 @@ fn answer(
     out: &mut Vec<u8>,
 ) -> Result<Whole, UpstreamFailure> {
     leaks(way, body)?;
+    // Before the rest: what is withheld asks for nothing and hands out nothing.
+    let change = oblige::answer(way, body, out)?;
     let Some(result) = message.result else {
-        return Ok(Whole { change: Change::AsItIs, revision: None, is_error: true });
+        return Ok(Whole { change, revision: None, is_error: true });
     };
-    let mut whole = Whole { change: Change::AsItIs, revision: None, is_error: false };
+    let mut whole = Whole { change, revision: None, is_error: false };
     handed_out(way, agent, result)?;
     match way.plan.expect {
         Expect::Accepted => return Err(UpstreamFailure::NotAnAnswer),
@@ -333,6 +366,7 @@ fn filter(
     if entries > LIST_ENTRIES_MAX {
         return Err(UpstreamFailure::TooLarge);
     }
+    let mut worded = false;
     let mut keep = |element: Value<'_>, raw: &[u8]| {
         let text = |member: &str| element.get(member).and_then(Value::as_str);
         let engine = &way.snapshot.engine;
@@ -346,7 +380,10 @@ fn filter(
                 .is_some_and(|uri| engine.lists_resource(&who, way.server, uri, &facts) == Visibility::Listed),
             "prompts" => text("name")
                 .is_some_and(|name| engine.lists_prompt(&who, way.server, name, &facts) == Visibility::Listed),
-            _ => text("taskId").is_some_and(|id| ownership::owns_task(way.core, route, principal, id, way.case.at)),
+            _ => text("taskId").is_some_and(|id| {
+                worded |= !oblige::words_pass(way, principal, id);
+                ownership::owns_task(way.core, route, principal, id, way.case.at)
+            }),
         };
         if visible { Keep::Keep } else { Keep::Drop }
     };
@@ -355,6 +392,9 @@ fn filter(
     cache::make_private(body, root, LIST_TTL_MS_MAX, &mut private).map_err(|_| UpstreamFailure::NotAnAnswer)?;
     let filtered = list::filter_list(&private, root, key, &mut keep, out).map_err(|_| UpstreamFailure::NotAnAnswer)?;
     way.core.buffers.give(private);
+    if worded {
+        oblige::tasks(out)?;
+    }
     if filtered.dropped > 0 {
         way.core.counters.add(Count::ListsFiltered);
     }
@@ -382,7 +422,7 @@ fn keep_tool(way: &Way<'_>, who: &Who<'_>, name: &str, raw: &[u8], mode: Mode) -
 fn handed_out(way: &Way<'_>, agent: &Downstream, result: Value<'_>) -> Result<(), UpstreamFailure> {
     let outcome = server_message::outcome(result).map_err(|_| UpstreamFailure::NotAnAnswer)?;
     for (_, method, _) in outcome.input_requests() {
-        if !may_ask(way, agent, method) {
+        if !spoken::may_ask(way, agent, method) {
             return Err(UpstreamFailure::AskedTooMuch);
         }
     }
@@ -410,66 +450,4 @@ fn parties<'a>(way: &'a Way<'_>) -> Result<(&'a Principal, &'a Route), UpstreamF
     let principal = way.case.principal.as_deref().ok_or(UpstreamFailure::NotAnAnswer)?;
     let route = way.snapshot.server(way.server).ok_or(UpstreamFailure::NotAnAnswer)?;
     Ok((principal, route))
-}
-
-/// Whether policy lets this upstream ask this of the agent.
-fn may_ask(way: &Way<'_>, agent: &Downstream, method: ServerMethod) -> bool {
-    let action = match method {
-        ServerMethod::Ping => return true,
-        ServerMethod::CreateMessage => Action::Sample,
-        ServerMethod::Elicit => Action::Elicit,
-        ServerMethod::RootsList => Action::Roots,
-        // Tasks of agents, which upstreams would follow, are not offered.
-        ServerMethod::TasksGet | ServerMethod::TasksResult | ServerMethod::TasksCancel | ServerMethod::TasksList => {
-            return false;
-        }
-    };
-    let Some(live) = Live::of(way) else { return false };
-    let facts = Facts { arguments: None, source: agent.source, now: way.core.now() };
-    let decided = judge::decide_on_route(&live.snapshot, live.server, &live.who, action, &facts);
-    records::server_request(way, &live.snapshot, method, &decided);
-    decided.is_ok()
-}
-
-/// A request of the upstream on a legacy stream. One that may not pass is answered for the agent, so that the server does not wait.
-fn server_request(way: &Way<'_>, agent: &Downstream, data: &[u8], message: &Message<'_>) -> bool {
-    let Some(session) = way.case.session.as_ref().filter(|_| !way.is_modern()) else { return false };
-    let Some(id) = span::member(data, &["id"]).and_then(|id| data.get(id)) else { return false };
-    let known = message.method.and_then(ServerMethod::parse).filter(|method| method.offered_in(session.revision));
-    if known.is_some_and(|method| may_ask(way, agent, method)) {
-        session.asked(id);
-        return true;
-    }
-    crate::upstream::decline::decline(way, id);
-    false
-}
-
-/// A notification of the upstream: known ones pass, and news of a resource only if it may be read.
-fn server_notification(way: &Way<'_>, agent: &Downstream, message: &Message<'_>) -> Result<bool, UpstreamFailure> {
-    let revision = way.case.revision.unwrap_or(Revision::V2025_03_26);
-    let known = message.method.and_then(ServerNotification::parse).filter(|known| known.offered_in(revision));
-    match known {
-        None => Ok(false),
-        Some(ServerNotification::ResourcesUpdated) => {
-            let facts = Facts { arguments: None, source: agent.source, now: way.core.now() };
-            let uri = message.param("uri").and_then(Value::as_str);
-            let (Some(live), Some(uri)) = (Live::of(way), uri) else { return Ok(false) };
-            let action = Action::ResourceRead { uri };
-            Ok(judge::decide_on_route(&live.snapshot, live.server, &live.who, action, &facts).is_ok())
-        }
-        Some(ServerNotification::TasksStatus | ServerNotification::Tasks) => {
-            let (principal, route) = parties(way)?;
-            let id = message.param("taskId").and_then(Value::as_str);
-            let own = id.is_some_and(|id| ownership::owns_task(way.core, route, principal, id, way.core.now()));
-            // A task that is told of may ask as a result does.
-            if let Some(params) = message.params.filter(|_| own) {
-                let outcome = server_message::outcome(params).map_err(|_| UpstreamFailure::NotAnAnswer)?;
-                if outcome.input_requests().any(|(_, method, _)| !may_ask(way, agent, method)) {
-                    return Ok(false);
-                }
-            }
-            Ok(own)
-        }
-        Some(_) => Ok(true),
-    }
 }

@@ -6,11 +6,12 @@
 use crate::judge::Expect;
 use dashmap::DashMap;
 use portcullis_core::identity::principal::Principal;
+use portcullis_core::policy::oblige::Obligations;
 use portcullis_core::protocol::method::Method;
 use portcullis_core::protocol::revision::Revision;
 use portcullis_core::time::UnixMillis;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -54,6 +55,8 @@ pub struct Session {
     pub revision: Revision,
     owner: Owner,
     used: AtomicI64,
+    /// Whether a call in it obliged to narrow its result.
+    pub obliged: AtomicBool,
     asked: Mutex<VecDeque<Box<[u8]>>>,
     owed: Mutex<VecDeque<Owed>>,
 }
@@ -69,6 +72,8 @@ pub struct Owed {
     pub method: Option<Method>,
     /// What it was about.
     pub subject: Box<str>,
+    /// What its decision obliged to.
+    pub obliged: Obligations,
 }
 
 impl Session {
@@ -189,6 +194,7 @@ impl Sessions {
             revision,
             owner: Owner::of(principal),
             used: AtomicI64::new(now.0),
+            obliged: AtomicBool::new(false),
             asked: Mutex::default(),
             owed: Mutex::default(),
         });

@@ -1,6 +1,7 @@
 //! Holds what cores share, and only this. In: the first snapshot. Out: look-ups that take no lock on the way of a request. Never here: IO.
 
 use crate::counters::Counters;
+use crate::meters::Meters;
 use crate::session::{Owners, Sessions};
 use crate::tls::ServerTls;
 use arc_swap::ArcSwap;
@@ -26,6 +27,8 @@ pub struct Shared {
     pub sessions: Sessions,
     /// Owners of tasks and of `requestState` values.
     pub owners: Owners,
+    /// What agents have used of rates and budgets; outlives snapshots and restarts.
+    pub meters: Meters,
     /// Requests each agent has in flight, across cores; outlives snapshots.
     pub in_flight: DashMap<Box<str>, Arc<AtomicU32>, ahash::RandomState>,
     /// One page of counters a core.

@@ -2,6 +2,7 @@
 //! Never here: what the texts mean.
 
 use crate::disk::{self, Guard, ReadFailure};
+use crate::reload::now;
 use portcullis_core::config;
 use portcullis_core::config::settings::Settings;
 use portcullis_core::config::snapshot::{SETTINGS_FILE, Text, Texts};
@@ -36,6 +37,7 @@ pub fn read(file: &Path) -> Result<Texts, Diagnostics> {
     let agents = text(&settings.agents_file, Guard::Open, &mut findings);
     let policies = policies(&settings.policy.folder, &mut findings);
     let catalogues = settings.servers.iter().map(|server| catalogue(&server.catalogue, &mut findings)).collect();
+    let calendars = settings.policy.calendars.as_deref().and_then(|path| text(path, Guard::Open, &mut findings));
     let keys: Vec<Option<Text>> =
         settings.issuers.iter().map(|issuer| text(&issuer.keys, Guard::Open, &mut findings)).collect();
     let secrets = settings.secrets_file.as_deref().and_then(|path| text(path, Guard::Private, &mut findings));
@@ -45,7 +47,7 @@ pub fn read(file: &Path) -> Result<Texts, Diagnostics> {
     };
     let keys = keys.into_iter().flatten().collect();
     let warnings = warnings.into_iter().chain(findings).collect();
-    Ok(Texts { settings, warnings, agents, policies, catalogues, keys, secrets })
+    Ok(Texts { settings, warnings, agents, policies, catalogues, calendars, read_at: now(), keys, secrets })
 }
 
 /// The findings with the operator's own name for the configuration file.

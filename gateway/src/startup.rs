@@ -14,6 +14,7 @@ use crate::control::{Facts, Plane};
 use crate::counters::Counters;
 use crate::history::{By, History, How, Kept};
 use crate::journal::recover::{self, Recovery};
+use crate::meters::Meters;
 use crate::reload::{self, Begun, Held, Keeper};
 use crate::secure::{self, Secured};
 use crate::session::{Owners, Sessions};
@@ -69,7 +70,8 @@ pub fn run(file: &Path) -> Result<(), StartFailure> {
     };
     let recovery = take_up_log(&settings)?;
     let (snapshot, history, kept) = number(built, &held, &settings)?;
-    let shared = shared(snapshot, secured, &facts, recovery.boot);
+    let meters = take_up_meters(&settings)?;
+    let shared = shared(snapshot, secured, meters, &facts, recovery.boot);
     for unresolved in runtime.block_on(resolve::refresh(&shared, &shared.snapshot.load())) {
         tracing::warn!(host = %unresolved.host, error = %unresolved.error, "an upstream's name does not resolve; calls to it fail until it does");
     }
@@ -249,12 +251,26 @@ fn free_in_time(address: SocketAddr) -> io::Result<()> {
     }
 }
 
-fn shared(snapshot: Snapshot, secured: Secured, facts: &Facts, last_boot: Option<u64>) -> Arc<Shared> {
+/// Takes up what agents had used of rates and budgets.
+fn take_up_meters(settings: &Settings) -> Result<Meters, StartFailure> {
+    let folder = &settings.policy.history;
+    Meters::take_up(folder).map_err(|error| {
+        let cure = "let this user read it; deleting `limits.json` in it gives every agent its rates and budgets anew";
+        StartFailure::System(
+            format!("what agents have used of rates and budgets, in {}", folder.display()),
+            error,
+            cure,
+        )
+    })
+}
+
+fn shared(snapshot: Snapshot, secured: Secured, meters: Meters, facts: &Facts, last_boot: Option<u64>) -> Arc<Shared> {
     let now = u64::try_from(reload::now().0).unwrap_or(0);
     let (limits, timeouts) = (&snapshot.settings.limits, &snapshot.settings.timeouts);
     Arc::new(Shared {
         sessions: Sessions::new(limits.sessions_max, timeouts.session_idle),
         owners: Owners::new(limits.owners_max),
+        meters,
         // A clock that was set back must not give two boots one name.
         boot: last_boot.map_or(now, |last| now.max(last + 1)),
         snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),

@@ -244,7 +244,11 @@ impl Open {
         session: Option<&crate::session::Session>,
     ) -> Result<(), Refusal> {
         let timeouts = &way.snapshot.settings.timeouts;
-        let outcome = if answer.is_error { Outcome::Error } else { Outcome::Complete };
+        let outcome = match (answer.is_withheld, answer.is_error) {
+            (true, _) => Outcome::Refused,
+            (false, true) => Outcome::Error,
+            (false, false) => Outcome::Complete,
+        };
         self.count();
         let entered = if self.begun {
             records::result_ended(way, outcome, self.relayed_bytes, &self.digest)

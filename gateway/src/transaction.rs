@@ -55,7 +55,7 @@ async fn message(core: &Rc<Core>, snapshot: &Snapshot, case: &mut Case, agent: &
     let judged = judge::message(core, snapshot, &principal, agent, case)?;
     let decision = judged.entered.recorded().await.map_err(Refusal::Journal)?;
     case.decision = Some(decision.sequence());
-    let way = Way { core, snapshot, server, case, plan: &judged.plan, subject: None };
+    let way = Way { core, snapshot, server, case, plan: &judged.plan, obliged: &case.obliged, subject: None };
     let reply = forward::forward(&way, agent, Verb::Post, &decision).await?;
     relay::reply(way, agent, decision, reply).await
 }

@@ -10,6 +10,8 @@ mod messages;
 mod eras;
 mod policy;
 mod prove;
+mod facts;
+mod obligations;
 mod sessions;
 mod streams;
 mod hostile;

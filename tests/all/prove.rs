@@ -234,6 +234,36 @@ fn a_change_is_shown_as_what_it_newly_permits_and_denies() {
     assert!(String::from_utf8_lossy(&unkept.stderr).contains("version 7 is not kept"));
 }
 
+#[test]
+fn facts_that_follow_from_the_call_are_fitted_to_it() {
+    const RULES: &str = r#"
+        @id("ask") permit (principal, action == Action::"crm.run_sql", resource) when { context.sql.kinds == ["select"] && ["customers", "orders"].containsAll(context.sql.tables) };
+        @id("open") permit (principal, action == Action::"crm.read_table", resource) when { context.calendars.contains("office") };"#;
+    let setup = demo(&[RULES]).tool("crm.run_sql", "sql = { argument = \"/sql\", dialect = \"sqlite\" }");
+    let office = "[calendar.office]\nzone = \"Europe/Berlin\"\nwindows = [{ days = [\"mon-fri\"], from = \"09:00\", to = \"17:00\" }]\n";
+    let setup = setup.calendars(office);
+    let check = |invariant: &str, verdict: &str| {
+        let (_, said) = proved(&setup, &format!("[[invariant]]\nname = \"it\"\n{invariant}\n"));
+        assert_eq!(said["invariants"][0]["verdict"], verdict, "given {invariant}\n{said:#}");
+        said["invariants"][0]["counterexamples"].get(0).cloned().unwrap_or_default()
+    };
+    check(
+        r#"never = 'permit (principal, action == Action::"crm.run_sql", resource) when { context.sql.kinds.contains("delete") };'"#,
+        "proved",
+    );
+    check(
+        r#"never = 'permit (principal, action == Action::"crm.read_table", resource) unless { context.calendars.contains("office") };'"#,
+        "proved",
+    );
+    let read = check(
+        r#"never = 'permit (principal, action == Action::"crm.run_sql", resource) when { context.sql.tables.contains("orders") };'"#,
+        "refuted",
+    );
+    assert!(read["arguments"]["sql"].as_str().is_some_and(|sql| sql.contains("orders")), "{read:#}");
+    let read = check(r#"never = 'permit (principal, action == Action::"crm.read_table", resource);'"#, "refuted");
+    assert_eq!(read["outcome"], json!("permitted by open"), "{read:#}");
+}
+
 /// A program in the place of the solver.
 fn script(folder: &Path, text: &str) -> PathBuf {
     let path = folder.join("z3");
@@ -261,7 +291,10 @@ fn a_solver_that_is_absent_or_lies_proves_nothing() {
         // Fails or falls silent at the first question about rules.
         ("sed -u '/Datetime/q' | Z3 \"$@\"", "ended in the middle of an answer"),
         ("sed -u '/Datetime/,/never seen/d' | Z3 \"$@\"", "no answer within 2 s"),
-        ("sed -u 's/^(declare-datatype Datetime/(declare-datatype Datetime)&/' | Z3 \"$@\"", "unrecognized solver output"),
+        (
+            "sed -u 's/^(declare-datatype Datetime/(declare-datatype Datetime)&/' | Z3 \"$@\"",
+            "unrecognized solver output",
+        ),
     ] {
         let solver = script(folder.path(), program);
         let output = run(folder.path(), &solver, &["invariants.toml", "--timeout", "2"]);

@@ -325,21 +325,14 @@ impl Log {
 pub fn binary() -> &'static Path {
     // A failure is kept as well: one test's worth of it is enough.
     static BINARY: OnceLock<Option<PathBuf>> = OnceLock::new();
-    BINARY.get_or_init(build).as_deref().expect("the gateway builds")
+    BINARY.get_or_init(|| built("portcullis", "portcullis")).as_deref().expect("the gateway builds")
 }
 
-fn build() -> Option<PathBuf> {
+/// A program of the workspace, built as it stands; nothing where it does not build.
+pub fn built(package: &str, program: &str) -> Option<PathBuf> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace");
-    let words = [
-        "build",
-        "--quiet",
-        "--package",
-        "portcullis",
-        "--bin",
-        "portcullis",
-        "--message-format",
-        "json-render-diagnostics",
-    ];
+    let words =
+        ["build", "--quiet", "--package", package, "--bin", program, "--message-format", "json-render-diagnostics"];
     let built =
         Command::new(env!("CARGO")).args(words).current_dir(top).stderr(Stdio::inherit()).output().expect("cargo runs");
     if !built.status.success() {

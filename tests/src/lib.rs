@@ -9,6 +9,7 @@ pub mod mcp;
 pub mod secrets;
 pub mod setup;
 pub mod gateway;
+pub mod crm;
 pub mod upstream;
 pub mod front;
 pub mod client;

@@ -29,6 +29,7 @@ pub struct Setup {
     agents: String,
     secrets: String,
     policies: Vec<String>,
+    calendars: Option<String>,
     catalogues: Vec<(String, String)>,
     /// Whether agents come in over TLS.
     pub tls: Tls,
@@ -93,6 +94,12 @@ impl Setup {
     /// One more file of rules.
     pub fn policy(mut self, text: &str) -> Self {
         self.policies.push(text.to_owned());
+        self
+    }
+
+    /// The calendars that rules can name.
+    pub fn calendars(mut self, text: &str) -> Self {
+        self.calendars = Some(text.to_owned());
         self
     }
 
@@ -168,6 +175,9 @@ impl Setup {
         for (number, text) in self.policies.iter().enumerate() {
             put(folder, &format!("policies/{number:02}.cedar"), text);
         }
+        if let Some(text) = &self.calendars {
+            put(folder, "calendars.toml", text);
+        }
         for (server, text) in &self.catalogues {
             put(folder, &format!("catalogue/{server}.json"), text);
         }
@@ -196,6 +206,7 @@ impl Setup {
         let secrets = if self.secrets.is_empty() { "" } else { "secrets = \"secrets.toml\"\n" };
         let folder = self.audit_folder.as_deref().unwrap_or("audit");
         let mut out = String::new();
+        let calendars = self.calendars.as_ref().map_or("", |_| "calendars = \"calendars.toml\"\n");
         let sections = [
             ("", format!("workers = 2\n{secrets}{}", self.top)),
             ("[listen]", format!("address = \"{address}\"\n{}{}", tls.unwrap_or_default(), self.listen)),
@@ -204,6 +215,7 @@ impl Setup {
                 format!("issuer = {}\nkeys = \"idp.jwks.json\"\n{}", quoted(secrets::ISSUER), self.identity),
             ),
             ("", format!("{}{}", self.servers, self.tools)),
+            ("[policy]", calendars.to_owned()),
             ("[audit]", format!("folder = {}\n{}", quoted(folder), self.audit)),
             ("[control]", "socket = \"control.sock\"\n".to_owned()),
             ("[metrics]", format!("address = \"{metrics}\"\n")),

@@ -10,6 +10,7 @@ pub mod tools;
 
 pub mod tidy;
 pub mod conformance;
+pub mod differential;
 pub mod ebpf;
 pub mod bench;
 pub mod path;

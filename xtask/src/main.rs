@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use xtask::told::Told;
-use xtask::{bench, ci, conformance, demo, ebpf, path, swaps, test, tidy};
+use xtask::{bench, ci, conformance, demo, differential, ebpf, path, swaps, test, tidy};
 
 /// The project's own verbs.
 #[derive(Parser)]
@@ -26,6 +26,8 @@ enum Verb {
     Tidy(tidy::Args),
     /// Run the public MCP conformance suite through the gateway, both eras
     Conformance(conformance::Args),
+    /// Compare our policy engine with Cedar's own evaluator, a million times
+    Differential(differential::Args),
     /// Measure side by side with nginx and haproxy, in one run
     Bench(bench::Args),
     /// Prove what the way of a request costs the kernel and the heap
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Verb::Ci => ci::run(),
         Verb::Tidy(args) => tidy::run(&args),
         Verb::Conformance(args) => conformance::run(&args),
+        Verb::Differential(args) => differential::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Path(args) => path::run(&args),
         Verb::Swaps(args) => swaps::run(&args),

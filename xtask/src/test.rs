@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::needs::Need;
 use crate::path::Proof;
 use crate::told::Told;
-use crate::{conformance, ebpf, needs, place, process, swaps, tidy};
+use crate::{conformance, differential, ebpf, needs, place, process, swaps, tidy};
 
 /// What building and testing calls, beyond cargo: a C compiler for the crypto library, Python and npm for the real clients.
 const NEEDS: [Need; 4] = [
@@ -25,14 +25,24 @@ enum Step {
     Format,
     Clippy,
     Tests,
+    Differential,
     Path,
     Swaps,
     Conformance,
     Ebpf,
 }
 
-const STEPS: [Step; 8] =
-    [Step::Tidy, Step::Format, Step::Clippy, Step::Tests, Step::Path, Step::Swaps, Step::Conformance, Step::Ebpf];
+const STEPS: [Step; 9] = [
+    Step::Tidy,
+    Step::Format,
+    Step::Clippy,
+    Step::Tests,
+    Step::Differential,
+    Step::Path,
+    Step::Swaps,
+    Step::Conformance,
+    Step::Ebpf,
+];
 
 /// What cargo's tests said, added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,6 +88,7 @@ impl Step {
             Self::Format => "cargo fmt",
             Self::Clippy => "cargo clippy",
             Self::Tests => "cargo test",
+            Self::Differential => "policy vs Cedar",
             Self::Path => "way of a request",
             Self::Swaps => "swaps of rules",
             Self::Conformance => "MCP conformance",
@@ -95,6 +106,10 @@ impl Step {
                 whole(self, &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
             }
             Self::Tests => tests(self, cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])?),
+            // A million questions to our engine and to Cedar; one proof.
+            Self::Differential => {
+                differential::run(&differential::Args::proof()).map(|()| Count { passed: 1, failed: 0 })
+            }
             Self::Path => Ok(proofs()),
             Self::Swaps => swaps::run(&swaps::Args::proof()).map(|()| Count::default()),
             // Every scored scenario of both eras and every SDK client, through the gateway with its own policy and log.

@@ -4,6 +4,7 @@
 //! What the agent reads names the class of the cause and nothing of the rule, the registry or the upstream behind it; the record names it all.
 
 use crate::identity::error::{Challenge, IdentityError, challenge};
+use crate::policy::oblige::{Shortfall, Unmet};
 use crate::policy::verdict::Denial;
 use crate::protocol::code;
 use crate::protocol::era::EraError;
@@ -33,6 +34,8 @@ pub enum Refusal {
     Ownership(OwnershipRefusal),
     /// What policy says.
     Policy(Denial),
+    /// What the permits that hold oblige to.
+    Obligation(Unmet),
     /// The audit log.
     Journal(JournalFailure),
     /// The upstream.
@@ -133,6 +136,8 @@ pub enum UpstreamFailure {
     LeakedSecret,
     /// It asked the agent for something that policy does not let it ask.
     AskedTooMuch,
+    /// Its result must be redacted or cut, and cannot be read for that.
+    Unreadable,
     /// The agent left, which cancels a modern call: nobody is there to be told.
     Cancelled,
 }
@@ -178,7 +183,13 @@ impl Refusal {
             Self::Session(refusal) => refusal.outward(),
             Self::Ownership(refusal) => refusal.outward(),
             // A hidden tool is answered in other words, those for an unknown one; whoever spells the answer sees to that.
-            Self::Policy(_) => outward(200, code::DENIED, "denied by policy"),
+            Self::Policy(denial) => outward(200, code::DENIED, denial.words()),
+            Self::Obligation(unmet) => match unmet.shortfall() {
+                Shortfall::Rate(_) => outward(200, code::RATE_LIMITED, "rate exceeded"),
+                Shortfall::Budget(_) => outward(200, code::RATE_LIMITED, "budget exceeded"),
+                Shortfall::Amount => outward(200, code::DENIED, "denied by policy"),
+                Shortfall::Full => outward(200, code::RATE_LIMITED, "no more calls can be counted now"),
+            },
             Self::Journal(_) => outward(503, UNRECORDED, "the call cannot be recorded, so it was not made"),
             Self::Upstream(failure) => failure.outward(),
         }
@@ -196,6 +207,7 @@ impl Refusal {
             Self::Session(refusal) => refusal.reason(),
             Self::Ownership(refusal) => refusal.reason(),
             Self::Policy(denial) => denial.cause().name(),
+            Self::Obligation(unmet) => unmet.denial().cause().name(),
             Self::Journal(failure) => failure.name(),
             Self::Upstream(failure) => failure.name(),
         }
@@ -213,6 +225,7 @@ impl Refusal {
             | Self::Session(_)
             | Self::Ownership(_)
             | Self::Policy(_)
+            | Self::Obligation(_)
             | Self::Journal(_)
             | Self::Upstream(_) => None,
         }
@@ -222,6 +235,7 @@ impl Refusal {
     pub fn denial(&self) -> Option<&Denial> {
         match self {
             Self::Policy(denial) => Some(denial),
+            Self::Obligation(unmet) => Some(unmet.denial()),
             Self::Route(_)
             | Self::Identity(_)
             | Self::Limit(_)
@@ -356,6 +370,7 @@ impl UpstreamFailure {
             Self::Declined(_) => "upstream_declined",
             Self::LeakedSecret => "upstream_leaked_secret",
             Self::AskedTooMuch => "upstream_asked_too_much",
+            Self::Unreadable => "result_unreadable",
             Self::Cancelled => "cancelled",
         }
     }
@@ -372,6 +387,9 @@ impl UpstreamFailure {
             Self::Declined(status) => outward(status, UPSTREAM, "the server did not take the request"),
             Self::LeakedSecret => outward(502, UPSTREAM, "the server's answer was withheld"),
             Self::AskedTooMuch => outward(200, code::DENIED, "denied by policy"),
+            Self::Unreadable => {
+                outward(200, code::DENIED, "the result was withheld: policy has it redacted, and it cannot be read")
+            }
             Self::Cancelled => outward(499, UPSTREAM, "cancelled"),
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::control::{Plane, face, status};
 use crate::history::By;
+use crate::meters;
 use crate::reload::{self, Change};
 use crate::startup::{Doors, first_use};
 use crate::{control::answers::Refused, resolve};
@@ -36,9 +37,11 @@ pub async fn live(
         tokio::spawn(resolve::refresh_forever(plane.shared.clone())),
         tokio::spawn(first_use::learn_forever(plane.clone())),
         tokio::spawn(sweep_forever(plane.clone())),
+        tokio::spawn(meters::save_forever(plane.shared.clone())),
     ];
     wait(stopped).await;
     background.iter().for_each(|task| task.abort());
+    meters::save_last(&plane.shared);
     let last = Record::GatewayStopped(Stop { reason: "drained" });
     match tokio::time::timeout(LAST_WORDS_MAX, plane.ledger.record(reload::now(), &last)).await {
         Ok(Ok(())) => {}
@@ -107,6 +110,7 @@ async fn drain_on(plane: Arc<Plane>, mut end: Signal, mut interrupt: Signal) {
     );
     let name = heard().await;
     tracing::warn!(signal = name, "cut: calls that were under way have an unknown outcome");
+    meters::save_last(&plane.shared);
     let last = Record::GatewayStopped(Stop { reason: "cut" });
     let _ = tokio::time::timeout(LAST_WORDS_MAX, plane.ledger.record(reload::now(), &last)).await;
     let _ = std::fs::remove_file(&plane.shared.snapshot.load().settings.control.socket);

@@ -22,6 +22,7 @@ fn decision() -> Record<'static> {
         subject: Subject::Tool("read_table"),
         arguments: NOTHING,
         judged,
+        obligations: &[],
         request_id: None,
     })
 }
@@ -35,6 +36,7 @@ fn answer(decision_seq: u64) -> Record<'static> {
         outcome: Outcome::Complete,
         cause: None,
         result: NOTHING,
+        obliged: Default::default(),
         duration_us: 1,
     })
 }

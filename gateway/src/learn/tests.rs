@@ -59,6 +59,8 @@ fn texts(port: u16, more: &str) -> Texts {
         agents: text(""),
         policies: Vec::new(),
         catalogues: vec![None],
+        calendars: None,
+        read_at: crate::reload::now(),
         keys: Vec::new(),
         secrets,
     }

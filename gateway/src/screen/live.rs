@@ -44,8 +44,12 @@ pub fn still_granted(way: &Way<'_>) -> bool {
     let facts = Facts { arguments: None, source: way.case.source, now: way.core.now() };
     match way.case.tool.and_then(|tool| way.snapshot.engine.tool_name(way.server, tool)) {
         Some(name) => {
-            let tool = engine.tool(live.server, name);
-            tool.is_ok_and(|tool| engine.lists(&live.who, live.server, tool) == Visibility::Listed)
+            let Ok(tool) = engine.tool(live.server, name) else { return false };
+            // What has to be narrowed since then would pass as it came.
+            let then =
+                way.case.tool.map(|tool| way.snapshot.engine.obligations_of(way.server, tool)).unwrap_or_default();
+            let narrower = then.lack_any_of(&engine.obligations_of(live.server, tool));
+            !narrower && engine.lists(&live.who, live.server, tool) == Visibility::Listed
         }
         None => engine.decide(&live.who, live.server, Action::Connect, &facts).is_ok(),
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use portcullis_core::identity::AgentIndex;
+use portcullis_core::policy::calendar::Calendars;
 use portcullis_core::policy::catalogue::Catalogue;
 use portcullis_core::policy::drift::Drift;
 use portcullis_core::policy::engine::{Action, Engine, Inputs};
@@ -112,7 +113,14 @@ fn engine(rules: &str) -> Option<Engine> {
         AGENTS.map(|(id, groups, accounts)| AgentSource { id, groups: groups.to_vec(), accounts: accounts.to_vec() });
     let sources = [Source { file: "p.cedar", text: rules }];
     let servers = [(server, Arc::new(Drift::new(&catalogue)))];
-    Engine::build(Inputs { sources: &sources, servers: &servers, agents: &agents, settings_file: "t.toml" }).ok()
+    Engine::build(Inputs {
+        sources: &sources,
+        servers: &servers,
+        agents: &agents,
+        calendars: &Calendars::default(),
+        settings_file: "t.toml",
+    })
+    .ok()
 }
 
 fn permits(engine: &Engine, call: &Call) -> bool {

@@ -60,6 +60,9 @@ pub enum Field {
     Mode,
     Reason,
     TornBytes,
+    Obligations,
+    Redactions,
+    RowsDropped,
 }
 
 impl Field {
@@ -113,12 +116,22 @@ impl Field {
             Self::Mode => "mode",
             Self::Reason => "reason",
             Self::TornBytes => "torn_bytes",
+            Self::Obligations => "obligations",
+            Self::Redactions => "redactions",
+            Self::RowsDropped => "rows_dropped",
         }
     }
 
     /// Bytes of a text that are kept. Six times the sum of what one record can hold, for the worst escapes, leaves room for arguments.
     fn bytes_max(self) -> usize {
-        if self == Self::Uri { 1024 } else { 256 }
+        // The ids of rules that oblige stand among the rules already, in full.
+        if self == Self::Uri {
+            1024
+        } else if self == Self::Obligations {
+            96
+        } else {
+            256
+        }
     }
 }
 

@@ -141,6 +141,8 @@ pub struct Decision<'r> {
     pub arguments: Part<'r>,
     /// And may it.
     pub judged: Judged<'r>,
+    /// The ids of the rules whose obligations come with it, at most `DETERMINING_MAX`.
+    pub obligations: &'r [&'r str],
     /// The JSON-RPC id as it stood in the body, quotes included.
     pub request_id: Option<&'r [u8]>,
 }
@@ -197,10 +199,23 @@ pub struct Answer<'r> {
     pub outcome: Outcome,
     /// Why, where it did not end well; one of our own words.
     pub cause: Option<&'r str>,
-    /// The result, or the error in its stead.
+    /// The result, or the error in its stead, as it was released.
     pub result: Part<'r>,
+    /// What was taken out of it before.
+    pub obliged: Obliged<'r>,
     /// From the end of the request's head to this record.
     pub duration_us: u64,
+}
+
+/// What obligations did to what was released; nothing of what was taken out is in the record.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Obliged<'r> {
+    /// The ids of the rules that obliged, at most `DETERMINING_MAX`.
+    pub rules: &'r [&'r str],
+    /// Values that were redacted.
+    pub redactions: u64,
+    /// Rows that were cut off.
+    pub rows_dropped: u64,
 }
 
 /// A long answer begins to be released.
@@ -416,6 +431,7 @@ fn write_decision(line: &mut Line<'_>, decision: &Decision<'_>) {
         capture::write_value(line, Field::RequestId, id);
     }
     write_judged(line, &decision.judged);
+    write_obligations(line, decision.obligations);
     // Last, because the room that is left bounds it.
     capture::write(line, Place::Arguments, &decision.arguments);
 }
@@ -428,6 +444,11 @@ fn write_answer(line: &mut Line<'_>, answer: &Answer<'_>) {
     line.word(Field::Outcome, answer.outcome.as_str());
     line.text_if(Field::Cause, answer.cause);
     line.number(Field::DurationUs, answer.duration_us);
+    if !answer.obliged.rules.is_empty() {
+        write_obligations(line, answer.obliged.rules);
+        line.number(Field::Redactions, answer.obliged.redactions);
+        line.number(Field::RowsDropped, answer.obliged.rows_dropped);
+    }
     capture::write(line, Place::Result, &answer.result);
 }
 
@@ -442,6 +463,12 @@ fn write_server_request(line: &mut Line<'_>, request: &ServerRequest<'_>) {
         capture::write_value(line, Field::RequestId, id);
     }
     write_judged(line, &request.judged);
+}
+
+fn write_obligations(line: &mut Line<'_>, rules: &[&str]) {
+    if !rules.is_empty() {
+        line.list(Field::Obligations, rules.get(..rules.len().min(DETERMINING_MAX)).unwrap_or_default());
+    }
 }
 
 fn write_judged(line: &mut Line<'_>, judged: &Judged<'_>) {

@@ -35,6 +35,10 @@ pub struct Entry {
     pub cause: Option<String>,
     #[serde(default)]
     pub rules: Vec<String>,
+    #[serde(default)]
+    pub obligations: Vec<String>,
+    pub redactions: Option<u64>,
+    pub rows_dropped: Option<u64>,
     pub snapshot: Option<u64>,
     pub snapshot_hash: Option<String>,
     pub request_id: Option<Box<RawValue>>,
@@ -186,6 +190,9 @@ fn answered(out: &mut String, answer: &Entry) {
     if let Some(outcome) = answer.outcome.as_deref().filter(|outcome| *outcome != "complete") {
         part(out, outcome);
         named(out, "cause", answer.cause.as_deref());
+    }
+    for (count, name) in [(answer.redactions, "redacted"), (answer.rows_dropped, "rows_cut")] {
+        named(out, name, count.filter(|count| *count > 0).map(|count| count.to_string()).as_deref());
     }
     if let Some(micros) = answer.duration_us {
         // A fraction of a millisecond is all that a person reads.

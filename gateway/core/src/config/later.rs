@@ -16,8 +16,6 @@ pub fn later_key(path: &[String], key: &str) -> Option<Words> {
         }
         (["server", _], "command" | "args" | "env") => "give the server a `url`; it must speak Streamable HTTP",
         (["server", _], "rate" | "budget") | (["tool", _], "rate" | "budget") => "remove it; no rate is enforced yet",
-        (["tool", _], "sql") => "remove it and permit only tools whose arguments a rule can read",
-        (["policy"], "calendars") => "remove it and compare `context.now` in the rule",
         (["policy"], "shadow") => "remove it; only the serving rules are evaluated",
         (["audit"], "keep") => "remove it; segments are kept until somebody deletes them",
         (["audit"], "export" | "checkpoint" | "witness" | "commitments") => {
@@ -27,7 +25,10 @@ pub fn later_key(path: &[String], key: &str) -> Option<Words> {
         (["listen"], "http2" | "http3" | "quic") => "remove it; agents are served over HTTP/1.1",
         (["listen", "tls"], "crl" | "ocsp" | "acme") => "remove it and suspend an agent in the registry",
         (["kernel"], "admit" | "steer" | "spread") => "remove it; the kernel layer is not part of this build",
-        ([], "calendar" | "calendars" | "secret" | "rate" | "budget" | "export") => "remove it",
+        ([], "calendar" | "calendars") => {
+            "write calendars into a file and name it: `calendars = \"calendars.toml\"` in `[policy]`"
+        }
+        ([], "secret" | "rate" | "budget" | "export") => "remove it",
         _ => return None,
     };
     let place = if path.is_empty() { String::new() } else { format!(" in `[{}]`", path.join(".")) };

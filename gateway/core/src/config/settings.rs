@@ -10,6 +10,7 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::policy::sql::SqlRules;
 use crate::protocol::revision::Revision;
 
 // What is kept of a message is applied where records are written, so these two are defined there.
@@ -260,6 +261,8 @@ pub struct ToolSettings {
     pub types: BTreeMap<Box<str>, Box<str>>,
     /// JSON pointer of the argument that names the account touched.
     pub account: Option<Box<str>>,
+    /// The argument that holds SQL, and how it is read.
+    pub sql: Option<SqlRules>,
 }
 
 /// An identity provider.
@@ -305,6 +308,8 @@ pub enum Algorithm {
 pub struct Policy {
     /// Folder of `.cedar` files.
     pub folder: PathBuf,
+    /// File of the calendars that rules can name.
+    pub calendars: Option<PathBuf>,
     /// Folder of snapshots that served before.
     pub history: PathBuf,
     /// How many of those are kept.

@@ -24,6 +24,7 @@ use crate::policy::drift::Drift;
 use crate::policy::engine::Engine;
 use crate::policy::surface::ServerIndex;
 use crate::protocol::json::JsonLimits;
+use crate::time::UnixMillis;
 use crate::token::credential::Lender;
 use crate::token::scanner::Scanner;
 
@@ -49,6 +50,10 @@ pub struct Texts {
     pub policies: Vec<Text>,
     /// The reviewed tools, one entry a server in the order of the settings; nothing where none were learned yet.
     pub catalogues: Vec<Option<Text>>,
+    /// The calendars, where the settings name a file of them.
+    pub calendars: Option<Text>,
+    /// When the files were read, from where on calendars are laid out; no decision hangs on it.
+    pub read_at: UnixMillis,
     /// The key sets, one an issuer in the order of the settings.
     pub keys: Vec<Text>,
     /// The upstream credentials; wiped once they are read.
@@ -104,7 +109,7 @@ impl Texts {
         let policies = self.policies.iter().map(Some);
         let texts =
             std::iter::once(Some(&self.agents)).chain(policies).chain(self.catalogues.iter().map(Option::as_ref));
-        for text in texts.chain(self.keys.iter().map(Some)) {
+        for text in texts.chain(std::iter::once(self.calendars.as_ref())).chain(self.keys.iter().map(Some)) {
             part(text.map_or(b"".as_slice(), |text| text.file.as_bytes()));
             part(text.map_or(b"".as_slice(), |text| text.text.as_bytes()));
         }

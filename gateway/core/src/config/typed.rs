@@ -3,11 +3,14 @@
 //! Everything is optional here: what must be given, and what holds in its absence, is said in `mean`. The doc comments are what the
 //! published schema shows to the person who types.
 
+pub mod sql;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use self::sql::Sql;
 use super::at::{At, Count, SizeText, SpanText};
 
 /// The configuration of Portcullis. Relative paths start at the folder of this file.
@@ -261,6 +264,8 @@ pub struct Tool {
     /// JSON pointer of the argument that names the account touched.
     #[schemars(extend("examples" = ["/account"]))]
     pub account: Option<At<String>>,
+    /// The argument that holds SQL; rules then read `context.sql`.
+    pub sql: Option<At<Sql>>,
 }
 
 /// What is kept of a call.
@@ -299,6 +304,9 @@ pub enum CaptureText {
 pub struct Policy {
     /// Folder of `.cedar` files. Default: `policies`.
     pub folder: Option<At<String>>,
+    /// File of the calendars that rules can name.
+    #[schemars(extend("examples" = ["calendars.toml"]))]
+    pub calendars: Option<At<String>>,
     /// Folder of snapshots that served before. Default: `history`.
     pub history: Option<At<String>>,
     /// How many of those are kept. Default: 64.

@@ -1,7 +1,9 @@
-//! Narrows what upstreams send. In: their bytes and what was read in them. Out: the same bytes with ranges spliced. Never here: policy.
+//! Narrows what upstreams send. In: their bytes and what was read in them. Out: the same bytes with ranges spliced. Never here: decisions.
 
 pub mod splice;
 pub mod list;
 pub mod cache;
 pub mod capabilities;
 pub mod server_message;
+pub mod place;
+pub mod redact;

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use cedar_policy::{Authorizer, Effect, PolicySet, Request};
 
 use super::catalogue::ToolIndex;
+use super::cell::{Otherwise, Outcome, Program, Residuals, Row, Verdict, Way};
 use super::convert::Unfit;
 use super::drift::Live;
 use super::engine::Engine;
 use super::evaluate::{Stopped, Values};
 use super::facts::{self, Facts, Missing, Standing, Subjects};
-use super::index::{Otherwise, Program, Residual, Residuals, Row, Verdict, Way};
+
 use super::plan::Plan;
 use super::reads::Fact;
-use super::slots;
+use super::slots::{self, Slots};
 use super::surface::{ServerIndex, Subject};
 use super::types::Undeclared;
 use super::verdict::{Denial, DenialCause, Determining, Evaluator, Permit, Visibility};
@@ -147,12 +148,9 @@ impl Call<'_> {
     }
 
     fn judge(&self, column: u32, uri: Option<&str>, name: Option<&str>) -> Judged {
-        let of = Subjects { standing: self.standing, who: self.who, uri, name };
+        let of = Subjects { standing: self.standing, who: self.who, uri, name, calendars: &self.engine.calendars };
         let cell = self.engine.cell(self.row, column).ok_or_else(|| Denial::new(DenialCause::NoRule))?;
-        let program = match &cell.verdict {
-            Verdict::Program(program) => program,
-            decided => return self.decided(decided, column, of),
-        };
+        let Verdict::Program(program) = &cell.verdict else { return self.decided(&cell.verdict, column, of) };
         let judged = match (self.evaluator, &program.way) {
             (Evaluator::Cedar, _) => self.by_cedar(self.engine.whole(), &whole_plan(&program.plan), column, of),
             (Evaluator::Tables, Way::Cedar(rules)) => self.by_cedar(rules, &program.plan, column, of),
@@ -197,29 +195,31 @@ impl Call<'_> {
             (Otherwise::Refused, Missing::Argument(Unfit::Undeclared(pointer))) => {
                 Denial::at(DenialCause::ArgumentUndeclared, pointer)
             }
+            (Otherwise::Refused, Missing::Sql(refusal, pointer)) => {
+                Denial::at(DenialCause::SqlRefused(refusal), pointer.into())
+            }
+            (Otherwise::Refused, Missing::Calendars) => Denial::new(DenialCause::CalendarsEnded),
             (Otherwise::Refused, Missing::Claim) => Denial::new(DenialCause::ClaimUnreadable),
             (Otherwise::Refused, Missing::Defect) => Denial::new(DenialCause::RuleError),
         };
         denial.worked_out_by(self.evaluator)
     }
 
-    /// All forbids, then all permits, so that a decision names every rule that determined it. A permit that errs does not count; a forbid that errs
-    /// denies unless another one holds.
     fn by_program(&self, residuals: &Residuals, plan: &Plan, of: Subjects<'_>) -> Result<Judged, Halted> {
-        let slots = slots::read(plan, of, self.facts).map_err(Halted::Missing)?;
-        let values = Values::new(&slots, self.who.claims);
-        let (forbidding, failed) = held(&residuals.forbids, &values)?;
-        if forbidding.total() > 0 {
-            return Ok(Err(Denial::by(DenialCause::Forbidden, forbidding)));
-        }
-        if failed.total() > 0 {
-            return Ok(Err(Denial::by(DenialCause::RuleError, failed)));
-        }
-        let (permitting, _) = held(&residuals.permits, &values)?;
-        Ok(match permitting.total() {
-            0 => Err(Denial::new(DenialCause::NoRule)),
-            _ => Ok((permitting, Evaluator::Tables)),
-        })
+        let mut slots = Slots::new();
+        slots::read(plan, of, self.facts, &mut slots).map_err(Halted::Missing)?;
+        let outcome = residuals.outcome(&Values::new(&slots, self.who.claims));
+        Ok(
+            match outcome.map_err(|stopped| match stopped {
+                Stopped::TooLong => Halted::TooLong,
+                Stopped::Erred => Halted::Missing(Missing::Defect),
+            })? {
+                Outcome::Forbidden(forbids) => Err(Denial::by(DenialCause::Forbidden, forbids)),
+                Outcome::Failed(forbids) => Err(Denial::by(DenialCause::RuleError, forbids)),
+                Outcome::NoRule => Err(Denial::new(DenialCause::NoRule)),
+                Outcome::Permitted(permits) => Ok((permits, Evaluator::Tables)),
+            },
+        )
     }
 
     /// The same by Cedar's evaluator, which skips what errs.
@@ -253,20 +253,6 @@ impl Call<'_> {
 enum Halted {
     Missing(Missing),
     TooLong,
-}
-
-/// Of these rules, those that hold and those that err.
-fn held<'e>(rules: &'e [Residual], values: &Values<'e>) -> Result<(Determining, Determining), Halted> {
-    let (mut holding, mut failed) = (Determining::default(), Determining::default());
-    for residual in rules {
-        match values.holds(&residual.condition) {
-            Ok(true) => holding.push(residual.rule),
-            Ok(false) => {}
-            Err(Stopped::Erred) => failed.push(residual.rule),
-            Err(Stopped::TooLong) => return Err(Halted::TooLong),
-        }
-    }
-    Ok((holding, failed))
 }
 
 /// A plan for all rules of a snapshot: their scopes look at the agent and the action, whatever their conditions read.

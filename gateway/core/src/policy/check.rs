@@ -2,12 +2,15 @@
 
 use ahash::AHashSet;
 
+use super::obligation::KEYS;
 use super::reads::Reads;
 use super::scope::{self, Columns, PrincipalScope};
 use super::source::Parsed;
 use super::surface::{Column, Face, Subject, Surface};
 use super::types::{Field, Record, Type};
 use crate::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
+
+mod special;
 
 /// The names a rule can use for whom it is about.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +19,8 @@ pub struct KnownNames<'a> {
     pub agents: AHashSet<&'a str>,
     /// Every group of the registry.
     pub groups: AHashSet<&'a str>,
+    /// Every calendar.
+    pub calendars: AHashSet<&'a str>,
 }
 
 /// What the checks look at.
@@ -34,6 +39,7 @@ pub fn rule(rule: &Parsed, covered: &Columns, place: Place<'_>) -> Diagnostics {
     let mut findings = names(rule, place);
     findings.extend(annotations(rule, place.text));
     findings.extend(facts(rule, place.text));
+    findings.extend(special::facts(rule, covered, place));
     if findings.is_empty() { arguments(rule, covered, place) } else { findings }
 }
 
@@ -50,31 +56,23 @@ pub fn covers_nothing(rule: &Parsed, covered: &Columns) -> Option<Diagnostic> {
 /// Annotations that speak to readers, beside `@id`.
 const SPOKEN: [&str; 6] = ["description", "doc", "note", "owner", "reason", "ticket"];
 
-/// Annotations that promise an effect, and what is said of them: a promise that nobody keeps must not load.
-const PROMISED: [(&str, &str); 4] = [
-    ("rate", "rates are not supported by this version"),
-    ("budget", "budgets are not supported by this version"),
-    ("redact", "redaction by a rule is not supported by this version"),
-    ("max_rows", "a bound on rows is not supported by this version"),
-];
-
 /// Every annotation must be one that means what it says.
 fn annotations(rule: &Parsed, text: &str) -> Diagnostics {
-    let own = |name: &str| name == "id" || SPOKEN.contains(&name);
-    let strange = rule.annotations.iter().map(|(name, _)| &**name).filter(|name| !own(name));
+    let known = || SPOKEN.into_iter().chain(KEYS).chain(["id"]);
+    let strange = rule.annotations.iter().map(|(name, _)| &**name).filter(|name| !known().any(|own| own == *name));
     strange
         .map(|name| {
             let line = rule.line_of(&format!("@{name}"), text);
+            let shown = |names: &[&str]| listed(names.iter().map(|name| format!("`@{name}`")).collect());
             let remove = || {
-                let spoken = listed(SPOKEN.iter().map(|name| format!("`@{name}`")).collect());
-                format!("remove it: beside `@id`, a rule takes only what speaks to readers, {spoken}")
+                format!(
+                    "remove it: beside `@id`, a rule takes what obliges, {}, and what speaks to readers, {}",
+                    shown(&KEYS),
+                    shown(&SPOKEN)
+                )
             };
-            let finding = |message: String| Diagnostic::error(&*rule.file, Some(line), message);
-            match PROMISED.iter().find(|(promised, _)| *promised == name) {
-                Some((_, said)) => finding(format!("`@{name}`: {said}")).help(remove()),
-                None => finding(format!("unknown annotation `@{name}`"))
-                    .help(did_you_mean(name, SPOKEN.into_iter().chain(["id"])).unwrap_or_else(remove)),
-            }
+            Diagnostic::error(&*rule.file, Some(line), format!("unknown annotation `@{name}`"))
+                .help(did_you_mean(name, known()).unwrap_or_else(remove))
         })
         .collect()
 }
@@ -82,11 +80,6 @@ fn annotations(rule: &Parsed, text: &str) -> Diagnostics {
 /// Every member of the context that the rule reads, even by `has`, must be one that some action has.
 fn facts(rule: &Parsed, text: &str) -> Diagnostics {
     let told = |name: &str| match name {
-        "calendars" => Some(("calendars are not supported by this version".to_owned(), "use `context.now`".to_owned())),
-        "sql" => Some((
-            "SQL facts are not supported by this version".to_owned(),
-            "permit only tools whose arguments a rule can read".to_owned(),
-        )),
         // A value that is read is left to the validator, which knows the action; a `has` it takes for false.
         unknown if !rule.text.contains(&format!("has {unknown}")) => None,
         unknown => Some((

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use cedar_policy::RestrictedExpression as Expression;
 
+use super::check;
 use super::plan::{AccountArgument, Input, Member, Want};
 use super::types::{Presence, Record, Type};
 use crate::protocol::fold::is_variant;
@@ -86,6 +87,20 @@ pub(super) fn member<'a>(wanted: &Member, object: Option<Value<'a>>) -> Result<O
     }
 }
 
+/// A text in the arguments, by its pointer.
+pub fn text<'v>(arguments: Option<Value<'v>>, pointer: &str) -> Result<&'v str, Unfit> {
+    let unreadable = || Unfit::Unreadable(pointer.into());
+    let mut at = arguments.ok_or_else(unreadable)?;
+    for step in pointer.split('/').skip(1) {
+        let name = step.replace("~1", "/").replace("~0", "~");
+        if at.kind() != Kind::Object || at.entries().any(|(key, _)| is_variant(key, &name)) {
+            return Err(unreadable());
+        }
+        at = at.get(&name).ok_or_else(unreadable)?;
+    }
+    at.as_str().ok_or_else(unreadable)
+}
+
 fn made(pairs: Vec<(String, Expression)>, pointer: &str) -> Result<Expression, Unfit> {
     // It fails on a repeated key only, and the strict reading left none.
     Expression::new_record(pairs).map_err(|_| Unfit::Unreadable(pointer.into()))
@@ -134,7 +149,7 @@ fn whole(value: Value<'_>, record: &Record, pointer: &str) -> Result<Expression,
     let mut pairs = Vec::with_capacity(record.fields.len());
     for (name, member) in value.entries() {
         let Some(field) = record.field(name) else { return Err(Unfit::Undeclared(pointer.into())) };
-        let below = || format!("{pointer}/{}", field.name);
+        let below = || format!("{pointer}{}", check::pointer([&field.name]));
         let Some(ty) = &field.ty else { return Err(Unfit::Unreadable(below().into())) };
         if member.is_null() && field.presence == Presence::Nullable {
             continue;

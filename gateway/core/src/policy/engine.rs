@@ -4,14 +4,17 @@ use std::sync::{Arc, OnceLock};
 
 use cedar_policy::{Effect, EntityUid, Policy, PolicySet};
 
+use super::calendar::Calendars;
 use super::call::Call;
 use super::catalogue::{Catalogue, ToolIndex};
+use super::cell::{Cell, Program, Row, Verdict, Way};
 use super::check::KnownNames;
 use super::drift::{self, Drift, Live};
-use super::facts::{self, Facts, Standing};
-use super::index::{self, AgentSource, Cell, Index, Program, Row, Verdict, Way};
+use super::facts::{self, Facts, Standing, Subjects};
+use super::index::{self, AgentSource, Index};
 use super::load;
 use super::lower::Unlowered;
+use super::oblige::{self, Obligations};
 use super::pin::{Pin, sha256};
 use super::source::Source;
 use super::surface::{Column, ServerIndex, ServerSource, Subject, Surface};
@@ -92,6 +95,8 @@ pub struct Inputs<'a> {
     pub servers: &'a [(ServerSource<'a>, Arc<Drift>)],
     /// The registry's agents, by position.
     pub agents: &'a [AgentSource<'a>],
+    /// The calendars that rules can name.
+    pub calendars: &'a Calendars,
     /// The configuration file, for findings about servers and tools.
     pub settings_file: &'a str,
 }
@@ -145,9 +150,11 @@ pub struct Engine {
     pub(super) undeclared: Box<[Undeclared]>,
     /// Every rule with its scope, for [`Engine::decide_by_cedar`].
     whole: OnceLock<PolicySet>,
+    pub(super) calendars: Calendars,
     agents: Vec<Standing>,
     index: Index,
     origins: Vec<Origin>,
+    obligations: oblige::Table,
     warnings: Diagnostics,
     hash: [u8; 32],
 }
@@ -162,6 +169,7 @@ impl Engine {
             names.agents.insert(agent.id);
             names.groups.extend(&agent.groups);
         }
+        names.calendars.extend(inputs.calendars.names());
         let loaded = load::load(inputs.sources, &surface, &names)?;
         let index = index::build(&loaded.rules, inputs.agents, &surface).map_err(|finding| vec![finding])?;
         let columns: Option<Vec<Prepared>> = surface.columns.iter().map(|column| prepared(column, &surface)).collect();
@@ -173,6 +181,7 @@ impl Engine {
                 "the names of agents, servers and tools cannot be told to Cedar",
             )]);
         };
+        let obligations = oblige::Table::of(&loaded.rules, surface.columns.len());
         let origins = loaded.rules.into_iter().map(|rule| Origin {
             id: rule.parsed.id,
             file: rule.parsed.file,
@@ -187,9 +196,11 @@ impl Engine {
         Ok(Self {
             hash: hash(&inputs, &surface),
             columns,
+            calendars: inputs.calendars.clone(),
             agents,
             index,
             origins: origins.collect(),
+            obligations,
             warnings: loaded.warnings,
             servers: servers.collect(),
             undeclared: surface.columns.iter().map(|column| column.input.undeclared).collect(),
@@ -273,6 +284,23 @@ impl Engine {
         })
     }
 
+    /// What is evaluated when `who` calls a tool, and whom it is evaluated about; none where nothing has to be.
+    pub fn program<'e>(
+        &'e self,
+        who: &'e Who<'e>,
+        server: ServerIndex,
+        tool: ToolIndex,
+    ) -> Option<(&'e Program, Subjects<'e>)> {
+        let standing = self.standing(who).ok()?;
+        let cell = self.cell(self.row(who).ok()?, self.surface.column(server, Subject::Tool(tool))?)?;
+        match &cell.verdict {
+            Verdict::Program(program) => {
+                Some((program, Subjects { standing, who, uri: None, name: None, calendars: &self.calendars }))
+            }
+            Verdict::NoRule | Verdict::Forbidden(_) | Verdict::Allowed(_) => None,
+        }
+    }
+
     /// How many distinct cells are decided by Cedar's evaluator.
     pub fn slow_cells(&self) -> usize {
         let slow = |cell: &&Cell| matches!(&cell.verdict, Verdict::Program(Program { way: Way::Cedar(_), .. }));
@@ -288,13 +316,31 @@ impl Engine {
             | DenialCause::RuleError
             | DenialCause::ArgumentUnreadable
             | DenialCause::ArgumentUndeclared
-            | DenialCause::ClaimUnreadable => Ok(Permit::in_spite(server, action.subject(), denial)),
+            | DenialCause::ClaimUnreadable
+            | DenialCause::SqlRefused(_)
+            | DenialCause::CalendarsEnded
+            | DenialCause::RateExceeded
+            | DenialCause::BudgetExceeded
+            | DenialCause::AmountUnreadable
+            | DenialCause::LimitsFull => Ok(Permit::in_spite(server, action.subject(), denial)),
             DenialCause::UnknownTool
             | DenialCause::Drifted
             | DenialCause::UnknownMethod
             | DenialCause::UnknownAgent
             | DenialCause::UnknownServer => Err(denial),
         }
+    }
+
+    /// What `permit` obliges to: its own tool's call, or a task that a call of `tool` made. Nothing else carries obligations.
+    pub fn obligations(&self, permit: &Permit, tool: ToolIndex) -> Obligations {
+        let column = self.surface.column(permit.server(), Subject::Tool(tool));
+        column.map_or_else(Obligations::default, |column| self.obligations.of_permit(permit, column))
+    }
+
+    /// All that any rule obliges to on a tool.
+    pub fn obligations_of(&self, server: ServerIndex, tool: ToolIndex) -> Obligations {
+        let column = self.surface.column(server, Subject::Tool(tool));
+        column.map_or_else(Obligations::default, |column| self.obligations.of_column(column))
     }
 
     /// The name of a reviewed tool.
@@ -379,6 +425,11 @@ impl Engine {
         annotations.iter().find(|(own, _)| &**own == key).map(|(_, value)| &**value)
     }
 
+    /// The calendars that rules can name.
+    pub fn calendars(&self) -> &Calendars {
+        &self.calendars
+    }
+
     /// What the load found worth a look.
     pub fn warnings(&self) -> &[Diagnostic] {
         &self.warnings
@@ -446,7 +497,7 @@ fn hash(inputs: &Inputs<'_>, surface: &Surface) -> [u8; 32] {
         .collect();
     let agents: Vec<_> = inputs.agents.iter().map(|agent| (agent.id, &agent.groups, &agent.accounts)).collect();
     sha256(
-        serde_json::json!({"sources": sources, "pins": pins, "agents": agents, "surface": surface.canonical()})
+        serde_json::json!({"sources": sources, "pins": pins, "agents": agents, "surface": surface.canonical(), "calendars": inputs.calendars.canonical()})
             .to_string()
             .as_bytes(),
     )

@@ -47,6 +47,14 @@ impl<'e> Values<'e> {
         match node {
             Node::Constant(Constant::Bool(truth)) => Ok(*truth),
             Node::Has(slot) => Ok(!matches!(self.slot(*slot), Datum::Absent)),
+            Node::Is(slot, constant) => match (self.slots.get(usize::from(*slot)), constant) {
+                (Some(Datum::Text(text)), Constant::Text(wanted)) => Ok(*text == &**wanted),
+                _ => self.same(present(self.slot(*slot))?, datum(constant)),
+            },
+            Node::Among(slot, set) => match self.slots.get(usize::from(*slot)) {
+                Some(Datum::Text(text)) => Ok(set.contains_text(text)),
+                _ => self.contains(Set::Constants(set), present(self.slot(*slot))?),
+            },
             Node::Not(inner) => self.holds(inner).map(|truth| !truth),
             Node::All(parts) => {
                 for part in parts {
@@ -115,9 +123,14 @@ impl<'e> Values<'e> {
                 let [left, right] = &**sides;
                 self.binary(*op, self.value(left)?, self.value(right)?)
             }
-            Node::Has(_) | Node::HasClaim(_) | Node::Not(_) | Node::All(_) | Node::Any(_) | Node::Like(_, _) => {
-                self.holds(node).map(Datum::Bool)
-            }
+            Node::Has(_)
+            | Node::Is(_, _)
+            | Node::Among(_, _)
+            | Node::HasClaim(_)
+            | Node::Not(_)
+            | Node::All(_)
+            | Node::Any(_)
+            | Node::Like(_, _) => self.holds(node).map(Datum::Bool),
             Node::Error => Err(Stopped::Erred),
         }
     }
@@ -136,9 +149,8 @@ impl<'e> Values<'e> {
     }
 
     fn unary(&self, op: Unary, value: Datum<'e>) -> Came<Datum<'e>> {
-        let of_ip = |test: fn(Network) -> bool| match value {
-            Datum::Ip(network) => Ok(Datum::Bool(test(network))),
-            _ => Err(Stopped::Erred),
+        let of_ip = |test: fn(Network) -> bool| {
+            if let Datum::Ip(network) = value { Ok(Datum::Bool(test(network))) } else { Err(Stopped::Erred) }
         };
         match (op, value) {
             (Unary::Negate, Datum::Long(number)) => number.checked_neg().map(Datum::Long).ok_or(Stopped::Erred),
@@ -296,25 +308,19 @@ fn ordered(left: Datum<'_>, right: Datum<'_>, test: impl Fn(i64, i64) -> bool) -
 }
 
 fn truth(value: Datum<'_>) -> Came<bool> {
-    match value {
-        Datum::Bool(truth) => Ok(truth),
-        _ => Err(Stopped::Erred),
-    }
+    if let Datum::Bool(truth) = value { Ok(truth) } else { Err(Stopped::Erred) }
 }
 
 fn text_of<T>(value: &Datum<'_>, then: impl FnOnce(&str) -> Came<T>) -> Came<T> {
-    match value {
-        Datum::Text(text) => then(text),
-        Datum::Digits(number) => then(digits(*number).ok_or(Stopped::Erred)?.as_str()),
-        _ => Err(Stopped::Erred),
+    if let Datum::Text(text) = value {
+        return then(text);
     }
+    let Datum::Digits(number) = value else { return Err(Stopped::Erred) };
+    then(digits(*number).ok_or(Stopped::Erred)?.as_str())
 }
 
 fn present(value: Datum<'_>) -> Came<Datum<'_>> {
-    match value {
-        Datum::Absent | Datum::Present => Err(Stopped::Erred),
-        value => Ok(value),
-    }
+    if let Datum::Absent | Datum::Present = value { Err(Stopped::Erred) } else { Ok(value) }
 }
 
 fn is_empty(set: Set<'_>) -> bool {

@@ -7,9 +7,11 @@ use cedar_policy::{
     Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression as Expression,
 };
 
+use super::calendar::{Calendars, Open};
 use super::convert::{self, Account, Unfit};
 use super::plan::Plan;
 use super::reads::Fact;
+use super::sql::{self, SqlFacts, SqlRefusal, SqlRules};
 use super::who::Who;
 use crate::identity::claims::ClaimValue;
 use crate::protocol::json::Value;
@@ -44,6 +46,10 @@ pub enum Missing {
     Argument(Unfit),
     /// A claim of a shape that no rule can read.
     Claim,
+    /// SQL that is not judged, and the argument that holds it.
+    Sql(SqlRefusal, Box<str>),
+    /// The instant lies outside of what the calendars are laid out for.
+    Calendars,
     /// Anything else; our own values always convert, so this is a defect, and a denial.
     Defect,
 }
@@ -65,6 +71,8 @@ pub struct Subjects<'a> {
     pub uri: Option<&'a str>,
     /// The prompt asked for.
     pub name: Option<&'a str>,
+    /// The calendars of the snapshot.
+    pub calendars: &'a Calendars,
 }
 
 /// The context of one evaluation.
@@ -85,6 +93,21 @@ pub fn context(plan: &Plan, of: Subjects<'_>, facts: &Facts<'_>) -> Result<Conte
             }),
         );
     }
+    if plan.facts.contains(Fact::Calendars) {
+        let open = open_calendars(of.calendars, facts)?;
+        let names =
+            of.calendars.names().enumerate().filter(|(position, _)| open.contains(*position)).map(|(_, name)| name);
+        add("calendars", texts(names));
+    }
+    if let Some(rules) = &plan.sql {
+        let facts = sql_facts(rules, facts)?;
+        let members = [
+            ("kinds".to_owned(), texts(facts.kinds.iter().copied())),
+            ("tables".to_owned(), texts(facts.tables.iter().map(|name| &**name))),
+            ("functions".to_owned(), texts(facts.functions.iter().map(|name| &**name))),
+        ];
+        add("sql", Expression::new_record(members).map_err(|_| Missing::Defect)?);
+    }
     if plan.facts.contains(Fact::Claims) {
         add("claims", Expression::new_entity_uid(entity("Claims", CLAIMS_ID).ok_or(Missing::Defect)?));
     }
@@ -100,6 +123,21 @@ pub fn context(plan: &Plan, of: Subjects<'_>, facts: &Facts<'_>) -> Result<Conte
         }
     }
     Context::from_pairs(pairs).map_err(|_| Missing::Defect)
+}
+
+/// The SQL of a call as its tool's rules read it.
+pub fn sql_facts(rules: &SqlRules, facts: &Facts<'_>) -> Result<SqlFacts, Missing> {
+    let text = convert::text(facts.arguments, &rules.argument).map_err(Missing::Argument)?;
+    sql::read(text, rules).map_err(|refusal| Missing::Sql(refusal, rules.argument.clone()))
+}
+
+/// The calendars that are open at the time of the decision.
+pub fn open_calendars(calendars: &Calendars, facts: &Facts<'_>) -> Result<Open, Missing> {
+    calendars.open(facts.now).ok_or(Missing::Calendars)
+}
+
+fn texts<'t>(all: impl Iterator<Item = &'t str>) -> Expression {
+    Expression::new_set(all.map(|text| Expression::new_string(text.to_owned())))
 }
 
 /// The account of the call: the argument's where the tool's configuration names one, the token's otherwise.

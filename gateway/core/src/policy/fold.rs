@@ -193,6 +193,8 @@ mod tests {
             groups: [Box::from("call")].into(),
             input: Record::open(),
             account: None,
+            sql: None,
+            output: None,
         };
         let known = Known { agent: "bot", groups: &["support"], column: &column, server: "crm" };
         assert_eq!(clauses(policy.to_pst().unwrap().body().clauses(), &known), expected, "{condition}");

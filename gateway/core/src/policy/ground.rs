@@ -2,6 +2,7 @@
 
 use cedar_policy::{Effect, PolicySet};
 
+use super::calendar::Calendars;
 use super::check::KnownNames;
 use super::engine::{Engine, Inputs};
 use super::index::AgentSource;
@@ -45,6 +46,7 @@ impl<'a> Ground<'a> {
             names.agents.insert(agent.id);
             names.groups.extend(&agent.groups);
         }
+        names.calendars.extend(inputs.calendars.names());
         let book = book(inputs, &surface, &names)?;
         Ok(Self { inputs, surface, names, book })
     }
@@ -81,6 +83,11 @@ impl<'a> Ground<'a> {
     /// The registry's agents.
     pub fn agents(&self) -> &'a [AgentSource<'a>] {
         self.inputs.agents
+    }
+
+    /// The calendars.
+    pub fn calendars(&self) -> &'a Calendars {
+        self.inputs.calendars
     }
 
     /// Whether some agent is in a group of this name, which rules can name only then.

@@ -10,6 +10,10 @@ use ahash::{AHashMap, AHashSet};
 use cedar_policy::pst::{Clause, Expr, Literal, Var};
 use cedar_policy::{Effect, PolicySet};
 
+use super::cell::{Cell, Otherwise, Program, Residual, Residuals, Row, Verdict, Way};
+/// What the index is built of, named here for those who build one.
+pub use super::classes::AgentSource;
+use super::classes::{Class, classes};
 use super::fold::{self, Fold, Known};
 use super::load::Rule;
 use super::lower::{Lowering, Times, Unlowered};
@@ -22,115 +26,10 @@ use super::surface::{Column, ServerIndex, Subject, Surface};
 use super::types::Record;
 use super::verdict::Visibility;
 use crate::diagnostic::Diagnostic;
-use crate::identity::registry::Registry;
 use crate::limits::DETERMINING_MAX;
 
 /// Cell numbers of all distinct rows: 2,000 classes × 10,000 tools take 80 MB, and this bound five times that.
 pub const ROW_ENTRIES_MAX: usize = 100_000_000;
-
-/// One agent of the registry.
-#[derive(Clone, Debug)]
-pub struct AgentSource<'a> {
-    /// Its id.
-    pub id: &'a str,
-    /// Its groups.
-    pub groups: Vec<&'a str>,
-    /// The customer accounts it may act for.
-    pub accounts: Vec<&'a str>,
-}
-
-impl<'a> AgentSource<'a> {
-    /// All agents of a registry, by their positions.
-    pub fn of_registry(registry: &'a Registry) -> Vec<Self> {
-        let texts = |all: &'a [Box<str>]| all.iter().map(|one| &**one).collect();
-        registry
-            .agents()
-            .map(|agent| Self { id: &agent.id, groups: texts(&agent.groups), accounts: texts(&agent.accounts) })
-            .collect()
-    }
-}
-
-/// What one class may do in one column.
-#[derive(Debug)]
-pub struct Cell {
-    /// What is decided without looking at the call, or the rules that look at it.
-    pub verdict: Verdict,
-    /// The permits that could hold.
-    pub permits: Box<[u32]>,
-    /// Whether some call could be permitted.
-    pub visibility: Visibility,
-}
-
-/// The rest of a decision after indexing and folding.
-#[derive(Debug)]
-pub enum Verdict {
-    /// No permit can hold.
-    NoRule,
-    /// These forbids hold whatever is asked.
-    Forbidden(Box<[u32]>),
-    /// Only permits that hold whatever is asked.
-    Allowed(Box<[u32]>),
-    /// These rules must be evaluated.
-    Program(Program),
-}
-
-/// Rules to evaluate, and what they read.
-#[derive(Debug)]
-pub struct Program {
-    /// What must be read for them.
-    pub plan: Arc<Plan>,
-    /// How they are evaluated.
-    pub way: Way,
-    /// What is decided where a call cannot be read as they want it.
-    pub otherwise: Otherwise,
-}
-
-/// How rules are evaluated.
-#[derive(Debug)]
-pub enum Way {
-    /// By our own programs.
-    Residuals(Residuals),
-    /// By Cedar's evaluator, each rule under its number as id.
-    Cedar(Arc<PolicySet>),
-}
-
-/// What is left of the rules of one cell.
-#[derive(Debug)]
-pub struct Residuals {
-    /// Forbids, by number.
-    pub forbids: Box<[Residual]>,
-    /// Permits, by number.
-    pub permits: Box<[Residual]>,
-}
-
-/// What is left of one rule.
-#[derive(Clone, Debug)]
-pub struct Residual {
-    /// Its number.
-    pub rule: u32,
-    /// When it holds; equal conditions are kept once.
-    pub condition: Arc<Node>,
-}
-
-/// What is decided of a call that cannot be read.
-#[derive(Clone, Debug)]
-pub enum Otherwise {
-    /// These forbids hold whatever is asked.
-    Forbidden(Box<[u32]>),
-    /// No permit could hold.
-    NoRule,
-    /// It is refused because it cannot be read.
-    Refused,
-}
-
-/// One class's cells, by column, and what makes each server reachable.
-#[derive(Debug)]
-pub struct Row {
-    /// Cell numbers by column.
-    pub cells: Box<[u32]>,
-    /// For each server, permits that could hold anywhere on it, the first few.
-    pub reachable: Box<[Box<[u32]>]>,
-}
 
 /// The whole index.
 #[derive(Debug, Default)]
@@ -147,13 +46,6 @@ pub struct Index {
     pub slow: Vec<(u32, Unlowered)>,
 }
 
-/// Agents that meet the same rules.
-struct Class<'a> {
-    rules: Vec<u32>,
-    groups: Vec<&'a str>,
-    agent: &'a str,
-}
-
 /// Builds the index.
 pub fn build(rules: &[Rule], agents: &[AgentSource<'_>], surface: &Surface) -> Result<Index, Diagnostic> {
     let mut builder = Builder {
@@ -165,12 +57,14 @@ pub fn build(rules: &[Rule], agents: &[AgentSource<'_>], surface: &Surface) -> R
         contents: AHashMap::new(),
         sets: AHashMap::new(),
         rows: AHashMap::new(),
+        everyone: Everyone::default(),
         conditions: AHashSet::new(),
         plans: AHashSet::new(),
         times: Times::default(),
     };
     builder.index.cells.push(Cell { verdict: Verdict::NoRule, permits: Box::new([]), visibility: Visibility::Hidden });
     let (classes, of_agents) = classes(rules, agents);
+    builder.cover();
     builder.index.classes = of_agents;
     for class in &classes {
         let row = builder.row(class);
@@ -190,52 +84,6 @@ pub fn build(rules: &[Rule], agents: &[AgentSource<'_>], surface: &Surface) -> R
     Ok(builder.index)
 }
 
-/// The classes, and the class of each agent.
-fn classes<'a>(rules: &'a [Rule], agents: &'a [AgentSource<'a>]) -> (Vec<Class<'a>>, Vec<u32>) {
-    let mut everyone = Vec::new();
-    let mut by_agent: AHashMap<&str, Vec<u32>> = AHashMap::new();
-    let mut by_group: AHashMap<&str, Vec<u32>> = AHashMap::new();
-    let mut named_groups: AHashSet<&str> = AHashSet::new();
-    let mut named_agents: AHashSet<&str> = AHashSet::new();
-    for (number, rule) in (0_u32..).zip(rules) {
-        match &rule.principal {
-            PrincipalScope::Everyone => everyone.push(number),
-            PrincipalScope::Agent(id) => by_agent.entry(id).or_default().push(number),
-            PrincipalScope::Group(id) => by_group.entry(id).or_default().push(number),
-            PrincipalScope::Nobody => {}
-        }
-        named_groups.extend(rule.parsed.reads.groups.iter().map(|group| &**group));
-        named_agents.extend(rule.parsed.reads.agents.iter().map(|agent| &**agent));
-    }
-    let mut known: AHashMap<ClassKey<'_>, u32> = AHashMap::new();
-    let mut classes: Vec<Class<'a>> = Vec::new();
-    let mut of_agents = Vec::with_capacity(agents.len());
-    for agent in agents {
-        let mut own: Vec<u32> = by_agent.get(agent.id).cloned().unwrap_or_default();
-        for group in &agent.groups {
-            own.extend(by_group.get(group).into_iter().flatten());
-        }
-        own.sort_unstable();
-        own.dedup();
-        let mut groups: Vec<&str> = agent.groups.iter().copied().filter(|group| named_groups.contains(group)).collect();
-        groups.sort_unstable();
-        groups.dedup();
-        let named = named_agents.contains(agent.id).then_some(agent.id);
-        let next = u32::try_from(classes.len()).unwrap_or(u32::MAX);
-        let class = *known.entry((own, groups, named)).or_insert_with_key(|(own, groups, _)| {
-            let mut rules: Vec<u32> = everyone.iter().chain(own).copied().collect();
-            rules.sort_unstable();
-            classes.push(Class { rules, groups: groups.clone(), agent: agent.id });
-            next
-        });
-        of_agents.push(class);
-    }
-    (classes, of_agents)
-}
-
-/// What makes two agents one class: their own rules, and of their groups and names those that a rule reads.
-type ClassKey<'a> = (Vec<u32>, Vec<&'a str>, Option<&'a str>);
-
 /// What makes two cells one: the same rules with the same folds; the same column where their programs depend on it; the same belonging where they ask
 /// for it.
 #[derive(PartialEq, Eq, Hash)]
@@ -247,8 +95,8 @@ struct CellKey<'a> {
     agent: Option<&'a str>,
 }
 
-/// The same in what was made of it: rules with the addresses of their conditions, the plan's address.
-type Content = (Vec<(u32, usize)>, usize, Needs);
+/// The same in what was made of it: rules with the addresses of their conditions, the plan's address, and what holds where a call cannot be read.
+type Content = (Vec<(u32, usize)>, usize, Otherwise);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Certainty {
@@ -315,10 +163,23 @@ impl Shape {
             groups: Box::new([]),
             input: Record::open(),
             account: None,
+            sql: None,
+            output: None,
         };
         let known = Known { agent: "", groups: &[], column: &nothing, server: "" };
         Self { fold: (!entities).then(|| fold::clauses(clauses, &known)), resource }
     }
+}
+
+/// The rules about everyone. Most classes meet little else, so that what these come to is worked out once for all that stand alike to them.
+#[derive(Default)]
+struct Everyone<'a> {
+    /// Their numbers, by column.
+    covering: Vec<Vec<u32>>,
+    groups: AHashSet<&'a str>,
+    agents: AHashSet<&'a str>,
+    /// The cells of an agent whom no other rule is about, by those of its groups and names that these rules read.
+    rows: AHashMap<(Vec<&'a str>, Option<&'a str>), Arc<[u32]>>,
 }
 
 struct Builder<'a> {
@@ -329,7 +190,8 @@ struct Builder<'a> {
     cells: AHashMap<CellKey<'a>, u32>,
     contents: AHashMap<Content, u32>,
     sets: AHashMap<Vec<u32>, Arc<PolicySet>>,
-    rows: AHashMap<Box<[u32]>, u32>,
+    rows: AHashMap<Arc<[u32]>, u32>,
+    everyone: Everyone<'a>,
     conditions: AHashSet<Arc<Node>>,
     plans: AHashSet<Arc<Plan>>,
     times: Times,
@@ -340,24 +202,63 @@ impl<'a> Builder<'a> {
         self.rules.get(number as usize).map(|rule| &rule.parsed)
     }
 
-    fn row(&mut self, class: &Class<'a>) -> u32 {
-        let mut covering: Vec<Vec<u32>> = vec![Vec::new(); self.surface.columns.len()];
-        for number in &class.rules {
-            let columns = self.rules.get(*number as usize).map(|rule| rule.columns.as_slice()).unwrap_or_default();
-            for column in columns {
-                if let Some(covering) = covering.get_mut(*column as usize) {
-                    covering.push(*number);
+    /// Finds the rules about everyone.
+    fn cover(&mut self) {
+        self.everyone.covering = vec![Vec::new(); self.surface.columns.len()];
+        for (number, rule) in (0_u32..).zip(self.rules) {
+            if rule.principal != PrincipalScope::Everyone {
+                continue;
+            }
+            self.everyone.groups.extend(rule.parsed.reads.groups.iter().map(|group| &**group));
+            self.everyone.agents.extend(rule.parsed.reads.agents.iter().map(|agent| &**agent));
+            for column in &rule.columns {
+                if let Some(covering) = self.everyone.covering.get_mut(*column as usize) {
+                    covering.push(number);
                 }
             }
         }
-        let cells: Box<[u32]> =
-            (0_u32..).zip(covering).map(|(column, rules)| self.cell(class, column, &rules)).collect();
+    }
+
+    /// What the rules about everyone come to for this class.
+    fn common(&mut self, class: &Class<'a>) -> Arc<[u32]> {
+        let groups = class.groups.iter().copied().filter(|group| self.everyone.groups.contains(group)).collect();
+        let key = (groups, self.everyone.agents.contains(class.agent).then_some(class.agent));
+        if let Some(cells) = self.everyone.rows.get(&key) {
+            return Arc::clone(cells);
+        }
+        let covering = std::mem::take(&mut self.everyone.covering);
+        let cells: Arc<[u32]> =
+            (0_u32..).zip(&covering).map(|(column, rules)| self.cell(class, column, rules)).collect();
+        self.everyone.covering = covering;
+        self.everyone.rows.insert(key, Arc::clone(&cells));
+        cells
+    }
+
+    fn row(&mut self, class: &Class<'a>) -> u32 {
+        let mut cells: Vec<u32> = self.common(class).to_vec();
+        let mut own: Vec<(u32, u32)> = Vec::new();
+        for number in &class.own {
+            let columns = self.rules.get(*number as usize).map(|rule| rule.columns.as_slice()).unwrap_or_default();
+            own.extend(columns.iter().map(|column| (*column, *number)));
+        }
+        own.sort_unstable();
+        for run in own.chunk_by(|(left, _), (right, _)| left == right) {
+            let Some((column, _)) = run.first() else { continue };
+            let mut rules = self.everyone.covering.get(*column as usize).cloned().unwrap_or_default();
+            rules.extend(run.iter().map(|(_, number)| *number));
+            rules.sort_unstable();
+            let cell = self.cell(class, *column, &rules);
+            if let Some(place) = cells.get_mut(*column as usize) {
+                *place = cell;
+            }
+        }
+        let cells: Arc<[u32]> = cells.into();
         if let Some(row) = self.rows.get(&cells) {
             return *row;
         }
         let row = u32::try_from(self.index.rows.len()).unwrap_or(u32::MAX);
         let reachable = self.reachable(&cells);
-        self.rows.insert(cells.clone(), row);
+        self.rows.insert(Arc::clone(&cells), row);
         self.index.rows.push(Row { cells, reachable });
         row
     }
@@ -460,7 +361,7 @@ impl<'a> Builder<'a> {
                     }
                     Otherwise::NoRule | Otherwise::Refused => kept.to_vec(),
                 };
-                return self.programmed(&rules, known, (permits, visibility, needs), otherwise);
+                return self.programmed(&rules, known, (permits, visibility), otherwise);
             }
         };
         self.add(Cell { verdict, permits, visibility })
@@ -471,7 +372,7 @@ impl<'a> Builder<'a> {
         &mut self,
         rules: &[(u32, Certainty)],
         known: &Known<'_>,
-        (permits, visibility, needs): (Box<[u32]>, Visibility, Needs),
+        (permits, visibility): (Box<[u32]>, Visibility),
         otherwise: Otherwise,
     ) -> u32 {
         let reads = rules.iter().filter_map(|(rule, _)| self.parsed(*rule)).map(|parsed| &parsed.reads);
@@ -483,7 +384,7 @@ impl<'a> Builder<'a> {
                 let address = |residual: &Residual| (residual.rule, Arc::as_ptr(&residual.condition) as usize);
                 let all = residuals.forbids.iter().chain(&residuals.permits).map(address).collect();
                 let next = u32::try_from(self.index.cells.len()).unwrap_or(u32::MAX);
-                let cell = *self.contents.entry((all, Arc::as_ptr(&plan) as usize, needs)).or_insert(next);
+                let cell = *self.contents.entry((all, Arc::as_ptr(&plan) as usize, otherwise.clone())).or_insert(next);
                 if cell != next {
                     return cell;
                 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use ahash::{AHashMap, AHashSet};
 use cedar_policy::ffi::DetailedError;
-use cedar_policy::{PolicySet, ValidationMode, ValidationWarning, Validator};
+use cedar_policy::{Effect, PolicySet, ValidationMode, ValidationWarning, Validator};
 
 use super::check::{self, KnownNames, Place};
+use super::oblige;
 use super::schema;
 use super::scope::{self, Columns, PrincipalScope};
 use super::source::{self, Parsed, Source};
@@ -42,7 +43,9 @@ pub fn load(sources: &[Source<'_>], surface: &Surface, names: &KnownNames<'_>) -
     for rule in parsed {
         let covered = scope::columns(&rule.policy, surface);
         let text = texts.get(&*rule.file).copied().unwrap_or_default();
-        let wrong = check::rule(&rule, &covered, Place { surface, names, text });
+        let place = Place { surface, names, text };
+        let mut wrong = check::rule(&rule, &covered, place);
+        wrong.extend(oblige::findings(&rule, &covered, place));
         if wrong.is_empty() {
             sound.push((rule, covered));
         }
@@ -64,7 +67,34 @@ pub fn load(sources: &[Source<'_>], surface: &Surface, names: &KnownNames<'_>) -
         columns: covered.matching,
         parsed,
     });
-    Ok(Loaded { rules: rules.collect(), warnings: validated.warnings })
+    let rules: Vec<Rule> = rules.collect();
+    let warnings = validated.warnings.into_iter().chain(table_warnings(&rules, surface, &texts)).collect();
+    Ok(Loaded { rules, warnings })
+}
+
+/// Rules that only forbid tables: a name that hides the table, such as a view's, passes them.
+fn table_warnings(rules: &[Rule], surface: &Surface, texts: &AHashMap<&str, &str>) -> Diagnostics {
+    let sql = |column: &u32| surface.columns.get(*column as usize).is_some_and(|column| column.sql.is_some());
+    let reads_tables = |rule: &Parsed| rule.reads.sought.iter().any(|sought| &*sought.set == "sql.tables");
+    let forbids = rules.iter().filter(|rule| rule.parsed.effect == Effect::Forbid && reads_tables(&rule.parsed));
+    let bound = |column: &u32| {
+        rules.iter().any(|rule| {
+            rule.parsed.effect == Effect::Permit
+                && rule.parsed.reads.lists_tables
+                && rule.columns.binary_search(column).is_ok()
+        })
+    };
+    let unbound = forbids.filter(|rule| rule.columns.iter().filter(|column| sql(column)).any(|column| !bound(column)));
+    unbound
+        .map(|rule| {
+            let rule = &rule.parsed;
+            let line = rule.line_of_member("sql", texts.get(&*rule.file).copied().unwrap_or_default());
+            let message =
+                "this rule forbids tables by name, and a view or a search path can lead to them under another";
+            let cure = "permit listed tables instead: `[\"customers\", \"orders\"].containsAll(context.sql.tables)`";
+            Diagnostic::warning(&*rule.file, Some(line), message).help(cure)
+        })
+        .collect()
 }
 
 /// What the validator found.

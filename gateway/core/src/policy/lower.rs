@@ -157,15 +157,14 @@ impl<'l> Lowering<'l> {
             }
             Expr::BinaryOp { op, left, right } => self.binary(*op, [left, right], depth),
             Expr::Is { .. } => self.folded(expr),
-            Expr::IfThenElse { cond, then_expr, else_expr } => match self.node(cond, depth + 1)? {
-                Node::Constant(Constant::Bool(true)) => self.node(then_expr, depth + 1),
-                Node::Constant(Constant::Bool(false)) => self.node(else_expr, depth + 1),
-                condition => {
-                    let branches = [self.node(then_expr, depth + 1)?, self.node(else_expr, depth + 1)?];
-                    let [then, otherwise] = branches;
-                    Ok(Node::If(Box::new([condition, then, otherwise])))
+            Expr::IfThenElse { cond, then_expr, else_expr } => {
+                let condition = self.node(cond, depth + 1)?;
+                if let Node::Constant(Constant::Bool(truth)) = condition {
+                    return self.node(if truth { then_expr } else { else_expr }, depth + 1);
                 }
-            },
+                let (then, otherwise) = (self.node(then_expr, depth + 1)?, self.node(else_expr, depth + 1)?);
+                Ok(Node::If(Box::new([condition, then, otherwise])))
+            }
             Expr::Set(elements) => {
                 let members: Result<Vec<Node>, Unlowered> =
                     elements.iter().map(|element| self.node(element, depth + 1)).collect();
@@ -297,6 +296,9 @@ impl<'l> Lowering<'l> {
             (Binary::Equal, Node::Constant(Constant::Entity(left)), Node::Constant(Constant::Entity(right))) => {
                 truth(left == right)
             }
+            (Binary::Equal, Node::Slot(slot), Node::Constant(constant))
+            | (Binary::Equal, Node::Constant(constant), Node::Slot(slot)) => Node::Is(slot, constant),
+            (Binary::Contains, Node::Set(set), Node::Slot(slot)) => Node::Among(slot, set),
             (op, left, right) => Node::Binary(op, Box::new(if turned { [right, left] } else { [left, right] })),
         })
     }
@@ -412,11 +414,7 @@ fn truth(truth: bool) -> Node {
 }
 
 fn not(node: Node) -> Node {
-    match node {
-        Node::Constant(Constant::Bool(value)) => truth(!value),
-        Node::Not(inner) => *inner,
-        node => Node::Not(Box::new(node)),
-    }
+    if let Node::Constant(Constant::Bool(value)) = node { truth(!value) } else { Node::Not(Box::new(node)) }
 }
 
 /// What is true on the left of something decides nothing; what is false ends it.
@@ -432,13 +430,13 @@ fn any(parts: Vec<Node>) -> Node {
 fn shortened(parts: Vec<Node>, neutral: bool) -> Result<Vec<Node>, Node> {
     let mut kept = Vec::with_capacity(parts.len());
     for part in parts {
-        match part {
-            Node::Constant(Constant::Bool(value)) if value == neutral => {}
-            Node::Constant(Constant::Bool(value)) => {
-                kept.push(truth(value));
-                break;
-            }
-            part => kept.push(part),
+        let constant = if let Node::Constant(Constant::Bool(value)) = part { Some(value) } else { None };
+        if constant == Some(neutral) {
+            continue;
+        }
+        kept.push(part);
+        if constant.is_some() {
+            break;
         }
     }
     match (kept.pop(), kept.is_empty()) {

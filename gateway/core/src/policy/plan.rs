@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::check::pointer;
 use super::reads::{Argument, Fact, FactSet, How, Reads};
+use super::sql::SqlRules;
 use super::surface::{Column, Subject};
 use super::types::{Presence, Record, Type};
 
@@ -20,6 +21,8 @@ pub struct Plan {
     pub input: Option<Input>,
     /// The argument that names the account, where the account is read.
     pub account: Option<AccountArgument>,
+    /// How the argument that holds SQL is read, where a rule reads `context.sql`.
+    pub sql: Option<Arc<SqlRules>>,
     /// Facts that a residual program reads, and the slots it looks for them in.
     pub given: Vec<(Given, u16)>,
     /// Claims that a residual program reads by name, and their slots.
@@ -133,6 +136,9 @@ impl Plan {
         if plan.facts.contains(Fact::Account) {
             plan.account = column.account.as_deref().map(AccountArgument::at);
         }
+        if plan.facts.contains(Fact::Sql) {
+            plan.sql = column.sql.clone();
+        }
         if matches!(column.subject, Subject::Tool(_)) && !wanted.is_empty() {
             let whole = wanted.iter().any(|argument| argument.path.is_empty() && argument.how == How::Value);
             let paths: Vec<(&[Box<str>], How)> =
@@ -165,7 +171,8 @@ impl Plan {
     /// Whether a plan over these reads differs from column to column.
     pub fn depends_on_column(reads: &Reads, column: &Column) -> bool {
         let account = reads.facts.contains(Fact::Account) && column.account.is_some();
-        account || !reads.arguments.is_empty() || reads.facts.contains(Fact::Action)
+        let sql = reads.facts.contains(Fact::Sql) && column.sql.is_some();
+        account || sql || !reads.arguments.is_empty() || reads.facts.contains(Fact::Action)
     }
 }
 

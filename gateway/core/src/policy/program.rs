@@ -95,9 +95,10 @@ impl ConstantSet {
     pub fn new(constants: Vec<Constant>) -> Self {
         let (mut texts, mut others) = (Vec::new(), Vec::new());
         for constant in constants {
-            match constant {
-                Constant::Text(text) => texts.push(text),
-                other => others.push(other),
+            if let Constant::Text(text) = constant {
+                texts.push(text);
+            } else {
+                others.push(constant);
             }
         }
         texts.sort_unstable_by(|a, b| by_length(a, b));
@@ -169,6 +170,10 @@ pub enum Node {
     Slot(u16),
     /// Whether there is a value in a slot.
     Has(u16),
+    /// Whether the value in a slot is this one: the commonest condition, in one step.
+    Is(u16, Constant),
+    /// Whether the value in a slot is among these, likewise.
+    Among(u16, ConstantSet),
     /// Whether the token has a claim of the computed name.
     HasClaim(Box<Node>),
     /// The claim of the computed name; an error where there is none.

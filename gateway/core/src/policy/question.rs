@@ -381,8 +381,8 @@ fn without_account(expr: &Arc<Expr>, fails: &Arc<Expr>) -> Result<Arc<Expr>, Str
         Expr::Var(Var::Context) => {
             return Err("a rule compares the whole context, which may lack an account".to_owned());
         }
-        Expr::UnaryOp { op, expr } => Expr::UnaryOp { op: op.clone(), expr: same(expr)? },
-        Expr::BinaryOp { op, left, right } => Expr::BinaryOp { op: op.clone(), left: same(left)?, right: same(right)? },
+        Expr::UnaryOp { op, expr } => Expr::UnaryOp { op: *op, expr: same(expr)? },
+        Expr::BinaryOp { op, left, right } => Expr::BinaryOp { op: *op, left: same(left)?, right: same(right)? },
         Expr::GetAttr { expr, attr } => Expr::GetAttr { expr: same(expr)?, attr: attr.clone() },
         Expr::HasAttr { expr, attrs } => Expr::HasAttr { expr: same(expr)?, attrs: attrs.clone() },
         Expr::Like { expr, pattern } => Expr::Like { expr: same(expr)?, pattern: pattern.clone() },

@@ -13,6 +13,8 @@ pub enum Fact {
     Action,
     /// `context.account`.
     Account,
+    /// `context.calendars`.
+    Calendars,
     /// `context.claims`.
     Claims,
     /// `context.name`.
@@ -21,16 +23,20 @@ pub enum Fact {
     Now,
     /// `context.source`.
     Source,
+    /// `context.sql`.
+    Sql,
     /// `context.uri`.
     Uri,
 }
 
-const CONTEXT_FACTS: [(&str, Fact); 6] = [
+const CONTEXT_FACTS: [(&str, Fact); 8] = [
     ("account", Fact::Account),
+    ("calendars", Fact::Calendars),
     ("claims", Fact::Claims),
     ("name", Fact::Name),
     ("now", Fact::Now),
     ("source", Fact::Source),
+    ("sql", Fact::Sql),
     ("uri", Fact::Uri),
 ];
 
@@ -74,6 +80,15 @@ pub struct Argument {
     pub how: How,
 }
 
+/// A text that a rule looks for in a set of facts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sought {
+    /// The set, as in `calendars` or `sql.tables`.
+    pub set: Box<str>,
+    /// The text.
+    pub text: Box<str>,
+}
+
 /// All that a rule's conditions read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reads {
@@ -91,7 +106,11 @@ pub struct Reads {
     pub computes_claims: bool,
     /// Whether the conditions name an action.
     pub names_actions: bool,
-    /// Members of the context that exist for no action, as `calendars`; each once. Even a `has` of one counts: it would be false for ever, in silence.
+    /// Texts that the conditions look for in a set of facts, such as the names of calendars.
+    pub sought: Vec<Sought>,
+    /// Whether the conditions bind the tables of SQL to listed ones.
+    pub lists_tables: bool,
+    /// Members of the context that exist for no action, as `weather`; each once. Even a `has` of one counts: it would be false for ever, in silence.
     pub unknown: Vec<Box<str>>,
 }
 
@@ -133,8 +152,43 @@ impl Reads {
                     }
                 }
             }
+            Expr::BinaryOp {
+                op:
+                    op @ (BinaryOp::Contains
+                    | BinaryOp::ContainsAll
+                    | BinaryOp::ContainsAny
+                    | BinaryOp::Eq
+                    | BinaryOp::NotEq),
+                left,
+                right,
+            } => {
+                self.seek(left, right);
+                self.seek(right, left);
+                let listed = matches!(op, BinaryOp::ContainsAll | BinaryOp::Eq) && matches!(**left, Expr::Set(_));
+                let reversed = *op == BinaryOp::Eq && matches!(**right, Expr::Set(_));
+                self.lists_tables |= (listed && context_path(right).is_some_and(|path| path == TABLES))
+                    || (reversed && context_path(left).is_some_and(|path| path == TABLES));
+                self.walk(left);
+                self.walk(right);
+            }
             // The syntax tree is another crate's and may grow: whatever it holds, its parts are walked.
             other => children(other).into_iter().for_each(|child| self.walk(child)),
+        }
+    }
+
+    /// Texts in `sought` that are looked for in the set of facts `set`.
+    fn seek(&mut self, set: &Expr, sought: &Expr) {
+        let Some(path) = context_path(set).filter(|path| matches!(path.as_slice(), ["calendars"] | ["sql", _])) else {
+            return;
+        };
+        let elements: Vec<&Expr> = match sought {
+            Expr::Set(elements) => elements.iter().map(|element| &**element).collect(),
+            other => vec![other],
+        };
+        for element in elements {
+            if let Expr::Literal(Literal::String(text)) = element {
+                self.sought.push(Sought { set: path.join(".").into(), text: text.as_str().into() });
+            }
         }
     }
 
@@ -180,6 +234,9 @@ impl Reads {
         self.read(&["input"], How::Value);
     }
 }
+
+/// `context.sql.tables`.
+const TABLES: [&str; 2] = ["sql", "tables"];
 
 /// The member names of `context.a.b`; none for anything else.
 pub(super) fn context_path(expr: &Expr) -> Option<Vec<&str>> {
@@ -234,7 +291,7 @@ mod tests {
         check(
             "context == {}",
             &["Value "],
-            &[Fact::Account, Fact::Claims, Fact::Name, Fact::Now, Fact::Source, Fact::Uri],
+            &[Fact::Account, Fact::Calendars, Fact::Claims, Fact::Name, Fact::Now, Fact::Source, Fact::Sql, Fact::Uri],
         );
         check("[\"a\"].contains(context.input.table)", &["Value table"], &[]);
         check("context.input has a && context.input.a.b > 1", &["Presence a", "Value a/b"], &[]);
@@ -256,9 +313,40 @@ mod tests {
 
     #[test]
     fn members_that_no_context_has_are_found() {
-        let text = "permit (principal, action, resource) when { context has sql.tables || context.now > context[\"calendars\"] || context.calendars };";
+        let text = "permit (principal, action, resource) when { context has weather.today || context.now > context[\"sea\"] || context.sea };";
         let reads = Reads::of(cedar_policy::Policy::parse(None, text).unwrap().to_pst().unwrap().body().clauses());
-        assert_eq!(reads.unknown, ["sql".into(), "calendars".into()]);
+        assert_eq!(reads.unknown, ["weather".into(), "sea".into()]);
+    }
+
+    #[test]
+    fn texts_sought_in_facts_are_found() {
+        let check = |condition: &str, expected: &[&str], lists: &[&str]| {
+            let text = format!("permit (principal, action, resource) when {{ {condition} }};");
+            let reads = Reads::of(cedar_policy::Policy::parse(None, text).unwrap().to_pst().unwrap().body().clauses());
+            let shown: Vec<String> =
+                reads.sought.iter().map(|sought| format!("{} {}", sought.set, sought.text)).collect();
+            assert_eq!(
+                (shown.as_slice(), reads.lists_tables),
+                (expected.iter().map(ToString::to_string).collect::<Vec<_>>().as_slice(), !lists.is_empty()),
+                "{condition}"
+            );
+        };
+        check(
+            "context.calendars.contains(\"a\") && !context.calendars.containsAny([\"b\", \"c\"])",
+            &["calendars a", "calendars b", "calendars c"],
+            &[],
+        );
+        check("[\"a\"].containsAll(context.sql.tables)", &["sql.tables a"], &["tables"]);
+        check(
+            "context.sql.tables == [\"a\"] && context.sql.kinds == [\"select\"]",
+            &["sql.tables a", "sql.kinds select"],
+            &["tables"],
+        );
+        check(
+            "context.sql.tables.contains(\"a\") || context.sql.tables.containsAll([\"b\"])",
+            &["sql.tables a", "sql.tables b"],
+            &[],
+        );
     }
 
     #[test]

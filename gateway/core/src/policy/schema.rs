@@ -4,7 +4,7 @@ use cedar_policy::Schema;
 use cedar_policy::ffi::DetailedError;
 use serde_json::{Map, Value, json};
 
-use super::surface::{Subject, Surface};
+use super::surface::{Column, Subject, Surface};
 use super::types::{Presence, Record, Type};
 use crate::diagnostic::Diagnostic;
 
@@ -12,6 +12,9 @@ use crate::diagnostic::Diagnostic;
 ///
 /// `principal` is an `Agent` in its `Group`s with `accounts` and, where the token carries one, `user`. `context.claims` is an entity whose tags are the
 /// token's scalar claims. `context.account` counts as always there: where a call names none, reading it is an error, so that a permit does not hold and a forbid does.
+///
+/// `context.calendars` holds the names of the open calendars. `context.sql` exists for tools whose configuration says which argument holds SQL; what cannot be
+/// read as SQL is a denial before any rule is asked, so that its members are always there.
 ///
 /// `scope` narrows it to some columns; all groups stay.
 pub fn json(surface: &Surface, scope: Option<&[u32]>) -> Value {
@@ -26,7 +29,7 @@ pub fn json(surface: &Surface, scope: Option<&[u32]>) -> Value {
             continue;
         }
         let member_of: Vec<Value> = column.groups.iter().map(|group| json!({ "id": group })).collect();
-        let applies = json!({"principalTypes": ["Agent"], "resourceTypes": ["Server"], "context": context(column.subject, &column.input)});
+        let applies = json!({"principalTypes": ["Agent"], "resourceTypes": ["Server"], "context": context(column)});
         actions.insert(column.action.to_string(), json!({"memberOf": member_of, "appliesTo": applies}));
     }
     let agent = json!({
@@ -49,20 +52,25 @@ pub fn build(surface: &Surface, scope: Option<&[u32]>, file: &str) -> Result<Sch
 }
 
 /// The context that an action's rules read.
-fn context(subject: Subject, input: &Record) -> Value {
+fn context(column: &Column) -> Value {
     let mut attributes = Map::new();
     for (name, ty) in [
         ("account", json!({"type": "String"})),
         ("source", json!({"type": "Extension", "name": "ipaddr"})),
         ("claims", json!({"type": "Entity", "name": "Claims"})),
         ("now", json!({"type": "Extension", "name": "datetime"})),
+        ("calendars", texts()),
     ] {
         attributes.insert(name.to_owned(), ty);
     }
     let mut add = |name: &str, ty: Value| attributes.insert(name.to_owned(), ty);
-    match subject {
+    match column.subject {
         Subject::Tool(_) => {
-            add("input", record(input));
+            add("input", record(&column.input));
+            if column.sql.is_some() {
+                let members = json!({"kinds": texts(), "tables": texts(), "functions": texts()});
+                add("sql", json!({"type": "Record", "attributes": members}));
+            }
         }
         Subject::ResourceRead => {
             add("uri", json!({"type": "String"}));
@@ -82,6 +90,10 @@ fn context(subject: Subject, input: &Record) -> Value {
         | Subject::Extension(_) => {}
     }
     json!({"type": "Record", "attributes": attributes})
+}
+
+fn texts() -> Value {
+    json!({"type": "Set", "element": {"type": "String"}})
 }
 
 fn record(record: &Record) -> Value {

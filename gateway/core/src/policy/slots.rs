@@ -102,13 +102,14 @@ impl Element {
 }
 
 /// Reads all that the plan wants, in the order and with the refusals of [`facts::context`] and [`facts::entities`].
-pub fn read<'a>(plan: &'a Plan, of: Subjects<'a>, facts: &Facts<'a>) -> Result<Slots<'a>, Missing> {
-    let mut slots: Slots<'a> = SmallVec::from_elem(Datum::Absent, usize::from(plan.slots));
+pub fn read<'a>(plan: &'a Plan, of: Subjects<'a>, facts: &Facts<'a>, slots: &mut Slots<'a>) -> Result<(), Missing> {
+    slots.clear();
+    slots.resize(usize::from(plan.slots), Datum::Absent);
     match &plan.input {
         None => {}
-        Some(Input::Members(members)) => arguments(members, facts.arguments, &mut slots).map_err(Missing::Argument)?,
-        // Never in a program's plan: whole records are left to Cedar.
-        Some(Input::Whole(_)) => return Err(Missing::Defect),
+        Some(Input::Members(members)) => arguments(members, facts.arguments, slots).map_err(Missing::Argument)?,
+        // No program looks at it, for what would is left to Cedar; but where a folded part of a rule names it, it must be fit all the same.
+        Some(whole @ Input::Whole(_)) => drop(convert::input(whole, facts.arguments).map_err(Missing::Argument)?),
     }
     let account = match plan.facts.contains(Fact::Account) {
         true => facts::account(plan, of.who, facts)?,
@@ -131,12 +132,12 @@ pub fn read<'a>(plan: &'a Plan, of: Subjects<'a>, facts: &Facts<'a>) -> Result<S
             Given::Accounts => Datum::Set(Set::Texts(&of.standing.accounts)),
             Given::User => of.who.user.map_or(Datum::Absent, Datum::Text),
         };
-        put(&mut slots, *slot, value);
+        put(slots, *slot, value);
     }
     if plan.facts.contains(Fact::Claims) {
-        claims(plan, of.who.claims, &mut slots)?;
+        claims(plan, of.who.claims, slots)?;
     }
-    Ok(slots)
+    Ok(())
 }
 
 fn put<'a>(slots: &mut Slots<'a>, slot: u16, value: Datum<'a>) {

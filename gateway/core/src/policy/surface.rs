@@ -1,12 +1,14 @@
 //! Lists all that can be asked of every server. In: reviewed catalogues and what the configuration says of tools. Out: one column per action. Never here: rules.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ahash::{AHashMap, AHashSet};
 use serde_json::Value;
 
 use super::catalogue::{Catalogue, ToolIndex};
-use super::types::{AssignError, Record};
+use super::sql::SqlRules;
+use super::types::{AssignError, Field, Record, Type};
 use crate::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
 
 /// A server's position in the configuration.
@@ -22,6 +24,8 @@ pub struct ToolRules {
     pub types: BTreeMap<Box<str>, Box<str>>,
     /// The pointer of the argument that names the customer account; without it the account comes from the token.
     pub account: Option<Box<str>>,
+    /// The argument that holds SQL, and how it is read.
+    pub sql: Option<Arc<SqlRules>>,
 }
 
 /// One server as the policy sees it.
@@ -92,6 +96,10 @@ pub struct Column {
     pub input: Record,
     /// The pointer of the argument that names the account.
     pub account: Option<Box<str>>,
+    /// The argument that holds SQL; with it the column has `context.sql`.
+    pub sql: Option<Arc<SqlRules>>,
+    /// A tool's `outputSchema`, where it has one.
+    pub output: Option<Box<Value>>,
 }
 
 /// The columns of one server.
@@ -154,6 +162,8 @@ impl Surface {
             groups: Box::new([]),
             input: Record::open(),
             account: None,
+            sql: None,
+            output: None,
         };
         self.faces.push(Face {
             name: server.name.into(),
@@ -176,13 +186,23 @@ impl Surface {
                     findings.push(bad_type(file, &format!("{}.{}", server.name, tool.name), (pointer, ty), error));
                 }
             }
+            let action = format!("{}.{}", server.name, tool.name);
+            if let Some(sql) = &rules.sql
+                && !may_hold_text(&input, &sql.argument)
+            {
+                let message = format!("tool `{action}` has no text argument `{}`, which its `sql` names", sql.argument);
+                findings
+                    .push(Diagnostic::error(file, None, message).help("correct `argument`, a pointer such as `/sql`"));
+            }
             self.push(Column {
                 server: index,
                 subject: Subject::Tool(ToolIndex(u32::try_from(position).unwrap_or(u32::MAX))),
-                action: format!("{}.{}", server.name, tool.name).into(),
+                action: action.into(),
                 groups: [Box::from(CALL)].into_iter().chain(rules.groups.iter().cloned()).collect(),
                 input,
                 account: rules.account.clone(),
+                sql: rules.sql.clone(),
+                output: tool.definition.get("outputSchema").cloned().map(Box::new),
             });
         }
     }
@@ -281,6 +301,21 @@ impl Surface {
         let faces = self.faces.iter().map(|face| format!("{face:?}"));
         Value::Array(faces.chain(columns).map(Value::String).collect())
     }
+}
+
+/// Whether the schema declares something at the pointer that can be a text.
+fn may_hold_text(input: &Record, pointer: &str) -> bool {
+    let mut at = Some(input);
+    let mut steps = pointer.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~")).peekable();
+    while let Some(step) = steps.next() {
+        let Some(Field { ty, name: _, presence: _ }) = at.and_then(|record| record.field(&step)) else { return false };
+        at = match ty {
+            Some(Type::Record(inner)) => Some(inner),
+            Some(Type::String) | None => return steps.peek().is_none(),
+            Some(Type::Long | Type::Bool | Type::Decimal | Type::Set(_)) => return false,
+        };
+    }
+    false
 }
 
 fn bad_type(file: &str, tool: &str, (pointer, ty): (&str, &str), error: AssignError) -> Diagnostic {

@@ -1,8 +1,10 @@
 //! Promises of the whole engine: one `check` a subject, one row a case.
 
 mod decisions;
+mod facts;
 mod listing;
 mod loading;
+mod obligations;
 mod programs;
 mod proofs;
 
@@ -12,12 +14,14 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::calendar::Calendars;
 use super::catalogue::Catalogue;
 use super::drift::Drift;
 use super::engine::{Action, Engine, Inputs};
 use super::facts::Facts;
 use super::index::AgentSource;
 use super::source::Source;
+use super::sql::{Dialect, SqlRules};
 use super::surface::{ServerSource, ToolRules};
 use super::verdict::{Denial, Evaluator, Permit};
 use super::who::{Claims, Who};
@@ -55,7 +59,7 @@ fn crm() -> Catalogue {
         tool("read_table", table),
         tool("update_row", row),
         tool("search", search),
-        tool("strict", strict),
+        json!({"name": "strict", "inputSchema": strict, "outputSchema": {"type": "object", "properties": {"rows": {"type": "array"}}}}),
         json!({"name": "bare"}),
         tool("empty", json!({})),
     ];
@@ -72,6 +76,7 @@ fn rules() -> BTreeMap<Box<str>, ToolRules> {
         groups: groups.iter().map(|group| Box::from(*group)).collect(),
         types: types.iter().map(|(pointer, ty)| (Box::from(*pointer), Box::from(*ty))).collect(),
         account: account.map(Box::from),
+        sql: None,
     };
     BTreeMap::from([
         ("read_table".into(), of(&["customerTools"], &[], None)),
@@ -80,23 +85,46 @@ fn rules() -> BTreeMap<Box<str>, ToolRules> {
     ])
 }
 
+/// `office` is open on weekdays from nine to five in Berlin, `never` on one day in the past.
+fn calendars() -> Calendars {
+    let text = "[calendar.office]\nzone = \"Europe/Berlin\"\nwindows = [{ days = [\"mon-fri\"], from = \"09:00\", to = \"17:00\" }]\n[calendar.never]\nzone = \"UTC\"\nopen = [{ date = \"2024-01-01\", from = \"00:00\", to = \"00:01\" }]\n";
+    let now: jiff::Timestamp = NOON.parse().unwrap();
+    Calendars::parse(text, "calendars.toml", UnixMillis(now.as_millisecond())).unwrap()
+}
+
 fn build(policies: &str) -> Result<Engine, Diagnostics> {
     build_with(&[Source { file: "p.cedar", text: policies }], &rules())
 }
 
 fn build_with(sources: &[Source<'_>], rules: &BTreeMap<Box<str>, ToolRules>) -> Result<Engine, Diagnostics> {
-    let (crm, pg, none) = (crm(), pg(), BTreeMap::new());
+    let (crm, pg) = (crm(), pg());
+    let sql = SqlRules {
+        argument: "/sql".into(),
+        dialect: Dialect::Postgres,
+        schema: None,
+        functions: vec!["my_total".into()],
+    };
+    let queries = BTreeMap::from([("query".into(), ToolRules { sql: Some(Arc::new(sql)), ..ToolRules::default() })]);
     let methods = [Box::from("skills/list")];
     let servers = [
         (
             ServerSource { name: "crm", catalogue: &crm, tools: rules, extension_methods: &methods },
             Arc::new(Drift::new(&crm)),
         ),
-        (ServerSource { name: "pg", catalogue: &pg, tools: &none, extension_methods: &[] }, Arc::new(Drift::new(&pg))),
+        (
+            ServerSource { name: "pg", catalogue: &pg, tools: &queries, extension_methods: &[] },
+            Arc::new(Drift::new(&pg)),
+        ),
     ];
     let agents =
         AGENTS.map(|(id, groups, accounts)| AgentSource { id, groups: groups.to_vec(), accounts: accounts.to_vec() });
-    Engine::build(Inputs { sources, servers: &servers, agents: &agents, settings_file: "portcullis.toml" })
+    Engine::build(Inputs {
+        sources,
+        servers: &servers,
+        agents: &agents,
+        calendars: &calendars(),
+        settings_file: "portcullis.toml",
+    })
 }
 
 /// One question: an agent, an action such as `crm.read_table {"table": "x"}` or `crm connect`, and what surrounds it.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::sql::SqlRefusal;
 use super::surface::{ServerIndex, Subject};
 use crate::limits::DETERMINING_MAX;
 
@@ -125,6 +126,10 @@ pub enum DenialCause {
     ArgumentUndeclared,
     /// A claim that a rule reads has a shape that no rule can read.
     ClaimUnreadable,
+    /// A rule reads SQL that is not judged.
+    SqlRefused(SqlRefusal),
+    /// A rule reads calendars, and the time lies outside of what they are laid out for.
+    CalendarsEnded,
     /// The tool is not in the reviewed catalogue.
     UnknownTool,
     /// The tool's live definition is not the reviewed one.
@@ -135,6 +140,14 @@ pub enum DenialCause {
     UnknownAgent,
     /// The server is not in this snapshot's configuration.
     UnknownServer,
+    /// A rate that a determining permit obliges to is used up.
+    RateExceeded,
+    /// A budget that a determining permit obliges to does not hold the amount.
+    BudgetExceeded,
+    /// The amount that a budget adds up is missing, or no decimal that can be added.
+    AmountUnreadable,
+    /// No more rates and budgets can be counted.
+    LimitsFull,
 }
 
 impl DenialCause {
@@ -147,11 +160,17 @@ impl DenialCause {
             Self::ArgumentUnreadable => "argument_unreadable",
             Self::ArgumentUndeclared => "argument_undeclared",
             Self::ClaimUnreadable => "claim_unreadable",
+            Self::SqlRefused(refusal) => refusal.name(),
+            Self::CalendarsEnded => "calendars_ended",
             Self::UnknownTool => "unknown_tool",
             Self::Drifted => "drifted",
             Self::UnknownMethod => "unknown_method",
             Self::UnknownAgent => "unknown_agent",
             Self::UnknownServer => "unknown_server",
+            Self::RateExceeded => "rate_exceeded",
+            Self::BudgetExceeded => "budget_exceeded",
+            Self::AmountUnreadable => "amount_unreadable",
+            Self::LimitsFull => "limits_full",
         }
     }
 }
@@ -196,6 +215,29 @@ impl Denial {
     /// Why.
     pub fn cause(&self) -> DenialCause {
         self.cause
+    }
+
+    /// What the agent is told: what it can mend is named, and nothing of rules or values.
+    pub fn words(&self) -> &'static str {
+        match self.cause {
+            DenialCause::SqlRefused(refusal) => refusal.words(),
+            DenialCause::NoRule
+            | DenialCause::Forbidden
+            | DenialCause::RuleError
+            | DenialCause::ArgumentUnreadable
+            | DenialCause::ArgumentUndeclared
+            | DenialCause::ClaimUnreadable
+            | DenialCause::CalendarsEnded
+            | DenialCause::RateExceeded
+            | DenialCause::BudgetExceeded
+            | DenialCause::AmountUnreadable
+            | DenialCause::LimitsFull
+            | DenialCause::UnknownTool
+            | DenialCause::Drifted
+            | DenialCause::UnknownMethod
+            | DenialCause::UnknownAgent
+            | DenialCause::UnknownServer => "denied by policy",
+        }
     }
 
     /// The forbids that held or could not be evaluated.

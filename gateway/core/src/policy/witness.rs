@@ -3,17 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use cedar_policy::{Authorizer, Context, Decision, Effect, Entities, EvalResult, PolicySet, Request, eval_expression};
+use cedar_policy::{Authorizer, Context, Decision, Effect, Entities, EvalResult, PolicySet, Request};
 use serde_json::{Map, Value, json};
 
+use super::calendar::Calendars;
 use super::engine::{Action, Engine};
+use super::extract::{address, instant, plain, string, strings, tags, typed};
 use super::facts::{self, Facts};
 use super::ground::{Book, Ground};
 use super::index::AgentSource;
 use super::invariant::Agents;
 use super::load::Rule;
+use super::mend;
 use super::question::{About, Account, Question};
 use super::scope;
+use super::sql::{self, SqlFacts};
 use super::surface::{Column, Subject};
 use super::who::{Claims, Who};
 use crate::identity::AgentIndex;
@@ -77,29 +81,29 @@ pub fn confirm(
 ) -> Result<Case, String> {
     let column = ground.surface.columns.get(question.item.column as usize).ok_or("there is no such action")?;
     let claimed = Case::of(ground, question, column, (request, entities))?;
+    // As the solver says it, and with the time and the statement that fit what it says of calendars and SQL.
+    let fitted = claimed.fitted(ground, column, request);
+    let claims: Vec<Case> = std::iter::once(claimed).chain(fitted).collect();
     let judge = Judge { ground, about, question, column };
     for (position, agent) in ground.agents().iter().enumerate() {
-        let case = claimed.by(agent);
         let other = about.other().map(|book| &book.engine);
-        if let Ok(case) = judge.plainest(case, (&ground.book.engine, other), position) {
-            return Ok(case);
+        for claimed in &claims {
+            if let Ok(case) = judge.plainest(claimed.by(agent), (&ground.book.engine, other), position) {
+                return Ok(case);
+            }
         }
     }
     if agents == Agents::Registered {
         return Err("no registered agent can make the call".to_owned());
     }
-    let agent = AgentSource {
-        id: &claimed.agent,
-        groups: claimed.groups.iter().map(String::as_str).collect(),
-        accounts: claimed.accounts.iter().map(String::as_str).collect(),
-    };
-    let untried = "the call cannot be tried";
-    let (engine, position) = ground.trial(&ground.book, &agent).ok_or(untried)?;
-    let other = match about.other() {
-        Some(book) => Some(ground.trial(book, &agent).ok_or(untried)?.0),
-        None => None,
-    };
-    judge.plainest(claimed, (&engine, other.as_ref()), position)
+    let mut refused = Err("there is no call".to_owned());
+    for claimed in claims {
+        refused = judge.tried(claimed);
+        if refused.is_ok() {
+            break;
+        }
+    }
+    refused
 }
 
 impl<'b> About<'b> {
@@ -119,6 +123,22 @@ struct Judge<'j> {
 }
 
 impl Judge<'_> {
+    /// The call by an agent that nobody registered.
+    fn tried(&self, claimed: Case) -> Result<Case, String> {
+        let agent = AgentSource {
+            id: &claimed.agent,
+            groups: claimed.groups.iter().map(String::as_str).collect(),
+            accounts: claimed.accounts.iter().map(String::as_str).collect(),
+        };
+        let untried = "the call cannot be tried";
+        let (engine, position) = self.ground.trial(&self.ground.book, &agent).ok_or(untried)?;
+        let other = match self.about.other() {
+            Some(book) => Some(self.ground.trial(book, &agent).ok_or(untried)?.0),
+            None => None,
+        };
+        self.plainest(claimed, (&engine, other.as_ref()), position)
+    }
+
     /// The call, freed of all that the solver chose at will: what does not bear on it only misleads a reader.
     fn plainest(&self, case: Case, engines: (&Engine, Option<&Engine>), position: usize) -> Result<Case, String> {
         let outcome = self.holds(&case, engines, position)?;
@@ -146,7 +166,7 @@ impl Judge<'_> {
 
     /// Whether the call breaks what must hold; what becomes of it.
     fn holds(&self, case: &Case, engines: (&Engine, Option<&Engine>), position: usize) -> Result<String, String> {
-        let (context, entities) = case.concrete(self.column)?;
+        let (context, entities) = case.concrete(self.column, self.ground.calendars())?;
         let uid = |ty: &str, id: &str| facts::entity(ty, id).ok_or("the call cannot be named");
         let (agent, server) = (uid("Agent", &case.agent)?, uid("Server", &case.server)?);
         let request = Request::new(agent, self.question.action.clone(), server, context, None);
@@ -318,6 +338,28 @@ impl Case {
         })
     }
 
+    /// What its statement does, where the tool takes one and it can be read.
+    fn sql(&self, column: &Column) -> Option<SqlFacts> {
+        let rules = column.sql.as_ref()?;
+        sql::read(self.arguments.as_ref()?.pointer(&rules.argument)?.as_str()?, rules).ok()
+    }
+
+    /// The same call at a time and with a statement that have what the solver says of calendars and of SQL.
+    fn fitted(&self, ground: &Ground<'_>, column: &Column, request: &Request) -> Option<Self> {
+        let context = request.context()?;
+        let open = context.get("calendars").map(strings).unwrap_or_default();
+        let mut fitted = self.clone();
+        fitted.now = mend::instant(ground.calendars(), &open).unwrap_or(self.now);
+        if let (Some(rules), Some(EvalResult::Record(facts))) = (&column.sql, context.get("sql")) {
+            let of = |name: &str| facts.get(name).cloned().map(strings).unwrap_or_default();
+            let statement = mend::statement(&of("kinds"), &of("tables"), &of("functions"))?;
+            for place in fitted.arguments.iter_mut().chain([&mut fitted.input]) {
+                *place.pointer_mut(&rules.argument)? = json!(statement);
+            }
+        }
+        Some(fitted)
+    }
+
     /// The same call by a registered agent.
     fn by(&self, agent: &AgentSource<'_>) -> Self {
         Self {
@@ -330,7 +372,7 @@ impl Case {
     }
 
     /// Cedar's context and entities.
-    fn concrete(&self, column: &Column) -> Result<(Context, Entities), String> {
+    fn concrete(&self, column: &Column, calendars: &Calendars) -> Result<(Context, Entities), String> {
         let mut context = Map::new();
         let extension = |name: &str, text: String| json!({"__extn": {"fn": name, "arg": text}});
         context.insert("now".into(), extension("datetime", self.now.rfc3339()));
@@ -341,6 +383,12 @@ impl Case {
         }
         if self.arguments.is_some() {
             context.insert("input".into(), self.input.clone());
+        }
+        // What cannot be told is left out: a rule that reads it fails.
+        context.extend(mend::open(calendars, self.now).map(|open| ("calendars".to_owned(), json!(open))));
+        if let Some(facts) = self.sql(column) {
+            let members = json!({"kinds": facts.kinds, "tables": facts.tables, "functions": facts.functions});
+            context.insert("sql".into(), members);
         }
         let context = Context::from_json_value(Value::Object(context), None).map_err(|error| error.to_string())?;
         let mut attributes = json!({"accounts": self.accounts});
@@ -395,77 +443,3 @@ const NOON: UnixMillis = UnixMillis(1_767_614_400_000);
 
 /// Where a call comes from that no rule asks.
 const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-
-fn string(value: &EvalResult) -> Option<String> {
-    match value {
-        EvalResult::String(text) => Some(text.clone()),
-        _ => None,
-    }
-}
-
-fn strings(value: EvalResult) -> Vec<String> {
-    match value {
-        EvalResult::Set(set) => set.iter().filter_map(string).collect(),
-        _ => Vec::new(),
-    }
-}
-
-fn tags(claims: &cedar_policy::Entity) -> BTreeMap<String, String> {
-    claims.tags().filter_map(|(name, value)| Some((name.to_owned(), string(&value.ok()?)?))).collect()
-}
-
-/// The text that an extension value was made from: `1.5` of `decimal("1.5")`.
-fn quoted(value: &str) -> Option<&str> {
-    value.split('"').nth(1)
-}
-
-/// The first address of a network.
-fn address(value: &EvalResult) -> Option<IpAddr> {
-    match value {
-        EvalResult::ExtensionValue(text) => quoted(text)?.split('/').next()?.parse().ok(),
-        _ => None,
-    }
-}
-
-/// Cedar tells the milliseconds itself, however it writes the instant.
-fn instant(request: &Request, entities: &Entities) -> Result<UnixMillis, String> {
-    let since = r#"context.now.durationSince(datetime("1970-01-01")).toMilliseconds()"#;
-    let since = since.parse().map_err(|_| "the time cannot be asked")?;
-    match eval_expression(request, entities, &since) {
-        Ok(EvalResult::Long(millis)) => Ok(UnixMillis(millis)),
-        Ok(_) | Err(_) => Err("the time of the call cannot be told".to_owned()),
-    }
-}
-
-/// As JSON-RPC carries it.
-fn plain(value: Option<&EvalResult>) -> Value {
-    match value {
-        None => json!({}),
-        Some(EvalResult::Bool(truth)) => json!(truth),
-        Some(EvalResult::Long(number)) => json!(number),
-        Some(EvalResult::String(text)) => json!(text),
-        Some(EvalResult::EntityUid(uid)) => json!(uid.to_string()),
-        Some(EvalResult::Set(set)) => set.iter().map(|one| plain(Some(one))).collect(),
-        Some(EvalResult::Record(record)) => {
-            Value::Object(record.iter().map(|(name, member)| (name.clone(), plain(Some(member)))).collect())
-        }
-        // The only extension type of an argument is `decimal`.
-        Some(EvalResult::ExtensionValue(text)) => {
-            quoted(text).and_then(|text| text.parse::<f64>().ok()).map_or(Value::Null, |number| json!(number))
-        }
-    }
-}
-
-/// As Cedar's JSON carries it.
-fn typed(value: Option<&EvalResult>) -> Value {
-    match value {
-        Some(EvalResult::Set(set)) => set.iter().map(|one| typed(Some(one))).collect(),
-        Some(EvalResult::Record(record)) => {
-            Value::Object(record.iter().map(|(name, member)| (name.clone(), typed(Some(member)))).collect())
-        }
-        Some(EvalResult::ExtensionValue(text)) => {
-            json!({"__extn": {"fn": "decimal", "arg": quoted(text).unwrap_or_default()}})
-        }
-        other => plain(other),
-    }
-}

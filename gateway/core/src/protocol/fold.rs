@@ -3,13 +3,13 @@
 //! Go's `encoding/json` and others match keys case-insensitively and take the last match, so `{"name":…,"Name":…}` is
 //! one tool to the gateway and another to them.
 
-/// Whether `key` is not `wanted` but a reader that ignores case takes it for `wanted`, which is ASCII. The four letters
-/// outside ASCII that simple case folding or case mapping lands in it count too: ſ, K (Kelvin), İ and ı.
+/// Whether `key` is not `wanted` but a reader that ignores case takes it for `wanted`. ASCII letters are compared so, and the four
+/// outside ASCII that simple case folding or case mapping lands in it: ſ, K (Kelvin), İ and ı.
 pub fn is_variant(key: &str, wanted: &str) -> bool {
     if key.is_ascii() {
         return key.eq_ignore_ascii_case(wanted) && key != wanted;
     }
-    key.len() >= wanted.len() && key.chars().map(fold).eq(wanted.chars().map(fold))
+    key != wanted && key.len() >= wanted.len() && key.chars().map(fold).eq(wanted.chars().map(fold))
 }
 
 /// Whether `key` is such a variant of any of `known`.
@@ -43,5 +43,8 @@ mod tests {
         check("names", "name", false);
         check("nam", "name", false);
         check("name ", "name", false);
+        // A name outside ASCII, as an argument's may be, is no variant of itself.
+        check("größe", "größe", false);
+        check("GRößE", "größe", true);
     }
 }

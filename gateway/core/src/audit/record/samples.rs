@@ -42,6 +42,7 @@ pub(in crate::audit) fn decision(verdict: Verdict) -> Decision<'static> {
         subject: Subject::Tool("read_table"),
         arguments: part(br#"{"table":"customers"}"#),
         judged: judged(verdict),
+        obligations: &[],
         request_id: None,
     }
 }
@@ -55,6 +56,7 @@ pub(in crate::audit) fn answer(decision_seq: u64) -> Answer<'static> {
         outcome: Outcome::Complete,
         cause: None,
         result: part(br#"{"content":[]}"#),
+        obliged: Default::default(),
         duration_us: 1_200,
     }
 }

@@ -45,6 +45,7 @@ fn each_record_of_a_call_holds_what_it_promises() {
         },
         source: Some("10.0.0.1".parse().unwrap()),
         revision: Some(Revision::V2025_11_25),
+        obligations: &[],
         request_id: Some(b"\"a\""),
         subject: Subject::Uri("file:///x"),
         method: "resources/read",
@@ -139,6 +140,7 @@ fn no_record_is_longer_than_a_line() {
             snapshot: u64::MAX,
             snapshot_hash: worst,
         },
+        obligations: &rules,
         request_id: Some(worst.as_bytes()),
     };
     let length = written(&Record::Decision(record)).len();

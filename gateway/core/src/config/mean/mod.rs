@@ -109,6 +109,7 @@ fn policy(typed: Option<&typed::Policy>, scene: &mut Scene<'_, '_>) -> Policy {
     let keep = scene.count(keep, &bounds::Bound { name: "policy.keep", least: 1, default: 64, most: 10_000 });
     Policy {
         folder: scene.path(typed.and_then(|policy| policy.folder.as_ref()), "policies"),
+        calendars: typed.and_then(|policy| policy.calendars.as_ref()).map(|path| scene.path(Some(path), "")),
         history: scene.path(typed.and_then(|policy| policy.history.as_ref()), "history"),
         keep: u16::try_from(keep).unwrap_or(u16::MAX),
     }

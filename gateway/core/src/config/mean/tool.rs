@@ -1,12 +1,14 @@
-//! Settings of single tools. In: `[tool."server.tool"]`. Out: groups, capture, types by server. Never here: the tools themselves.
+//! Settings of single tools. In: `[tool."server.tool"]`. Out: groups, capture, types, SQL by server. Never here: the tools themselves.
 
 use std::collections::BTreeMap;
 
 use super::{Scene, capture};
 use crate::config::at::At;
 use crate::config::settings::{Capture, ToolSettings};
+use crate::config::typed::sql::{DialectText, Sql};
 use crate::config::typed::{Server, Tool};
 use crate::diagnostic::did_you_mean;
+use crate::policy::sql::{Dialect, SqlRules};
 
 /// Tools by server, then by name.
 pub(super) type ToolsByServer = BTreeMap<Box<str>, BTreeMap<Box<str>, ToolSettings>>;
@@ -50,7 +52,45 @@ fn tool_settings(typed: &Tool, default: &Capture, scene: &mut Scene<'_, '_>) -> 
         capture: capture(typed.capture.as_ref(), default, scene),
         types,
         account: typed.account.as_ref().map(|argument| pointer(argument, Wildcard::Refused, scene)),
+        sql: typed.sql.as_ref().map(|typed| sql(typed.value(), scene)),
     }
+}
+
+/// What must be given is named as missing elsewhere, so that defaults may stand for it here.
+fn sql(typed: &Sql, scene: &mut Scene<'_, '_>) -> SqlRules {
+    let dialect = match typed.dialect.as_ref().map(|dialect| *dialect.value()) {
+        Some(DialectText::Postgres) => Dialect::Postgres,
+        Some(DialectText::Mysql) => Dialect::MySql,
+        Some(DialectText::Sqlite) => Dialect::Sqlite,
+        Some(DialectText::Generic) | None => Dialect::Generic,
+    };
+    let schema = typed.schema.as_ref().map(|schema| plain_name(schema, "schema", scene));
+    let functions = typed
+        .functions
+        .iter()
+        .map(|name| plain_name(name, "function", scene).to_lowercase().into_boxed_str())
+        .collect();
+    SqlRules {
+        argument: typed
+            .argument
+            .as_ref()
+            .map_or_else(|| "/sql".into(), |argument| pointer(argument, Wildcard::Refused, scene)),
+        dialect,
+        functions,
+        schema,
+    }
+}
+
+/// A name as SQL writes it without quotes; a function's may be qualified.
+fn plain_name(typed: &At<String>, what: &str, scene: &mut Scene<'_, '_>) -> Box<str> {
+    let text = typed.value().as_str();
+    let plain = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let parts = text.split('.').count();
+    if !text.split('.').all(plain) || parts > 2 || (what == "schema" && parts > 1) {
+        let message = format!("`{}` is no name of a {what}", text.escape_debug());
+        scene.findings.refuse(typed.at(), message, "write letters, digits and `_`");
+    }
+    text.into()
 }
 
 /// Whether `*` may stand for every element of an array.

@@ -11,12 +11,14 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::identity::issuer::{Audience, Issuer, Issuers};
 use crate::identity::keys::{Algorithm, KeySet};
 use crate::identity::registry::Registry;
+use crate::policy::calendar::Calendars;
 use crate::policy::catalogue::Catalogue;
 use crate::policy::drift::Drift;
 use crate::policy::engine::{Engine, Inputs};
 use crate::policy::index::AgentSource;
 use crate::policy::source::{self, Source};
 use crate::policy::surface::{ServerSource, ToolRules};
+use crate::time::UnixMillis;
 use crate::token::credential::{Channel, Lender, Wanted, WantedField};
 use crate::token::scanner::Scanner;
 use crate::token::secrets::Secrets;
@@ -37,7 +39,9 @@ pub(super) struct Gathered {
 }
 
 pub(super) fn gather(texts: Texts, before: Option<&Snapshot>) -> Gathered {
-    let Texts { settings, warnings: mut findings, agents, policies, catalogues, keys, secrets } = texts;
+    let Texts { settings, warnings: mut findings, agents, policies, catalogues, calendars, read_at, keys, secrets } =
+        texts;
+    let calendars = read_calendars(calendars.as_ref(), read_at, &mut findings);
     let registry = registry(&agents, &settings, &mut findings);
     let issuers = issuers(&settings, &keys, &mut findings);
     let secrets = read_secrets(secrets, &mut findings);
@@ -49,13 +53,14 @@ pub(super) fn gather(texts: Texts, before: Option<&Snapshot>) -> Gathered {
     let broken = settings.servers.len() != read.len() || read.iter().any(Option::is_none);
     let catalogues: Vec<Catalogue> = read.into_iter().flatten().collect();
     let drifts: Vec<Arc<Drift>> = catalogues.iter().map(|catalogue| drift(catalogue, before)).collect();
-    let engine = match broken {
-        true => {
+    let engine = match calendars.filter(|_| !broken) {
+        None => {
             syntax_only(&policies, &mut findings);
             None
         }
-        false => engine(
+        Some(calendars) => engine(
             &Rules {
+                calendars: &calendars,
                 settings: &settings,
                 policies: &policies,
                 catalogues: &catalogues,
@@ -81,6 +86,13 @@ pub(super) fn registry(agents: &Text, settings: &Settings, findings: &mut Diagno
         findings.push(finding.help("enter the first as `[agent.ID]`"));
     }
     Some(registry)
+}
+
+fn read_calendars(text: Option<&Text>, read_at: UnixMillis, findings: &mut Diagnostics) -> Option<Calendars> {
+    let Some(text) = text else { return Some(Calendars::default()) };
+    let calendars = kept(Calendars::parse(&text.text, &text.file, read_at), findings)?;
+    findings.extend_from_slice(calendars.warnings());
+    Some(calendars)
 }
 
 fn issuers(settings: &Settings, keys: &[Text], findings: &mut Diagnostics) -> Option<Issuers> {
@@ -184,6 +196,7 @@ fn drift(catalogue: &Catalogue, before: Option<&Snapshot>) -> Arc<Drift> {
 }
 
 struct Rules<'r> {
+    calendars: &'r Calendars,
     settings: &'r Settings,
     policies: &'r [Text],
     catalogues: &'r [Catalogue],
@@ -225,8 +238,13 @@ fn engine(rules: &Rules<'_>, registry: Option<&Registry>, agents: &Text, finding
         );
         findings.push(finding.help("write the first into a `.cedar` file in this folder"));
     }
-    let built =
-        Engine::build(Inputs { sources: &sources, servers: &servers, agents: &agents, settings_file: SETTINGS_FILE });
+    let built = Engine::build(Inputs {
+        sources: &sources,
+        servers: &servers,
+        agents: &agents,
+        calendars: rules.calendars,
+        settings_file: SETTINGS_FILE,
+    });
     let engine = kept(built, findings)?;
     findings.extend_from_slice(engine.warnings());
     registry.is_some().then_some(engine)
@@ -257,6 +275,7 @@ pub(super) fn tool_rules(server: &settings::Server) -> BTreeMap<Box<str>, ToolRu
         groups: tool.groups.clone(),
         types: tool.types.clone(),
         account: tool.account.clone(),
+        sql: tool.sql.clone().map(Arc::new),
     };
     server.tools.iter().map(|(name, tool)| (name.clone(), rules(tool))).collect()
 }

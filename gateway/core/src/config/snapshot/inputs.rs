@@ -27,6 +27,12 @@ impl Snapshot {
             .collect();
         let sources: Vec<Source<'_>> = rules.iter().map(|text| Source { file: &text.file, text: &text.text }).collect();
         let agents = AgentSource::of_registry(&self.registry);
-        then(Inputs { sources: &sources, servers: &servers, agents: &agents, settings_file: SETTINGS_FILE })
+        then(Inputs {
+            sources: &sources,
+            servers: &servers,
+            agents: &agents,
+            calendars: self.engine.calendars(),
+            settings_file: SETTINGS_FILE,
+        })
     }
 }

@@ -58,6 +58,8 @@ fn texts(config: &str) -> Texts {
         agents: text("agents.toml", AGENTS),
         policies: vec![text("policies/a.cedar", RULE)],
         catalogues,
+        calendars: None,
+        read_at: UnixMillis(1_795_478_400_000),
         keys,
         secrets: None,
     }
@@ -123,12 +125,14 @@ fn no_secret_value_is_in_the_hash_and_everything_else_is() {
     let mut secret = texts(CONFIG);
     secret.secrets = Some(text("secrets.toml", "[secrets]\ncrm = \"s3cret-value\"\n"));
     assert_eq!(secret.hash(), base);
-    let changes: [fn(&mut Texts); 6] = [
+    assert_eq!(Texts { read_at: UnixMillis(0), ..texts(CONFIG) }.hash(), base);
+    let changes: [fn(&mut Texts); 7] = [
         |texts| texts.agents.text.push('\n'),
         |texts| texts.policies[0].text.push('\n'),
         |texts| texts.policies[0].file.push('x'),
         |texts| texts.catalogues[0] = None,
         |texts| texts.keys[0].text.push('\n'),
+        |texts| texts.calendars = Some(text("calendars.toml", "")),
         |texts| texts.settings.limits.body_bytes_max += 1,
     ];
     for (number, change) in changes.iter().enumerate() {
@@ -137,6 +141,28 @@ fn no_secret_value_is_in_the_hash_and_everything_else_is() {
         assert_ne!(changed.hash(), base, "change {number}");
     }
     assert!(base.starts_with("sha256:") && base.len() == 71);
+}
+
+#[test]
+fn calendars_and_sql_reach_the_rules() {
+    let calendar =
+        "[calendar.office]\nzone = \"UTC\"\nopen = [{ date = \"2026-11-24\", from = \"00:00\", to = \"24:00\" }]\n";
+    let with = |calendar: &str, condition: &str| {
+        let sql = CONFIG.replace("capture =", "sql = { argument = \"/table\", dialect = \"sqlite\" }\ncapture =");
+        let mut all = texts(&sql);
+        all.calendars = Some(text("calendars.toml", calendar));
+        all.policies[0].text = RULE.replace(");\n", &format!(") when {{ {condition} }};\n"));
+        all
+    };
+    build(with(calendar, "context.calendars.contains(\"office\") && context.sql.kinds == [\"select\"]"));
+    check_refused(
+        with(calendar, "context.calendars.contains(\"offices\")"),
+        &["a.cedar:1: unknown calendar `offices`; did you mean `office`?"],
+    );
+    check_refused(
+        with("[calendar.x]", "true"),
+        &["calendars.toml:1: calendar `x` has no `zone`", "calendars.toml:1: calendar `x` never opens"],
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::example::STARTER;
+use crate::policy::sql::Dialect;
 use crate::protocol::revision::Revision;
 
 const FULL: &str = include_str!("../full.toml");
@@ -70,6 +71,9 @@ fn what_is_typed_is_what_is_meant() {
     assert_eq!(tool.capture.arguments, CaptureRule::Digest);
     assert_eq!(tool.capture.redact, ["/password", "/rows/*/ssn"].map(Box::from));
     assert_eq!(tool.types["/amount"], "integer".into());
+    let sql = tool.sql.as_ref().unwrap();
+    assert_eq!((&*sql.argument, sql.dialect, sql.schema.as_deref()), ("/sql", Dialect::Postgres, Some("public")));
+    assert_eq!(sql.functions, ["mytotal".into()]);
 
     let pg = &meant.servers[1];
     assert_eq!((&*pg.url.path, &*pg.url.authority, &*pg.path), ("/", "127.0.0.1:9000", "/mcp/pg"));
@@ -82,6 +86,7 @@ fn what_is_typed_is_what_is_meant() {
     assert_eq!(meant.limits.result_bytes_max, 8 << 20);
     assert_eq!(meant.audit.segment_bytes_max, 128 << 20);
     assert_eq!(meant.kernel.ebpf, Ebpf::Off);
+    assert_eq!(meant.policy.calendars, Some(PathBuf::from("/etc/portcullis/calendars.toml")));
     assert_eq!(meant.policy.history, PathBuf::from("/var/lib/portcullis/history"));
 }
 

@@ -39,18 +39,6 @@ fn a_key_of_a_later_version_is_refused_and_not_skipped() {
         check(&credential(&format!("{key} = \"x\"")), &[&expected]);
     }
     check(
-        "[policy]\ncalendars = \"c.toml\"\n",
-        &[
-            "p.toml:9: `calendars` in `[policy]` is not supported by this version; remove it and compare `context.now` in the rule",
-        ],
-    );
-    check(
-        "[tool.\"crm.q\"]\nsql = { argument = \"/sql\" }\n",
-        &[
-            "p.toml:9: `sql` in `[tool.crm.q]` is not supported by this version; remove it and permit only tools whose arguments a rule can read",
-        ],
-    );
-    check(
         "[audit]\nkeep = \"6 years\"\n",
         &[
             "p.toml:9: `keep` in `[audit]` is not supported by this version; remove it; segments are kept until somebody deletes them",
@@ -367,4 +355,26 @@ ebpf = \"require\"
     let lines: Vec<String> =
         findings(text).iter().map(|finding| finding.split(':').nth(1).unwrap().to_owned()).collect();
     assert_eq!(lines, ["1", "2", "4", "5", "6", "7", "8", "12", "14", "16", "18"]);
+}
+
+#[test]
+fn sql_that_cannot_be_read_is_refused() {
+    let tool = |sql: &str| format!("[tool.\"crm.q\"]\nsql = {{ {sql} }}\n");
+    check(
+        &tool("dialect = \"postgres\""),
+        &["p.toml:9: `[tool.crm.q.sql]` has no `argument`; write it like `argument = \"/sql\"`"],
+    );
+    check(&tool("argument = \"/sql\""), &["p.toml:9: `[tool.crm.q.sql]` has no `dialect`; write `dialect = \"…\"`"]);
+    check(
+        &tool("argument = \"/sql\", dialect = \"postgresql\""),
+        &["p.toml:9: `tool.\"crm.q\".sql.dialect` knows no `postgresql`; did you mean `postgres`?"],
+    );
+    check(
+        &tool("argument = \"sql\", dialect = \"sqlite\", schema = \"a.b\", functions = [\"f()\"]"),
+        &[
+            "p.toml:9: `a.b` is no name of a schema; write letters, digits and `_`",
+            "p.toml:9: `f()` is no name of a function; write letters, digits and `_`",
+            "p.toml:9: pointer `sql` does not start with a slash; write `/sql`",
+        ],
+    );
 }

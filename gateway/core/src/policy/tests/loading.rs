@@ -66,6 +66,7 @@ fn a_tool_of_a_server_without_a_catalogue_is_to_be_learned_first() {
         sources: &[Source { file: "p.cedar", text }],
         servers: &[server],
         agents: &[],
+        calendars: &Calendars::default(),
         settings_file: "portcullis.toml",
     });
     let expected = "p.cedar:1: unknown tool `read` on server `new`; its tools are not known: list them with `portcullis tools learn new` first";
@@ -134,39 +135,24 @@ fn what_the_validator_finds_is_told_in_our_words() {
 
 #[test]
 fn what_this_version_cannot_do_is_refused_and_never_ignored() {
-    let calendars = "p.cedar:2: calendars are not supported by this version; use `context.now`";
-    let sql =
-        "p.cedar:2: SQL facts are not supported by this version; permit only tools whose arguments a rule can read";
     for (condition, expected) in [
-        ("when { context.calendars.contains(\"blackout\") }", calendars),
-        ("when { context has calendars && context.calendars.contains(\"blackout\") }", calendars),
-        ("unless { context has calendars && context.calendars.contains(\"office\") }", calendars),
-        ("when { false && context[\"calendars\"] == [] }", calendars),
-        ("when { context.sql.verb == \"delete\" }", sql),
-        ("unless { context has sql.verb }", sql),
         ("unless { context has nwo }", "p.cedar:2: no context has a fact `nwo`; did you mean `now`?"),
         (
             "unless { context has weather }",
-            "p.cedar:2: no context has a fact `weather`; the facts are `account`, `claims`, `name`, `now`, `source`, `uri` and `input`",
+            "p.cedar:2: no context has a fact `weather`; the facts are `account`, `calendars`, `claims`, `name`, `now`, `source`, `sql`, `uri` and `input`",
         ),
     ] {
         check(&format!("forbid (principal, action, resource)\n{condition};"), &[expected]);
     }
-    for (annotation, expected) in [
-        ("@rate(\"10/m\")", "rates are not supported by this version"),
-        ("@budget(\"5\")", "budgets are not supported by this version"),
-        ("@redact(\"/email\")", "redaction by a rule is not supported by this version"),
-        ("@max_rows(\"5\")", "a bound on rows is not supported by this version"),
-        ("@until", "unknown annotation `@until`"),
-    ] {
-        let text = format!("@id(\"a\")\n{annotation}\npermit (principal, action, resource);");
-        let cure = "remove it: beside `@id`, a rule takes only what speaks to readers, `@description`, `@doc`, `@note`, `@owner`, `@reason` and `@ticket`";
-        let shown = match annotation {
-            "@until" => format!("p.cedar:2: {expected}; {cure}"),
-            _ => format!("p.cedar:2: `@{}`: {expected}; {cure}", &annotation[1..annotation.find('(').unwrap()]),
-        };
-        check(&text, &[&shown]);
-    }
+    let cure = "remove it: beside `@id`, a rule takes what obliges, `@redact`, `@max_rows`, `@rate` and `@budget`, and what speaks to readers, `@description`, `@doc`, `@note`, `@owner`, `@reason` and `@ticket`";
+    check(
+        "@id(\"a\")\n@until\npermit (principal, action, resource);",
+        &[&format!("p.cedar:2: unknown annotation `@until`; {cure}")],
+    );
+    check(
+        "@redakt(\"/email\")\npermit (principal, action, resource);",
+        &["p.cedar:1: unknown annotation `@redakt`; did you mean `redact`?"],
+    );
     check(
         "@Owner(\"ann\")\npermit (principal, action, resource);",
         &["p.cedar:1: unknown annotation `@Owner`; did you mean `owner`?"],
@@ -175,6 +161,70 @@ fn what_this_version_cannot_do_is_refused_and_never_ignored() {
         "@id(\"a\") @description(\"d\") @doc(\"d\") @note(\"n\") @owner(\"o\") @reason(\"r\") @ticket(\"t\")\npermit (principal, action, resource);",
         &[],
     );
+}
+
+#[test]
+fn an_obligation_that_could_not_be_carried_out_is_refused() {
+    let permit = "permit (principal, action == Action::\"crm.update_row\", resource);";
+    for (annotation, rule, expected) in [
+        (
+            "@rate(\"10\")",
+            permit,
+            "p.cedar:2: `10` is no rate; write calls and unit, as in `@rate(\"10/m\")`; the units are `s`, `m`, `h` and `d`",
+        ),
+        (
+            "@redact(\"ssn\")",
+            permit,
+            "p.cedar:2: `ssn` is no pointer; a pointer begins with a slash, as in `/rows/*/ssn`",
+        ),
+        (
+            "@max_rows",
+            permit,
+            "p.cedar:2: `@max_rows(\"\")` has an empty entry; write `@max_rows(\"500\")` or `@max_rows(\"/rows 500\")`",
+        ),
+        (
+            "@budget(\"/amonut 5/day\")",
+            permit,
+            "p.cedar:2: unknown argument `/amonut` of tool `crm.update_row` in the budget `/amonut 5/day`; did you mean `amount`?",
+        ),
+        (
+            "@budget(\"/amount 5/day\")",
+            "permit (principal, action in [Action::\"crm.update_row\", Action::\"crm.bare\"], resource);",
+            "p.cedar:2: unknown argument `/amount` of tool `crm.bare` in the budget `/amount 5/day`; a budget can add up only what the tool's schema declares",
+        ),
+        (
+            "@redact(\"/ssn\")",
+            "forbid (principal, action == Action::\"crm.update_row\", resource);",
+            "p.cedar:2: `@redact` stands on a forbid; write it on the permit: what is forbidden has nothing to oblige to",
+        ),
+        (
+            "@rate(\"10/m\")",
+            "permit (principal, action, resource == Server::\"crm\");",
+            "p.cedar:2: `@rate` is carried out on calls of tools, and this rule also covers `connect`; name the tools, or write `action in Action::\"call\"`; give the rest to another rule",
+        ),
+        (
+            "@redact(\"/a\")",
+            "permit (principal, action == Action::\"resource.read\", resource);",
+            "p.cedar:2: `@redact` is carried out on calls of tools, and this rule also covers `resource.read`; name the tools, or write `action in Action::\"call\"`; give the rest to another rule",
+        ),
+        (
+            "@redact(\"/row/*/ssn\")",
+            "permit (principal, action == Action::\"crm.strict\", resource);",
+            "p.cedar:2: the results of tool `crm.strict` have no member `row`; did you mean `rows`?",
+        ),
+        (
+            "@max_rows(\"/list 5\")",
+            "permit (principal, action == Action::\"crm.strict\", resource);",
+            "p.cedar:2: the results of tool `crm.strict` have no member `list`; point at what the tool's `outputSchema` declares",
+        ),
+    ] {
+        check(&format!("@id(\"a\")\n{annotation}\n{rule}"), &[expected]);
+    }
+    check(
+        "@redact(\"/rows/*/ssn\") @max_rows(\"5\") @rate(\"10/m\")\npermit (principal, action in Action::\"call\", resource);",
+        &[],
+    );
+    check(&format!("@budget(\"/amount 5/day\")\n{permit}"), &[]);
 }
 
 #[test]
@@ -265,8 +315,14 @@ fn action_names_that_would_mean_two_things_are_refused() {
         (ServerSource { name, catalogue, tools: &none, extension_methods }, Arc::new(Drift::new(catalogue)))
     };
     let build = |servers: &[(ServerSource<'_>, Arc<Drift>)]| {
-        Engine::build(Inputs { sources: &[], servers, agents: &[], settings_file: "portcullis.toml" })
-            .map_err(|findings| shown(&findings))
+        Engine::build(Inputs {
+            sources: &[],
+            servers,
+            agents: &[],
+            calendars: &Calendars::default(),
+            settings_file: "portcullis.toml",
+        })
+        .map_err(|findings| shown(&findings))
     };
     let cure = "rename the server or leave the method out of its extension methods";
     let clash = format!("portcullis.toml: the action `a.b.c` would mean two things; {cure}");
@@ -296,6 +352,7 @@ fn hostile_tool_names_stay_in_their_place() {
         sources: &[Source { file: "p", text }],
         servers: &[server],
         agents: &agents,
+        calendars: &Calendars::default(),
         settings_file: "f",
     })
     .unwrap();
@@ -364,6 +421,7 @@ fn a_thousand_rules_load_and_share_classes() {
         sources: &[Source { file: "p", text: &text }],
         servers: &[server],
         agents: &agents,
+        calendars: &Calendars::default(),
         settings_file: "f",
     })
     .unwrap();

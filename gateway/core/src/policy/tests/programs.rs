@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::policy::evaluate::BROKEN_INSTRUCTION;
+use crate::policy::surface::ServerIndex;
 use crate::policy::verdict::DenialCause;
 
 /// Conditions over `crm.update_row`, each with a program.
@@ -283,4 +284,37 @@ fn the_account_argument_must_be_the_only_one_of_its_name() {
     let ask = Ask::new("ann", r#"crm.update_row {"id": 1, "customer_id": "c1", "Customer_ID": "c9"}"#);
     let denial = ask.decide(&engine).unwrap_err();
     assert_eq!((denial.cause(), denial.pointer()), (DenialCause::ArgumentUnreadable, Some("/customer_id")));
+}
+
+#[test]
+fn a_decision_by_programs_allocates_nothing() {
+    const RULES: &str = r#"@id("p") permit (principal, action == Action::"crm.update_row", resource)
+            when { context.input has tags && ["a", "b"].containsAll(context.input.tags) && context.input.amount.lessThan(decimal("9.5")) }
+            when { context.account == "17" && context.claims.hasTag("level") && context.claims.getTag("level") == "3" && context.now > datetime("2026-01-01") };
+        @id("f") forbid (principal, action == Action::"crm.update_row", resource) when { context.input.id + 1 > 100 }
+            unless { context.source.isInRange(ip("10.0.0.0/8")) && principal.accounts.contains("c1") };"#;
+    let engine = build(RULES).unwrap();
+    let (server, tool) = (engine.server("crm").unwrap(), engine.tool(ServerIndex(0), "update_row").unwrap());
+    let claims = [(Box::from("level"), ClaimValue::Integer(3))];
+    for (id, expected) in [
+        ("1", "allow p"),
+        ("100", "allow p"),
+        ("9223372036854775807", "rule_error f"),
+        ("{}", "argument_unreadable /id"),
+    ] {
+        let text = format!(r#"{{"id": {id}, "amount": 9.4999, "tags": ["b", "a"], "customer_id": 17}}"#);
+        let mut scratch = Scratch::new();
+        let document = read(&mut scratch, text.as_bytes(), &JsonLimits { bytes_max: 1 << 20, depth_max: 32 }).unwrap();
+        let facts = Facts {
+            arguments: Some(document.root()),
+            source: "10.0.0.1".parse().unwrap(),
+            now: UnixMillis(1_800_000_000_000),
+        };
+        let who = Who { claims: Claims::Listed(&claims), ..Ask::new("ann", "").who() };
+        let mut decision = None;
+        let counted =
+            allocation_counter::measure(|| decision = Some(engine.decide(&who, server, Action::Tool(tool), &facts)));
+        assert_eq!(outcome(&engine, &decision.unwrap()), expected);
+        assert_eq!(counted.count_total, 0, "{expected}");
+    }
 }

@@ -15,7 +15,14 @@ fn with<T>(policies: &str, then: impl FnOnce(&Ground<'_>) -> T) -> T {
     let agents =
         AGENTS.map(|(id, groups, accounts)| AgentSource { id, groups: groups.to_vec(), accounts: accounts.to_vec() });
     let sources = [Source { file: "p.cedar", text: policies }];
-    let inputs = Inputs { sources: &sources, servers: &servers, agents: &agents, settings_file: "portcullis.toml" };
+    let calendars = calendars();
+    let inputs = Inputs {
+        sources: &sources,
+        servers: &servers,
+        agents: &agents,
+        calendars: &calendars,
+        settings_file: "portcullis.toml",
+    };
     then(&Ground::build(inputs).unwrap_or_else(|findings| panic!("{}", shown(&findings).join("\n"))))
 }
 

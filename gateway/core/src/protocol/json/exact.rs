@@ -138,7 +138,7 @@ fn decimal(text: &[u8]) -> Option<Decimal> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{JsonLimits, Scratch, read};
+    use crate::protocol::json::{JsonLimits, Scratch, read};
 
     fn check(text: &str, exact: bool) {
         let mut scratch = Scratch::new();

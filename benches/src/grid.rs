@@ -1,0 +1,146 @@
+//! Makes policies of any number over a grid of agents and tools. In: how many of each. Out: an engine, and the same rules for other engines. Never here: timing.
+//!
+//! Rule `r` lets group `r mod groups` call tool `r mod tools` on two tables; one rule over everything forbids a third table.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use portcullis_core::identity::AgentIndex;
+use portcullis_core::policy::catalogue::{Catalogue, ToolIndex};
+use portcullis_core::policy::drift::Drift;
+use portcullis_core::policy::engine::{Engine, Inputs};
+use portcullis_core::policy::index::AgentSource;
+use portcullis_core::policy::source::Source;
+use portcullis_core::policy::surface::{ServerIndex, ServerSource};
+use portcullis_core::policy::who::{Claims, Who};
+use serde_json::json;
+
+/// Sizes of a grid.
+#[derive(Clone, Copy)]
+pub struct Sizes {
+    /// Rules, beside the one that forbids.
+    pub rules: usize,
+    /// Agents, spread evenly over the groups.
+    pub agents: usize,
+    /// Groups, each one class of agents.
+    pub groups: usize,
+    /// Tools, a thousand on each server.
+    pub tools: usize,
+}
+
+/// An engine over a grid.
+pub struct Grid {
+    /// Its sizes.
+    pub sizes: Sizes,
+    /// The engine.
+    pub engine: Engine,
+    /// The ids of the agents, by position.
+    pub agents: Vec<String>,
+}
+
+/// Tools on one server.
+const TOOLS_A_SERVER: usize = 1_000;
+
+/// Bytes of one policy file, below the loader's bound.
+const FILE_BYTES: usize = 8 << 20;
+
+impl Grid {
+    /// Builds it.
+    ///
+    /// # Panics
+    /// When the grid's rules do not load.
+    pub fn new(sizes: Sizes) -> Self {
+        let agents: Vec<String> = (0..sizes.agents).map(|agent| format!("agent-{agent}")).collect();
+        let groups: Vec<String> = (0..sizes.groups).map(|group| format!("group-{group}")).collect();
+        let names: Vec<String> = (0..sizes.tools.div_ceil(TOOLS_A_SERVER)).map(|server| format!("s{server}")).collect();
+        let schema = json!({"type": "object", "properties": {"table": {"type": "string"}, "limit": {"type": "integer"}}, "required": ["table"]});
+        let catalogues: Vec<Catalogue> = names
+            .iter()
+            .enumerate()
+            .map(|(server, name)| {
+                let tools = (server * TOOLS_A_SERVER)..((server + 1) * TOOLS_A_SERVER).min(sizes.tools);
+                // A catalogue sorts its tools by name.
+                let tools: Vec<_> = tools
+                    .map(|tool| json!({"name": tool_name(tool), "description": "x", "inputSchema": schema}))
+                    .collect();
+                Catalogue::learn(name, &tools).expect("the grid's tools are good")
+            })
+            .collect();
+        let none = BTreeMap::new();
+        let servers: Vec<_> = names
+            .iter()
+            .zip(&catalogues)
+            .map(|(name, catalogue)| {
+                let source = ServerSource { name, catalogue, tools: &none, extension_methods: &[] };
+                (source, Arc::new(Drift::new(catalogue)))
+            })
+            .collect();
+        let sources: Vec<AgentSource<'_>> = agents
+            .iter()
+            .enumerate()
+            .map(|(agent, id)| AgentSource { id, groups: vec![&groups[agent % sizes.groups]], accounts: Vec::new() })
+            .collect();
+        let files = files(sizes);
+        let files: Vec<Source<'_>> = files.iter().map(|(file, text)| Source { file, text }).collect();
+        let inputs = Inputs { sources: &files, servers: &servers, agents: &sources, settings_file: "portcullis.toml" };
+        let engine = match Engine::build(inputs) {
+            Ok(engine) => engine,
+            Err(findings) => panic!("{}", findings.iter().take(3).map(ToString::to_string).collect::<String>()),
+        };
+        Self { sizes, engine, agents }
+    }
+
+    /// The caller at a position.
+    pub fn who(&self, agent: usize) -> Who<'_> {
+        let index = AgentIndex(u32::try_from(agent).unwrap_or(u32::MAX));
+        Who { agent: index, id: &self.agents[agent], user: None, account: None, claims: Claims::Listed(&[]) }
+    }
+
+    /// A tool of the grid.
+    pub fn tool(&self, tool: usize) -> (ServerIndex, ToolIndex) {
+        let server = ServerIndex(u16::try_from(tool / TOOLS_A_SERVER).unwrap_or(u16::MAX));
+        (server, self.engine.tool(server, &tool_name(tool)).expect("the grid has this tool"))
+    }
+
+    /// An agent whom a rule permits a tool, and the tool.
+    pub fn permitted(&self, rule: usize, member: usize) -> (usize, usize) {
+        let members = (self.sizes.agents / self.sizes.groups).max(1);
+        let agent = rule % self.sizes.groups + (member % members) * self.sizes.groups;
+        (agent.min(self.sizes.agents - 1), rule % self.sizes.tools)
+    }
+}
+
+/// The name of a tool.
+pub fn tool_name(tool: usize) -> String {
+    format!("tool_{tool:05}")
+}
+
+/// The rule of a number, in Cedar.
+pub fn rule(rule: usize, sizes: Sizes) -> String {
+    let (group, tool) = (rule % sizes.groups, rule % sizes.tools);
+    let server = tool / TOOLS_A_SERVER;
+    format!(
+        "permit (principal in Group::\"group-{group}\", action == Action::\"s{server}.{}\", resource == Server::\"s{server}\")\n\
+         when {{ [\"customers\", \"orders\"].contains(context.input.table) }};\n",
+        tool_name(tool)
+    )
+}
+
+/// The rule over everything.
+pub const FORBID: &str =
+    "forbid (principal, action in Action::\"call\", resource) when { context.input.table == \"financials\" };\n";
+
+fn files(sizes: Sizes) -> Vec<(String, String)> {
+    let mut files = vec![("rules0.cedar".to_owned(), FORBID.to_owned())];
+    for number in 0..sizes.rules {
+        let next = files.len();
+        if files.last().is_some_and(|(_, text)| text.len() > FILE_BYTES) {
+            files.push((format!("rules{next}.cedar"), String::new()));
+        }
+        if let Some((_, text)) = files.last_mut() {
+            let _ = write!(text, "{}", rule(number, sizes));
+        }
+    }
+    files
+}

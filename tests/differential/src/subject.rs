@@ -1,0 +1,203 @@
+//! Asks the engine under test. In: a world as a gateway would meet it. Out: its decisions. Never here: what they should be.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use portcullis_core::diagnostic::Diagnostic;
+use portcullis_core::identity::AgentIndex;
+use portcullis_core::identity::claims::ClaimValue;
+use portcullis_core::policy::catalogue::{Catalogue, ToolIndex};
+use portcullis_core::policy::drift::{Drift, Live};
+use portcullis_core::policy::engine::{Action, Engine, Inputs};
+use portcullis_core::policy::facts::Facts;
+use portcullis_core::policy::index::AgentSource;
+use portcullis_core::policy::source::Source;
+use portcullis_core::policy::surface::{ServerIndex, ServerSource, ToolRules};
+use portcullis_core::policy::verdict::Visibility;
+use portcullis_core::policy::who::{Claims, Who};
+use portcullis_core::protocol::json::Value;
+use portcullis_core::time::UnixMillis;
+
+use crate::asks::{Ask, Call};
+use crate::ground::{Claim, Ground, Server};
+use crate::rules::Rule;
+
+/// What the engine said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Got {
+    /// Permitted: the rules it names, and how many there were.
+    Allowed(Vec<u32>, u32),
+    /// Denied: the cause, the rules it names, how many there were, and the argument.
+    Denied(&'static str, Vec<u32>, u32, Option<String>),
+}
+
+/// The engine of one world.
+pub struct Subject {
+    engine: Engine,
+    /// By server and tool.
+    tools: Vec<Vec<ToolIndex>>,
+    tokens: Vec<Vec<(Box<str>, ClaimValue)>>,
+}
+
+/// Why a world is not loaded.
+pub struct Refused {
+    /// The rules to blame, each with what was said.
+    pub rules: BTreeMap<usize, String>,
+    /// Findings that blame no rule.
+    pub others: Vec<String>,
+}
+
+impl Subject {
+    /// Loads a world: two policy files, catalogues, a registry.
+    pub fn load(ground: &Ground, rules: &[Rule]) -> Result<Self, Refused> {
+        let half = rules.len() / 2;
+        let lines = |rules: &[Rule]| rules.iter().map(|rule| rule.text() + "\n").collect::<String>();
+        let (first, second) = (lines(&rules[..half]), lines(&rules[half..]));
+        let sources = [Source { file: "a.cedar", text: &first }, Source { file: "b.cedar", text: &second }];
+        let settings: Vec<BTreeMap<Box<str>, ToolRules>> = ground.servers.iter().map(settings).collect();
+        let catalogues: Vec<Catalogue> = ground.servers.iter().map(catalogue).collect();
+        let methods: Vec<Vec<Box<str>>> = ground
+            .servers
+            .iter()
+            .map(|server| server.extensions.iter().map(|one| one.as_str().into()).collect())
+            .collect();
+        let servers: Vec<(ServerSource<'_>, Arc<Drift>)> = (0..ground.servers.len())
+            .map(|at| {
+                let source = ServerSource {
+                    name: &ground.servers[at].name,
+                    catalogue: &catalogues[at],
+                    tools: &settings[at],
+                    extension_methods: &methods[at],
+                };
+                (source, Arc::new(drift(&ground.servers[at], &catalogues[at])))
+            })
+            .collect();
+        let texts = |all: &'_ [String]| -> Vec<String> { all.to_vec() };
+        let held: Vec<(Vec<String>, Vec<String>)> =
+            ground.agents.iter().map(|agent| (texts(&agent.groups), texts(&agent.accounts))).collect();
+        let agents: Vec<AgentSource<'_>> = ground
+            .agents
+            .iter()
+            .zip(&held)
+            .map(|(agent, (groups, accounts))| AgentSource {
+                id: &agent.id,
+                groups: groups.iter().map(String::as_str).collect(),
+                accounts: accounts.iter().map(String::as_str).collect(),
+            })
+            .collect();
+        let inputs = Inputs { sources: &sources, servers: &servers, agents: &agents, settings_file: "portcullis.toml" };
+        let engine = Engine::build(inputs).map_err(|findings| refused(&findings, half))?;
+        let tools = ground.servers.iter().zip(&catalogues);
+        let tools = tools
+            .map(|(server, catalogue)| server.tools.iter().map(|tool| catalogue.find(&tool.name).unwrap()).collect())
+            .collect();
+        Ok(Self { engine, tools, tokens: ground.tokens.iter().map(|token| claims(token)).collect() })
+    }
+
+    /// The engine's decision.
+    pub fn decide(
+        &self,
+        ground: &Ground,
+        ask: &Ask,
+        arguments: Option<Value<'_>>,
+        (agent, user): (usize, usize),
+    ) -> Got {
+        let who = self.who(ground, ask, (agent, user));
+        let facts = Facts { arguments, source: ask.source, now: UnixMillis(ask.now) };
+        let tool = |tool: &usize| self.tools[ask.server][*tool];
+        let action = match &ask.call {
+            Call::Connect => Action::Connect,
+            Call::Tool(position) => Action::Tool(tool(position)),
+            Call::Resource(uri) => Action::ResourceRead { uri },
+            Call::Prompt(name) => Action::PromptGet { name },
+            Call::CompletePrompt(name) => Action::CompletePrompt { name },
+            Call::CompleteResource(uri) => Action::CompleteResource { uri },
+            Call::Task(position) => Action::Task { tool: position.as_ref().map(tool) },
+            Call::Sample => Action::Sample,
+            Call::Elicit => Action::Elicit,
+            Call::Roots => Action::Roots,
+            Call::Extension(method) => Action::Extension { method },
+        };
+        match self.engine.decide(&who, server(ask.server), action, &facts) {
+            Ok(permit) => Got::Allowed(permit.determining().rules().to_vec(), permit.determining().total()),
+            Err(denial) => Got::Denied(
+                denial.cause().name(),
+                denial.determining().rules().to_vec(),
+                denial.determining().total(),
+                denial.pointer().map(str::to_owned),
+            ),
+        }
+    }
+
+    /// Is this tool listed to the agent?
+    pub fn lists(&self, ground: &Ground, ask: &Ask, agent: usize, tool: usize) -> bool {
+        let who = self.who(ground, ask, (agent, 0));
+        self.engine.lists(&who, server(ask.server), self.tools[ask.server][tool]) == Visibility::Listed
+    }
+
+    fn who<'a>(&'a self, ground: &'a Ground, ask: &'a Ask, (agent, user): (usize, usize)) -> Who<'a> {
+        Who {
+            agent: AgentIndex(agent as u32),
+            id: &ground.agents[agent].id,
+            user: ground.users[user].as_deref(),
+            account: ask.account.as_deref(),
+            claims: Claims::Listed(&self.tokens[ask.token]),
+        }
+    }
+}
+
+fn server(position: usize) -> ServerIndex {
+    ServerIndex(position as u16)
+}
+
+fn settings(server: &Server) -> BTreeMap<Box<str>, ToolRules> {
+    let of = |tool: &crate::ground::Tool| ToolRules {
+        groups: tool.groups.iter().map(|group| group.as_str().into()).collect(),
+        types: tool.types.iter().map(|(pointer, ty)| (pointer.as_str().into(), (*ty).into())).collect(),
+        account: tool.account.as_ref().map(|path| crate::ground::pointer(path).into()),
+    };
+    server.tools.iter().map(|tool| (Box::from(tool.name.as_str()), of(tool))).collect()
+}
+
+fn catalogue(server: &Server) -> Catalogue {
+    let live: Vec<_> = server.tools.iter().map(|tool| tool.definition.clone()).collect();
+    Catalogue::learn(&server.name, &live).unwrap()
+}
+
+fn drift(server: &Server, catalogue: &Catalogue) -> Drift {
+    let drift = Drift::new(catalogue);
+    for tool in server.tools.iter().filter(|tool| tool.drifted) {
+        drift.observe(catalogue.find(&tool.name).unwrap(), Live::Drifted);
+    }
+    drift
+}
+
+fn claims(token: &[(String, Claim)]) -> Vec<(Box<str>, ClaimValue)> {
+    let value = |claim: &Claim| match claim {
+        Claim::Text(text) => ClaimValue::Text(text.as_str().into()),
+        Claim::Number(number) => ClaimValue::Integer(*number),
+        Claim::Truth(truth) => ClaimValue::Truth(*truth),
+        Claim::List => ClaimValue::Texts(vec!["c1".into()]),
+        Claim::Odd => ClaimValue::Unreadable,
+    };
+    token.iter().map(|(name, claim)| (name.as_str().into(), value(claim))).collect()
+}
+
+/// A rule stands on a line of its own, so that a finding's line names it.
+fn refused(findings: &[Diagnostic], half: usize) -> Refused {
+    let mut refused = Refused { rules: BTreeMap::new(), others: Vec::new() };
+    for finding in findings {
+        let before = match &*finding.file {
+            "a.cedar" => Some(0),
+            "b.cedar" => Some(half),
+            _ => None,
+        };
+        match (before, finding.line) {
+            (Some(before), Some(line)) if line > 0 => {
+                refused.rules.insert(before + line as usize - 1, finding.to_string());
+            }
+            _ => refused.others.push(finding.to_string()),
+        }
+    }
+    refused
+}
