@@ -48,4 +48,5 @@ pub mod history;
 pub mod reload;
 pub mod control;
 pub mod startup;
+pub mod prove;
 pub mod cli;

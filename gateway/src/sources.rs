@@ -92,7 +92,8 @@ fn catalogue(path: &Path, findings: &mut Diagnostics) -> Option<Text> {
     }
 }
 
-fn policies(folder: &Path, findings: &mut Diagnostics) -> Vec<Text> {
+/// The rules of a folder, in the order of their files.
+pub fn policies(folder: &Path, findings: &mut Diagnostics) -> Vec<Text> {
     let paths = match cedar_files(folder) {
         Ok(paths) => paths,
         Err(error) => {

@@ -10,6 +10,7 @@ mod messages;
 mod eras;
 mod policy;
 mod operate;
+mod prove;
 mod facts;
 mod obligations;
 mod sessions;

@@ -1,4 +1,4 @@
-//! Installs the foreign programs that tests run: Node, the MCP conformance runner, MCP SDKs. In: names and exact versions.
+//! Installs the foreign programs that tests run: Node, the MCP conformance runner, MCP SDKs, an SMT solver. In: names and exact versions.
 //! Out: commands ready to run, under `target/tools`. Parallel callers wait for each other; what is there already stays.
 
 use std::fs::{self, File};
@@ -62,6 +62,14 @@ pub fn conformance_runner() -> Result<Command> {
     let mut command = Command::new(node()?);
     command.arg("--import").arg(inject).arg(conformance_package()?.join("dist/index.js"));
     Ok(command)
+}
+
+/// The SMT solver z3, which proves things about rules; its Python package brings the program.
+///
+/// # Errors
+/// When it cannot be installed.
+pub fn z3() -> Result<PathBuf> {
+    Ok(venv("z3", "z3-solver==5.4.1.0")?.join("bin/z3"))
 }
 
 /// The folder of the conformance runner's package, which holds `requirements/REVISION.yaml`.
@@ -136,13 +144,18 @@ fn npm(name: &str, package: &str) -> Result<PathBuf> {
 
 /// Installs one Python package in an environment of its own and gives its interpreter.
 fn python(package: &str) -> Result<PathBuf> {
-    let folder = installed("python", package, |folder| {
+    Ok(venv("python", package)?.join("bin/python"))
+}
+
+/// Installs one Python package in an environment of its own and gives that.
+fn venv(name: &str, package: &str) -> Result<PathBuf> {
+    let folder = installed(name, package, |folder| {
         let environment = folder.join("venv");
         run(Command::new("python3").args(["-m", "venv"]).arg(&environment), "python3 -m venv")?;
         let mut pip = Command::new(environment.join("bin/python"));
         run(pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", package]), "pip")
     })?;
-    Ok(folder.join("venv/bin/python"))
+    Ok(folder.join("venv"))
 }
 
 /// Runs `install` once for this name and version, however many ask at the same time.

@@ -11,6 +11,7 @@ pub mod drain;
 pub mod init;
 pub mod policy;
 pub mod recorded;
+pub mod prove;
 pub mod reload;
 pub mod run;
 pub mod say;
@@ -107,6 +108,8 @@ pub enum End {
     Done,
     /// It was looked at and refused, or something is wrong with the files: exit code 1.
     Refused,
+    /// It was tried and nobody knows: exit code 2.
+    Undecided,
 }
 
 /// Why a verb could not even be tried: exit code 2.
@@ -133,6 +136,7 @@ pub fn end(outcome: Outcome, ways: &Ways) -> ExitCode {
     match outcome {
         Ok(End::Done) => ExitCode::SUCCESS,
         Ok(End::Refused) => ExitCode::from(1),
+        Ok(End::Undecided) => ExitCode::from(2),
         Err(failure) => {
             if ways.json {
                 say::json(&json!({"error": "failed", "message": failure.message, "help": failure.help}));

@@ -8,7 +8,7 @@ pub mod shadow;
 pub mod suggest;
 
 use crate::cli::client::{self, Answer};
-use crate::cli::{End, Outcome, Ways, list, number, say, text};
+use crate::cli::{End, Outcome, Ways, list, number, prove, say, text};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
@@ -52,6 +52,9 @@ pub enum PolicyVerb {
         #[arg(long, value_name = "VERSION")]
         expect: Option<u64>,
     },
+    /// Prove what the rules permit and what they never permit
+    #[command(long_about = prove::HELP)]
+    Prove(prove::Prove),
 }
 
 /// Runs the verb.
@@ -70,6 +73,7 @@ pub fn policy(verb: &PolicyVerb, ways: &Ways) -> Outcome {
             }
             Ok(end)
         }
+        PolicyVerb::Prove(asked) => prove::prove(asked, ways),
         PolicyVerb::Show => show(ways),
         PolicyVerb::History => compare::history(ways),
         PolicyVerb::Explain(wish) => explain::explain(wish, ways),

@@ -4,6 +4,7 @@
 //! A request reads it once and holds it to its end, so that no request is judged half by the old rules and half by the new.
 
 mod gather;
+mod inputs;
 mod route;
 
 use std::sync::Arc;

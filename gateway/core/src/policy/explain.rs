@@ -197,6 +197,10 @@ fn words(cause: DenialCause) -> &'static str {
         DenialCause::CalendarsEnded => {
             "a rule reads calendars, and the time lies outside of what they are laid out for"
         }
+        DenialCause::RateExceeded => "the agent made as many calls as a permit's rate allows",
+        DenialCause::BudgetExceeded => "the amount is more than a permit's budget has left",
+        DenialCause::AmountUnreadable => "an amount that a permit's budget counts could not be read",
+        DenialCause::LimitsFull => "no further rate or budget can be counted, and what is not counted is refused",
         DenialCause::UnknownTool => "nobody reviewed a tool of this name",
         DenialCause::Drifted => "the tool's live definition is not the reviewed one",
         DenialCause::UnknownMethod => "the method is neither of the protocol nor named for this server",

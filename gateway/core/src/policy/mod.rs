@@ -44,5 +44,11 @@ pub mod trial;
 pub mod explain;
 pub mod diff;
 pub mod suggest;
+pub mod invariant;
+pub mod ground;
+pub mod question;
+pub mod mend;
+pub mod extract;
+pub mod witness;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ mod listing;
 mod loading;
 mod obligations;
 mod programs;
+mod proofs;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

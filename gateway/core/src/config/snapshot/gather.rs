@@ -270,7 +270,7 @@ fn guessed_agents(text: &str) -> Vec<(String, Vec<String>)> {
 }
 
 /// What the configuration says of the tools. Of a server whose tools nobody has listed yet it cannot say anything that holds.
-fn tool_rules(server: &settings::Server) -> BTreeMap<Box<str>, ToolRules> {
+pub(super) fn tool_rules(server: &settings::Server) -> BTreeMap<Box<str>, ToolRules> {
     let rules = |tool: &settings::ToolSettings| ToolRules {
         groups: tool.groups.clone(),
         types: tool.types.clone(),
