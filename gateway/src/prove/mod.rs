@@ -49,7 +49,7 @@ impl Prover {
     pub async fn ask(&mut self, question: &Question) -> Result<Answer, Failure> {
         let compiled = match Compiled::of(question) {
             Ok(compiled) => compiled,
-            Err(error) => return Ok(Answer::Undecided(words(&error))),
+            Err(why) => return Ok(Answer::Undecided(why)),
         };
         let patience = self.patience;
         let compiler = self.session().await?;
@@ -111,15 +111,17 @@ enum Compiled {
 }
 
 impl Compiled {
-    fn of(question: &Question) -> Result<Self, Error> {
-        let ty =
-            |name: &str| name.parse::<EntityTypeName>().map_err(|error| Error::ActionNotInSchema(error.to_string()));
+    fn of(question: &Question) -> Result<Self, String> {
+        let ty = |name: &str| name.parse::<EntityTypeName>().map_err(|error| error.to_string());
         let env = RequestEnv::new(ty("Agent")?, question.action.clone(), ty("Server")?);
-        let set = |set| CompiledPolicySet::compile(set, &env, &question.schema);
+        let set = |set| CompiledPolicySet::compile(set, &env, &question.schema).map_err(|error| words(&error));
         Ok(match &question.ask {
             Ask::Disjoint(one, other) => Self::Disjoint(set(one)?, set(other)?),
             Ask::Implies(one, other) => Self::Implies(set(one)?, set(other)?),
-            Ask::NeverErrs(policy) => Self::NeverErrs(CompiledPolicy::compile(policy, &env, &question.schema)?),
+            Ask::NeverErrs(policy) => {
+                let policy = CompiledPolicy::compile(policy, &env, &question.schema);
+                Self::NeverErrs(policy.map_err(|error| words(&error))?)
+            }
         })
     }
 

@@ -425,11 +425,6 @@ impl Engine {
         annotations.iter().find(|(own, _)| &**own == key).map(|(_, value)| &**value)
     }
 
-    /// The calendars that rules can name.
-    pub fn calendars(&self) -> &Calendars {
-        &self.calendars
-    }
-
     /// What the load found worth a look.
     pub fn warnings(&self) -> &[Diagnostic] {
         &self.warnings

@@ -111,6 +111,13 @@ impl<'a> Ground<'a> {
     }
 }
 
+impl Engine {
+    /// The calendars that rules can name.
+    pub fn calendars(&self) -> &Calendars {
+        &self.calendars
+    }
+}
+
 /// The id of an agent that gives its place to a trial; no registry allows it.
 const REPLACED: &str = "\u{0}replaced";
 
