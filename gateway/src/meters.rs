@@ -103,10 +103,8 @@ impl Meters {
     fn take_one(&self, agent: &str, tool: &str, charge: &Charge<'_>, now: UnixMillis) -> Result<(), Unmet> {
         let name = name(agent, tool, charge);
         let take = |meter: &mut Meter| charge.limit.take(meter, charge.amount, now);
-        let taken = match self.by_name.get_mut(&name) {
-            Some(mut meter) => Some(take(&mut meter)),
-            None => None,
-        };
+        // The look-up's lock ends with its statement: what follows takes it again.
+        let taken = self.by_name.get_mut(&name).map(|mut meter| take(&mut meter));
         let taken = match taken {
             Some(taken) => taken,
             None => {
