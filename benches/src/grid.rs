@@ -7,6 +7,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use portcullis_core::identity::AgentIndex;
+use portcullis_core::policy::calendar::Calendars;
 use portcullis_core::policy::catalogue::{Catalogue, ToolIndex};
 use portcullis_core::policy::drift::Drift;
 use portcullis_core::policy::engine::{Engine, Inputs};
@@ -83,7 +84,13 @@ impl Grid {
             .collect();
         let files = files(sizes);
         let files: Vec<Source<'_>> = files.iter().map(|(file, text)| Source { file, text }).collect();
-        let inputs = Inputs { sources: &files, servers: &servers, agents: &sources, settings_file: "portcullis.toml" };
+        let inputs = Inputs {
+            sources: &files,
+            servers: &servers,
+            agents: &sources,
+            calendars: &Calendars::default(),
+            settings_file: "portcullis.toml",
+        };
         let engine = match Engine::build(inputs) {
             Ok(engine) => engine,
             Err(findings) => panic!("{}", findings.iter().take(3).map(ToString::to_string).collect::<String>()),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use portcullis_core::diagnostic::Diagnostic;
 use portcullis_core::identity::AgentIndex;
 use portcullis_core::identity::claims::ClaimValue;
+use portcullis_core::policy::calendar::Calendars;
 use portcullis_core::policy::catalogue::{Catalogue, ToolIndex};
 use portcullis_core::policy::drift::{Drift, Live};
 use portcullis_core::policy::engine::{Action, Engine, Inputs};
@@ -85,7 +86,13 @@ impl Subject {
                 accounts: accounts.iter().map(String::as_str).collect(),
             })
             .collect();
-        let inputs = Inputs { sources: &sources, servers: &servers, agents: &agents, settings_file: "portcullis.toml" };
+        let inputs = Inputs {
+            sources: &sources,
+            servers: &servers,
+            agents: &agents,
+            calendars: &Calendars::default(),
+            settings_file: "portcullis.toml",
+        };
         let engine = Engine::build(inputs).map_err(|findings| refused(&findings, half))?;
         let tools = ground.servers.iter().zip(&catalogues);
         let tools = tools
@@ -152,6 +159,7 @@ fn server(position: usize) -> ServerIndex {
 
 fn settings(server: &Server) -> BTreeMap<Box<str>, ToolRules> {
     let of = |tool: &crate::ground::Tool| ToolRules {
+        sql: None,
         groups: tool.groups.iter().map(|group| group.as_str().into()).collect(),
         types: tool.types.iter().map(|(pointer, ty)| (pointer.as_str().into(), (*ty).into())).collect(),
         account: tool.account.as_ref().map(|path| crate::ground::pointer(path).into()),
