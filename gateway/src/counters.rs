@@ -42,6 +42,7 @@ counted! { Count, "What only grows.",
     JournalFailures => "portcullis_journal_failures_total", "Calls refused because the audit log could not be written.";
     ToolsDrifted => "portcullis_tools_drifted_total", "Listed tools hidden because their definition is not the approved one.";
     ListsFiltered => "portcullis_lists_filtered_total", "Lists from which something was taken out.";
+    PolicySlow => "portcullis_policy_slow_total", "Decisions worked out by Cedar's evaluator because a rule has no program; `portcullis policy explain --slow` names it.";
     PolicyWatched => "portcullis_policy_watched_total", "Live decisions that Cedar judged a second time.";
     PolicyMismatches => "portcullis_policy_mismatches_total", "Decisions on which the compiled rules and Cedar differ; none ought to.";
     Quarantines => "portcullis_policy_quarantines_total", "Rule sets whose tables were taken out of service for it.";

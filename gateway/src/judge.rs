@@ -4,6 +4,7 @@
 use crate::beside::Copied;
 use crate::beside::sample::{Decided, Sample};
 use crate::case::Case;
+use crate::counters::Count;
 use crate::downstream::{BodyFailure, Downstream};
 use crate::headers;
 use crate::http1::field::Field;
@@ -19,7 +20,7 @@ use portcullis_core::policy::catalogue::ToolIndex;
 use portcullis_core::policy::engine::Action;
 use portcullis_core::policy::facts::Facts;
 use portcullis_core::policy::surface::{self, ServerIndex};
-use portcullis_core::policy::verdict::{Denial, Permit};
+use portcullis_core::policy::verdict::{Denial, Evaluator, Permit};
 use portcullis_core::policy::who::Who;
 use portcullis_core::protocol::era::{self, Era, EraError, MethodEra, Offered};
 use portcullis_core::protocol::header::McpHeaders;
@@ -320,6 +321,9 @@ impl<'j> Bench<'_, 'j> {
         let facts = Facts { arguments, source: self.agent.source, now: case.at };
         let who = Who::from(self.principal);
         let decided = decide_on_route(self.snapshot, self.server, &who, action, &facts);
+        if decided.as_ref().map_or_else(Denial::evaluator, Permit::evaluator) == Evaluator::Cedar {
+            self.core.counters.add(Count::PolicySlow);
+        }
         match self.core.turn.next(&self.core.shared.beside) {
             Copied::No => {}
             copied @ (Copied::Watched | Copied::Shadowed) => {

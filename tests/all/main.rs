@@ -19,3 +19,4 @@ mod hostile;
 mod audit;
 mod faults;
 mod outbound;
+mod readme;

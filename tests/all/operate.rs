@@ -488,7 +488,7 @@ fn rules_are_drafted_from_what_a_route_did_and_permit_it_again() {
 }
 
 #[test]
-fn rules_without_a_program_are_listed_with_the_reason() {
+fn rules_without_a_program_are_listed_with_the_reason_and_their_decisions_counted() {
     let upstream = Upstream::kind();
     let slow = "@id(\"whole\") permit (principal, action == Action::\"crm.guarded\", resource) when { context.input == {level: 3} };";
     let gateway = Setup::new().server("crm", &upstream, "").policy(&format!("{RULES}{slow}")).start();
@@ -497,4 +497,10 @@ fn rules_without_a_program_are_listed_with_the_reason() {
         assert_eq!(end, 0, "{page}");
         says(&page, &["whole", "it takes a record as a whole", "1 of 4 rules"]);
     }
+    let by_cedar = |tool: &str, arguments: Value| {
+        gateway.answer(&gateway.call("reader", tool, arguments));
+        gateway.metric("portcullis_policy_slow_total")
+    };
+    assert_eq!(by_cedar("read_table", json!({"table": "customers"})), 0.0);
+    assert_eq!(by_cedar("guarded", json!({"level": 3})), 1.0);
 }
