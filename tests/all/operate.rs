@@ -361,19 +361,6 @@ fn recorded_calls_are_judged_again_and_those_that_cannot_be_are_counted() {
 }
 
 #[test]
-fn the_starter_and_its_cases_pass_together() {
-    let folder = tempfile::tempdir().unwrap();
-    let run = |words: &[&str]| {
-        let mut command = std::process::Command::new(binary());
-        command.args(words).current_dir(folder.path()).output().unwrap()
-    };
-    assert_eq!(code(&run(&["init"])), 0);
-    let tested = run(&["policy", "test", "policies/tests.toml"]);
-    assert_eq!(code(&tested), 0, "{}", said(&tested));
-    says(&said(&tested), &["1 passed, 0 failed"]);
-}
-
-#[test]
 fn the_demos_rules_come_to_what_its_cases_expect() {
     let demo = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/policies");
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The README's rules load, and come to what the README says they come to.
+//! The README's rules load, and come to what the README says they come to; so do the starter's.
 
 use std::net::SocketAddr;
 use std::process::{Command, Output};
@@ -79,4 +79,13 @@ fn a_rule_of_the_readme_that_is_left_out_fails_its_case() {
         assert_eq!(output.status.code(), Some(1), "{}", page(&output));
         assert!(page(&output).contains(case), "{line}: {}", page(&output));
     }
+}
+
+#[test]
+fn the_starter_and_its_cases_pass_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |words: &[&str]| Command::new(binary()).args(words).current_dir(folder.path()).output().unwrap();
+    assert!(run(&["init"]).status.success());
+    let tested = run(&["policy", "test", "policies/tests.toml"]);
+    assert!(tested.status.success() && page(&tested).contains("1 passed, 0 failed"), "{}", page(&tested));
 }
