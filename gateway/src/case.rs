@@ -3,7 +3,7 @@
 
 use crate::downstream::Downstream;
 use crate::session::Session;
-use crate::worker::Core;
+use crate::worker::{Core, CoreSnapshot};
 use portcullis_core::filter::place::Counts;
 use portcullis_core::identity::principal::Principal;
 use portcullis_core::policy::catalogue::ToolIndex;
@@ -20,6 +20,8 @@ use std::time::Instant;
 
 /// The findings so far. Ranges point into the request's body.
 pub struct Case {
+    /// The rules that judged it, where others came into force while it was read: a refusal is told and recorded under them.
+    pub rejudged: Option<CoreSnapshot>,
     /// When the head had been read.
     pub began: Instant,
     /// The same on the core's clock.
@@ -67,6 +69,7 @@ impl Case {
     /// A request of which nothing is known yet.
     pub fn begin(core: &Core, source: IpAddr) -> Self {
         Self {
+            rejudged: None,
             began: Instant::now(),
             at: core.now(),
             source,

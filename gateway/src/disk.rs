@@ -60,7 +60,9 @@ impl ReadFailure {
 
 /// The whole text of a file.
 pub fn read(path: &Path, guard: Guard) -> Result<String, ReadFailure> {
-    let file = match File::open(path) {
+    // Opening a pipe would wait for a writer, for ever perhaps, and with it whoever wants to suspend an agent.
+    let waiting = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = match OpenOptions::new().read(true).custom_flags(waiting).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ReadFailure::Missing),
         Err(error) => return Err(ReadFailure::System(error)),
@@ -69,6 +71,9 @@ pub fn read(path: &Path, guard: Guard) -> Result<String, ReadFailure> {
     let about = file.metadata().map_err(ReadFailure::System)?;
     if about.is_dir() {
         return Err(ReadFailure::System(io::Error::from(io::ErrorKind::IsADirectory)));
+    }
+    if !about.is_file() {
+        return Err(ReadFailure::System(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")));
     }
     if guard == Guard::Private {
         check_private(about.uid(), about.mode(), rustix::process::geteuid().as_raw())?;
@@ -169,6 +174,17 @@ mod tests {
         assert_eq!(read(&path, Guard::Open).unwrap(), "a = 1");
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         assert_eq!(read(&path, Guard::Private).unwrap(), "a = 1");
+    }
+
+    #[test]
+    fn a_pipe_is_refused_and_waits_for_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("z.cedar");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+        assert!(read(&path, Guard::Open).unwrap_err().words(&path).0.contains("it is no regular file"));
+        assert!(
+            read(Path::new("/dev/zero"), Guard::Open).unwrap_err().words(&path).0.contains("it is no regular file")
+        );
     }
 
     #[test]

@@ -35,7 +35,8 @@ pub async fn serve(core: &Rc<Core>, agent: &mut Downstream) {
         }
     };
     if let Err(refusal) = done {
-        refuse::answer(core, &snapshot, agent, &case, &refusal).await;
+        let judged_by = case.rejudged.take().unwrap_or(snapshot);
+        refuse::answer(core, &judged_by, agent, &case, &refusal).await;
     }
 }
 
@@ -50,6 +51,7 @@ async fn message(core: &Rc<Core>, snapshot: &Snapshot, case: &mut Case, agent: &
         // The rules or the agent changed while the body came: it is judged by what serves now (law 4), and nothing is left to wait for.
         let server = live.route(agent.host(), agent.path()).ok_or(Refusal::Route(RouteRefusal::UnknownPath))?;
         drop((principal, place));
+        case.rejudged = Some(live.clone());
         return Box::pin(message(core, &live, case.enter(server), agent)).await;
     }
     let judged = judge::message(core, snapshot, &principal, agent, case)?;

@@ -35,6 +35,7 @@ impl Ledger {
     pub async fn record(&self, at: UnixMillis, record: &Record<'_>) -> Result<(), JournalFailure> {
         let mut pages = self.pages.lock().await;
         let number = pages.write(at, record)?;
+        pages.synced.hasten();
         loop {
             // The syncing thread leaves a permit where nobody waits, so no report is missed between the look and the wait.
             let settled = pages.synced.settled.notified();

@@ -262,15 +262,18 @@ impl Redactor<'_> {
         if text.trim().is_empty() {
             return Ok(());
         }
+        if let Failed::Yes = self.failed {
+            // An error's words may quote what is to be hidden, however they are written.
+            self.hide(value);
+            return Ok(());
+        }
         let limits = JsonLimits { bytes_max: text.len(), depth_max: JSON_DEPTH_MAX };
         if read(&mut Scratch::new(), text.as_bytes(), &limits).is_err() {
-            return match (&self.structured, self.failed) {
-                (None, Failed::No) => Err(Unreadable),
-                (Some(_), _) | (None, Failed::Yes) => {
-                    self.hide(value);
-                    Ok(())
-                }
-            };
+            if self.structured.is_none() {
+                return Err(Unreadable);
+            }
+            self.hide(value);
+            return Ok(());
         }
         let root = span::member(text.as_bytes(), &[]).ok_or(Unreadable)?;
         let mut found = Vec::new();

@@ -2,12 +2,12 @@
 
 use sqlparser::ast::{
     AccessExpr, Array, BinaryOperator, CaseWhen, CastKind, CeilFloorKind, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Interval, Subscript, TypedString, UnaryOperator,
-    Value, ValueWithSpan, WindowFrame, WindowFrameBound, WindowSpec, WindowType,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, Interval, Subscript, TypedString,
+    UnaryOperator, Value, ValueWithSpan, WindowFrame, WindowFrameBound, WindowSpec, WindowType,
 };
 
 use super::names;
-use super::walk::{Step, Walk, absent};
+use super::walk::{Columns, Step, Walk, absent};
 use super::{Dialect, SqlRefusal};
 
 impl Walk<'_> {
@@ -37,7 +37,13 @@ impl Walk<'_> {
 
     fn one(&mut self, expr: &Expr) -> Step {
         match expr {
-            Expr::Identifier(_) | Expr::CompoundIdentifier(_) => Ok(()),
+            Expr::Identifier(_) => Ok(()),
+            Expr::CompoundIdentifier(parts) => {
+                self.columns = Columns::Qualified;
+                // Oracle and MariaDB draw a number from a sequence where others read a column.
+                let drawn = |part: &Ident| SEQUENCE_WORDS.iter().any(|word| part.value.eq_ignore_ascii_case(word));
+                absent(!parts.last().is_some_and(drawn))
+            }
             Expr::Value(value) => literal(value),
             Expr::Nested(expr)
             | Expr::IsFalse(expr)
@@ -182,13 +188,12 @@ impl Walk<'_> {
         }
     }
 
-    /// `a[1]`, `a[1:2]`, `(row).field`.
+    /// `a[1]`, `a[1:2]`. Never `(value).name`, which is the call `name(value)` where the value has no such field.
     fn access(&mut self, root: &Expr, chain: &[AccessExpr]) -> Step {
         absent(self.rules.dialect == Dialect::Postgres)?;
         self.expression(root)?;
         for access in chain {
             match access {
-                AccessExpr::Dot(Expr::Identifier(_)) => {}
                 AccessExpr::Dot(_) => return Err(SqlRefusal::Construct),
                 AccessExpr::Subscript(Subscript::Index { index }) => self.expression(index)?,
                 AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride }) => {
@@ -315,3 +320,6 @@ fn operator(op: &BinaryOperator) -> Step {
             | B::ArrowAt
     ))
 }
+
+/// Behind a sequence's name these draw its next number.
+const SEQUENCE_WORDS: [&str; 3] = ["nextval", "currval", "setval"];

@@ -23,6 +23,27 @@ pub(super) struct Walk<'r> {
     /// Names of the common table expressions in scope, innermost last.
     scope: Vec<String>,
     depth: usize,
+    /// Whether a function stands where a table could, and whether a name like `a.b` is read anywhere.
+    sources: Sources,
+    pub(super) columns: Columns,
+}
+
+/// What a statement reads from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sources {
+    /// Tables and queries.
+    Tables,
+    /// A function among them.
+    Functions,
+}
+
+/// How a statement names columns.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Columns {
+    /// By themselves.
+    Plain,
+    /// Behind the name of what they are of, somewhere.
+    Qualified,
 }
 
 /// Whether a name is looked for among common table expressions.
@@ -37,11 +58,22 @@ pub(super) enum Role {
 impl<'r> Walk<'r> {
     /// The facts of one statement.
     pub(super) fn of(statement: &Statement, rules: &'r SqlRules) -> Result<SqlFacts, SqlRefusal> {
-        let mut walk = Self { rules, facts: SqlFacts::default(), scope: Vec::new(), depth: 0 };
+        let mut walk = Self {
+            rules,
+            facts: SqlFacts::default(),
+            scope: Vec::new(),
+            depth: 0,
+            sources: Sources::Tables,
+            columns: Columns::Plain,
+        };
         match statement {
             Statement::Query(query) => walk.query(query)?,
             other => walk.write(other)?,
         }
+        // PostgreSQL reads `a.f` as the call `f(a)` where `a` has no such column: of a row it takes functions of rows alone, but a function's alias can be a
+        // single value, to which every function of one argument applies.
+        let called = matches!(rules.dialect, Dialect::Postgres | Dialect::Generic);
+        absent(!called || walk.sources == Sources::Tables || walk.columns == Columns::Plain)?;
         let mut facts = walk.facts;
         facts.kinds.sort_unstable();
         facts.kinds.dedup();
@@ -293,6 +325,10 @@ impl<'r> Walk<'r> {
                         alias.quote_style != Some('\'')
                             || matches!(self.rules.dialect, Dialect::MySql | Dialect::Sqlite),
                     )?;
+                    // Where no semicolon is needed, `SELECT 1 SHUTDOWN` is two statements.
+                    if alias.quote_style.is_none() {
+                        names::plain(alias)?;
+                    }
                     self.expression(expr)?;
                 }
                 SelectItem::Wildcard(options) => plain_wildcard(options)?,
@@ -375,6 +411,7 @@ impl<'r> Walk<'r> {
                     None => self.table(&parts, role),
                     Some(TableFunctionArgs { args, settings }) => {
                         absent(settings.is_none() && role == Role::Source)?;
+                        self.sources = Sources::Functions;
                         self.call(name)?;
                         self.arguments(args)
                     }
@@ -386,6 +423,7 @@ impl<'r> Walk<'r> {
                 self.query(subquery)
             }
             TableFactor::Function { lateral: _, name, args, with_ordinality: _, alias } => {
+                self.sources = Sources::Functions;
                 absent(role == Role::Source)?;
                 self.alias(alias.as_ref(), None)?;
                 self.call(name)?;
@@ -399,6 +437,7 @@ impl<'r> Walk<'r> {
                         && self.rules.dialect == Dialect::Postgres,
                 )?;
                 self.alias(alias.as_ref(), None)?;
+                self.sources = Sources::Functions;
                 self.spelled_call("unnest");
                 self.expressions(array_exprs)
             }
