@@ -16,6 +16,7 @@ use crate::control::ledger::Ledger;
 use crate::history::{By, History, How, Kept, KeptText};
 use crate::secure::{self, Secured};
 use crate::shared::Shared;
+use crate::startup::process;
 use crate::{resolve, sources};
 use arc_swap::ArcSwap;
 use portcullis_core::config::snapshot::{Snapshot, Text, Texts};
@@ -425,6 +426,7 @@ fn build(
     again: Again,
     file: &Path,
 ) -> Result<(Snapshot, Option<Secured>), Diagnostics> {
+    process::yield_to_workers();
     let secured = match again {
         Again::Tls => secure::secure(&texts.settings).map(Some),
         Again::NoTls => Ok(None),

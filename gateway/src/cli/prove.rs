@@ -43,8 +43,8 @@ pub struct Prove {
 /// What `--help` says.
 pub const HELP: &str = "Prove what the rules permit and what they never permit, for every call there could be.\n\n\
     FILE lists invariants in TOML; the calls that one speaks of are written as Cedar permits:\n\n  \
-    [[invariant]]\n  name = \"only finance reads financials\"\n  never = 'permit (principal, action == Action::\"crm.read_table\", resource)\n           \
-    when { context.input.table == \"financials\" } unless { principal in Group::\"finance\" };'\n\n\
+    [[invariant]]\n  name = \"only finance reads financials\"\n  never = '''permit (principal, action == Action::\"crm.read_table\", resource)\n           \
+    when { context.input.table == \"financials\" } unless { principal in Group::\"finance\" };'''\n\n\
     never         no such call is permitted\n\
     always        every such call is permitted\n\
     no-more-than  a folder of rules: they permit all that the current ones do\n\

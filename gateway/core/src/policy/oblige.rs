@@ -295,6 +295,11 @@ pub fn findings(rule: &Parsed, covered: &Columns, place: check::Place<'_>) -> Di
         let cure = "name the tools, or write `action in Action::\"call\"`; give the rest to another rule".to_owned();
         return finding(first, message, cure);
     }
+    if let Some(free) = columns.iter().find(|column| column.sql.is_some() && !stated.redact.is_empty()) {
+        let message = format!("the agent's own SQL names the columns of `{}`, so no pointer holds them", free.action);
+        let cure = "give this tool's rules no `@redact`; hide the columns in a view, or permit tables without them";
+        return finding("redact", message, cure.to_owned());
+    }
     if let Some((message, cure)) = stated.redact.iter().find_map(|pointer| unmet_anywhere(&columns, pointer)) {
         return finding("redact", message, cure);
     }
