@@ -221,7 +221,7 @@ fn an_obligation_that_could_not_be_carried_out_is_refused() {
         check(&format!("@id(\"a\")\n{annotation}\n{rule}"), &[expected]);
     }
     check(
-        "@redact(\"/rows/*/ssn\") @max_rows(\"5\") @rate(\"10/m\")\npermit (principal, action in Action::\"call\", resource);",
+        "@redact(\"/rows/*/ssn\") @max_rows(\"5\") @rate(\"10/m\")\npermit (principal, action in Action::\"customerTools\", resource);",
         &[],
     );
     check(&format!("@budget(\"/amount 5/day\")\n{permit}"), &[]);
