@@ -38,6 +38,7 @@ pub mod cell;
 pub mod classes;
 pub mod index;
 pub mod engine;
+pub mod unchecked;
 mod call;
 pub mod quarantine;
 pub mod trial;
