@@ -20,3 +20,5 @@ mod audit;
 mod faults;
 mod outbound;
 mod readme;
+mod newcomer;
+mod tokens;
