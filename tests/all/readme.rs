@@ -130,12 +130,16 @@ fn the_walk_in_front_of_a_server_leads_to_a_call_with_curl() {
     let (rest, last) = rest.trim_end().rsplit_once('\n').unwrap();
     assert!(init.starts_with("portcullis init edge && cd edge ") && last.starts_with("portcullis run "), "{gateway}");
     let script = format!("{init}\n{ports}\n{rest}\nexec {last}");
-    let mut running = Running(shell(&script, folder.path()).stdout(Stdio::null()).spawn().expect("a shell"));
+    let log = folder.path().join("gateway.log");
+    let mut walk = shell(&script, folder.path());
+    walk.stdout(Stdio::null()).stderr(std::fs::File::create(&log).unwrap());
+    let mut running = Running(walk.spawn().expect("a shell"));
     let edge = folder.path().join("edge");
     let status = |words: &[&str]| Command::new(binary()).args(words).current_dir(&edge).output();
     let start = Instant::now();
     while !(edge.is_dir() && status(&["status"]).is_ok_and(|output| output.status.success())) {
-        assert!(running.0.try_wait().unwrap().is_none(), "the walk ended before the gateway served");
+        let said = || std::fs::read_to_string(&log).unwrap_or_default();
+        assert!(running.0.try_wait().unwrap().is_none(), "the walk ended before the gateway served\n{}", said());
         assert!(start.elapsed() < CEILING, "the gateway does not serve");
         std::thread::park_timeout(Duration::from_millis(25));
     }
