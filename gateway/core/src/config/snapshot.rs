@@ -23,6 +23,7 @@ use crate::policy::catalogue::Catalogue;
 use crate::policy::drift::Drift;
 use crate::policy::engine::Engine;
 use crate::policy::quarantine::Quarantine;
+use crate::policy::spread::Spread;
 use crate::policy::surface::ServerIndex;
 use crate::protocol::json::JsonLimits;
 use crate::time::UnixMillis;
@@ -132,14 +133,20 @@ impl Snapshot {
     /// # Errors
     /// Every finding of every stage, warnings included, if one of them is an error.
     pub fn build(texts: Texts, version: u64) -> Result<Self, Diagnostics> {
-        Self::build_after(texts, version, None)
+        Self::build_after(texts, version, None, Spread::ALONE)
     }
 
-    /// Builds the successor of `before`: a tool that drifted from its reviewed definition stays hidden across the change.
+    /// Builds the successor of `before`: a tool that drifted from its reviewed definition stays hidden across the change, and of the rules only
+    /// what the change touches is compiled anew.
     ///
     /// # Errors
     /// As [`Snapshot::build`].
-    pub fn build_after(texts: Texts, version: u64, before: Option<&Self>) -> Result<Self, Diagnostics> {
+    pub fn build_after(
+        texts: Texts,
+        version: u64,
+        before: Option<&Self>,
+        spread: Spread,
+    ) -> Result<Self, Diagnostics> {
         let hash = texts.hash();
         let Gathered {
             settings,
@@ -152,7 +159,7 @@ impl Snapshot {
             learned,
             drifts,
             mut findings,
-        } = gather::gather(texts, before);
+        } = gather::gather(texts, before, spread);
         let issuer_names: Vec<&str> = settings.issuers.iter().map(|issuer| &*issuer.issuer).collect();
         let routes: Vec<Route> = (settings.servers.iter().zip(catalogues.iter().zip(&learned)))
             .map(|(server, (catalogue, learned))| Route {

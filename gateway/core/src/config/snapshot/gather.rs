@@ -17,6 +17,7 @@ use crate::policy::drift::Drift;
 use crate::policy::engine::{Engine, Inputs};
 use crate::policy::index::AgentSource;
 use crate::policy::source::{self, Source};
+use crate::policy::spread::Spread;
 use crate::policy::surface::{ServerSource, ToolRules};
 use crate::time::UnixMillis;
 use crate::token::credential::{Channel, Lender, Wanted, WantedField};
@@ -38,7 +39,7 @@ pub(super) struct Gathered {
     pub findings: Diagnostics,
 }
 
-pub(super) fn gather(texts: Texts, before: Option<&Snapshot>) -> Gathered {
+pub(super) fn gather(texts: Texts, before: Option<&Snapshot>, spread: Spread) -> Gathered {
     let Texts { settings, warnings: mut findings, agents, policies, catalogues, calendars, read_at, keys, secrets } =
         texts;
     let calendars = read_calendars(calendars.as_ref(), read_at, &mut findings);
@@ -66,6 +67,8 @@ pub(super) fn gather(texts: Texts, before: Option<&Snapshot>) -> Gathered {
                 catalogues: &catalogues,
                 learned: &learned,
                 drifts: &drifts,
+                earlier: before.map(|before| &*before.engine),
+                spread,
             },
             registry.as_ref(),
             &agents,
@@ -202,6 +205,8 @@ struct Rules<'r> {
     catalogues: &'r [Catalogue],
     learned: &'r [bool],
     drifts: &'r [Arc<Drift>],
+    earlier: Option<&'r Engine>,
+    spread: Spread,
 }
 
 fn engine(rules: &Rules<'_>, registry: Option<&Registry>, agents: &Text, findings: &mut Diagnostics) -> Option<Engine> {
@@ -238,13 +243,14 @@ fn engine(rules: &Rules<'_>, registry: Option<&Registry>, agents: &Text, finding
         );
         findings.push(finding.help("write the first into a `.cedar` file in this folder"));
     }
-    let built = Engine::build(Inputs {
+    let inputs = Inputs {
         sources: &sources,
         servers: &servers,
         agents: &agents,
         calendars: rules.calendars,
         settings_file: SETTINGS_FILE,
-    });
+    };
+    let built = Engine::build_after(inputs, rules.earlier, rules.spread);
     let engine = kept(built, findings)?;
     findings.extend_from_slice(engine.warnings());
     registry.is_some().then_some(engine)
