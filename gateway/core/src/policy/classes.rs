@@ -45,7 +45,7 @@ pub fn classes<'a>(rules: &'a [Rule], agents: &'a [AgentSource<'a>]) -> (Vec<Cla
     let mut named_groups: AHashSet<&str> = AHashSet::new();
     let mut named_agents: AHashSet<&str> = AHashSet::new();
     for (number, rule) in (0_u32..).zip(rules) {
-        match &rule.principal {
+        match rule.principal() {
             PrincipalScope::Agent(id) => by_agent.entry(id).or_default().push(number),
             PrincipalScope::Group(id) => by_group.entry(id).or_default().push(number),
             PrincipalScope::Everyone | PrincipalScope::Nobody => {}
