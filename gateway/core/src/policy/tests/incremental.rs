@@ -166,7 +166,7 @@ fn an_engine_built_after_another_is_the_one_built_from_nothing() {
         }
     }
     println!("{loaded} loads and {refused} refusals alike");
-    assert!(loaded > 200 && refused > 50, "the edits prove little: {loaded} loads, {refused} refusals");
+    assert!(loaded > 250 && refused > 50, "the edits prove little: {loaded} loads, {refused} refusals");
 }
 
 #[test]

@@ -47,7 +47,7 @@ pub struct Tool {
     account: bool,
     sql: bool,
     typed: bool,
-    output: bool,
+    output: usize,
 }
 
 /// A world.
@@ -126,6 +126,9 @@ impl World {
 
     /// A rule over names that exist, mostly.
     fn sound_rule(&self, chance: &mut Chance) -> String {
+        if chance.below(3) == 0 {
+            return wide_rule(chance);
+        }
         let (server, tools) = &self.servers[chance.below(self.servers.len())];
         let names: Vec<&str> = tools.keys().map(String::as_str).collect();
         let Some(name) = (!names.is_empty()).then(|| chance.pick(&names)) else { return self.rule(chance) };
@@ -145,6 +148,7 @@ impl World {
                 "[\"a\", \"b\"].contains(context.input.table)",
                 "context.input has limit && context.input.limit < 5",
                 "context.input.table like \"*a\" && principal in Group::\"g0\"",
+                "context.input.table ==\n\"say_\u{4bb}ello\"",
             ]),
             _ => chance.pick(&["true", "context.claims.hasTag(\"role\") && context.claims.getTag(\"role\") == \"lead\""]),
         };
@@ -254,6 +258,28 @@ impl World {
     }
 }
 
+/// A rule about many tools, which reads what class and column bear on.
+fn wide_rule(chance: &mut Chance) -> String {
+    let effect = chance.pick(&["permit", "permit", "forbid"]);
+    let who = chance.pick(&["principal", "principal in Group::\"g0\""]);
+    let what = chance.pick(&["action", "action in Action::\"call\"", "action in Action::\"call\""]);
+    let condition = chance.pick(&[
+        "context.account == \"c1\"",
+        "principal.accounts.contains(context.account)",
+        "context.calendars.contains(\"office\")",
+        "!context.calendars.contains(\"night\")",
+        "(resource == Server::\"s\" && context.now > datetime(\"2026-01-01\")) || context.source.isLoopback()",
+        "(action in Action::\"call\" && context.now > datetime(\"2026-01-01\")) || context.source.isLoopback()",
+        "(principal == Agent::\"a1\" && context.now > datetime(\"2026-01-01\")) || context.source.isLoopback()",
+        "(principal in Group::\"g1\" && context.now > datetime(\"2026-01-01\")) || context.source.isLoopback()",
+    ]);
+    let noted = match (effect, what, chance.below(3)) {
+        ("permit", "action in Action::\"call\"", 0) => "@redact(\"/rows/*/x\") ",
+        _ => "",
+    };
+    format!("{noted}{effect} ({who}, {what}, resource) when {{ {condition} }};\n")
+}
+
 fn tool(chance: &mut Chance) -> Tool {
     Tool {
         variant: chance.below(5),
@@ -261,7 +287,7 @@ fn tool(chance: &mut Chance) -> Tool {
         account: chance.below(4) == 0,
         sql: chance.below(3) == 0,
         typed: chance.below(4) > 0,
-        output: chance.below(3) == 0,
+        output: chance.below(3),
     }
 }
 
@@ -283,8 +309,9 @@ fn catalogue(name: &str, tools: &BTreeMap<String, Tool>) -> Catalogue {
             }
             let mut definition =
                 json!({"name": name, "inputSchema": {"type": "object", "properties": properties, "required": required}});
-            if tool.output {
-                definition["outputSchema"] = json!({"type": "object", "properties": {"rows": {"type": "array"}}});
+            if tool.output > 0 {
+                let member = ["rows", "lines"][tool.output - 1];
+                definition["outputSchema"] = json!({"type": "object", "properties": {member: {"type": "array"}}});
             }
             definition
         })
