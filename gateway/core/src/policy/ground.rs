@@ -126,7 +126,7 @@ fn book<'s>(inputs: Inputs<'s>, surface: &Surface, names: &KnownNames<'_>) -> Re
     let rules = load::load(inputs.sources, surface, names)?.rules;
     let mut set = PolicySet::new();
     for rule in &rules {
-        if set.add(rule.parsed.policy.clone()).is_err() {
+        if set.add(rule.parsed.numbered()).is_err() {
             return Err(vec![Diagnostic::error(
                 &*rule.parsed.file,
                 Some(rule.parsed.line),

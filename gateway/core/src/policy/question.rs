@@ -227,7 +227,7 @@ impl Made<'_> {
     /// What must be true for a rule to hold here; its action and resource are this column's.
     fn holds(&self, rule: &Rule) -> Result<Parts, String> {
         let mut parts = Parts::new();
-        match &rule.principal {
+        match rule.principal() {
             PrincipalScope::Everyone => {}
             PrincipalScope::Agent(id) => parts.push(expression(&format!("principal == {}", named("Agent", id)?))?),
             PrincipalScope::Group(id) => parts.push(expression(&format!("principal in {}", named("Group", id)?))?),
@@ -323,12 +323,12 @@ impl Made<'_> {
             About::NeverErrors(_) => &[],
         };
         let rules = self.ground.book.rules.iter().chain(others).filter(|rule| self.covers(rule));
-        let uids = rules.flat_map(|rule| rule.parsed.policy.entity_literals());
+        let uids = rules.flat_map(|rule| &rule.parsed.entities);
         let named = |uid: &EntityUid| match scope::named(uid) {
             ("Group", id) => Some(Box::from(id)),
             _ => None,
         };
-        let mut groups: Vec<Box<str>> = uids.filter_map(|uid| named(&uid)).collect();
+        let mut groups: Vec<Box<str>> = uids.filter_map(named).collect();
         groups.sort_unstable();
         groups.dedup();
         groups

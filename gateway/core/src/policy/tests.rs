@@ -3,6 +3,7 @@
 mod decisions;
 mod explaining;
 mod facts;
+mod incremental;
 mod listing;
 mod loading;
 mod obligations;
