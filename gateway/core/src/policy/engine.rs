@@ -14,8 +14,9 @@ use super::facts::{self, Facts, Standing, Subjects};
 use super::index::{self, AgentSource, Index};
 use super::load;
 use super::lower::Unlowered;
-use super::oblige::{self, Obligations};
+use super::oblige;
 use super::pin::{Pin, sha256};
+use super::result;
 use super::source::Source;
 use super::surface::{Column, ServerIndex, ServerSource, Subject, Surface};
 use super::types::Undeclared;
@@ -109,6 +110,7 @@ struct Origin {
     line: u32,
     annotations: Vec<(Box<str>, Box<str>)>,
     policy: Policy,
+    over_results: bool,
 }
 
 /// A rule that is left to Cedar's evaluator somewhere.
@@ -154,7 +156,8 @@ pub struct Engine {
     pub(super) agents: Vec<Standing>,
     pub(super) index: Index,
     origins: Vec<Origin>,
-    obligations: oblige::Table,
+    pub(super) obligations: oblige::Table,
+    pub(super) results: result::Table,
     warnings: Diagnostics,
     hash: [u8; 32],
 }
@@ -182,12 +185,14 @@ impl Engine {
             )]);
         };
         let obligations = oblige::Table::of(&loaded.rules, surface.columns.len());
+        let results = result::Table::of(&loaded.rules, surface.columns.len());
         let origins = loaded.rules.into_iter().map(|rule| Origin {
             id: rule.parsed.id,
             file: rule.parsed.file,
             line: rule.parsed.line,
             annotations: rule.parsed.annotations,
             policy: rule.parsed.policy,
+            over_results: rule.parsed.reads.is_over_results(),
         });
         let servers = inputs
             .servers
@@ -201,6 +206,7 @@ impl Engine {
             index,
             origins: origins.collect(),
             obligations,
+            results,
             warnings: loaded.warnings,
             servers: servers.collect(),
             undeclared: surface.columns.iter().map(|column| column.input.undeclared).collect(),
@@ -256,9 +262,12 @@ impl Engine {
         }
     }
 
-    /// Every rule as it was written, as one set.
+    /// Every rule over requests as it was written, as one set.
     pub(super) fn whole(&self) -> &PolicySet {
-        self.whole.get_or_init(|| self.some((0..).take(self.origins.len())))
+        self.whole.get_or_init(|| {
+            let requests = (0..).zip(&self.origins).filter(|(_, origin)| !origin.over_results);
+            self.some(requests.map(|(rule, _)| rule))
+        })
     }
 
     /// Some rules as they were written.
@@ -278,9 +287,11 @@ impl Engine {
 
     /// The rules that are left to Cedar's evaluator where they apply, with all rules beside them there.
     pub fn slow(&self) -> impl Iterator<Item = Slow<'_>> {
-        self.index.slow.iter().filter_map(|(rule, reason)| {
-            let origin = self.origins.get(*rule as usize)?;
-            Some(Slow { rule: *rule, id: &origin.id, file: &origin.file, line: origin.line, reason: *reason })
+        let results = (0..).zip(&self.origins).filter(|(_, origin)| origin.over_results);
+        let results = results.map(|(rule, _)| (rule, Unlowered::Result));
+        self.index.slow.iter().copied().chain(results).filter_map(|(rule, reason)| {
+            let origin = self.origins.get(rule as usize)?;
+            Some(Slow { rule, id: &origin.id, file: &origin.file, line: origin.line, reason })
         })
     }
 
@@ -322,25 +333,14 @@ impl Engine {
             | DenialCause::RateExceeded
             | DenialCause::BudgetExceeded
             | DenialCause::AmountUnreadable
-            | DenialCause::LimitsFull => Ok(Permit::in_spite(server, action.subject(), denial)),
+            | DenialCause::LimitsFull
+            | DenialCause::Withheld(_) => Ok(Permit::in_spite(server, action.subject(), denial)),
             DenialCause::UnknownTool
             | DenialCause::Drifted
             | DenialCause::UnknownMethod
             | DenialCause::UnknownAgent
             | DenialCause::UnknownServer => Err(denial),
         }
-    }
-
-    /// What `permit` obliges to: its own tool's call, or a task that a call of `tool` made. Nothing else carries obligations.
-    pub fn obligations(&self, permit: &Permit, tool: ToolIndex) -> Obligations {
-        let column = self.surface.column(permit.server(), Subject::Tool(tool));
-        column.map_or_else(Obligations::default, |column| self.obligations.of_permit(permit, column))
-    }
-
-    /// All that any rule obliges to on a tool.
-    pub fn obligations_of(&self, server: ServerIndex, tool: ToolIndex) -> Obligations {
-        let column = self.surface.column(server, Subject::Tool(tool));
-        column.map_or_else(Obligations::default, |column| self.obligations.of_column(column))
     }
 
     /// The name of a reviewed tool.

@@ -195,6 +195,7 @@ mod tests {
             account: None,
             sql: None,
             output: None,
+            result: None,
         };
         let known = Known { agent: "bot", groups: &["support"], column: &column, server: "crm" };
         assert_eq!(clauses(policy.to_pst().unwrap().body().clauses(), &known), expected, "{condition}");

@@ -165,6 +165,7 @@ impl Shape {
             account: None,
             sql: None,
             output: None,
+            result: None,
         };
         let known = Known { agent: "", groups: &[], column: &nothing, server: "" };
         Self { fold: (!entities).then(|| fold::clauses(clauses, &known)), resource }
@@ -209,7 +210,7 @@ impl<'a> Builder<'a> {
     fn cover(&mut self) {
         self.everyone.covering = vec![Vec::new(); self.surface.columns.len()];
         for (number, rule) in (0_u32..).zip(self.rules) {
-            if rule.principal != PrincipalScope::Everyone {
+            if rule.principal != PrincipalScope::Everyone || rule.parsed.reads.is_over_results() {
                 continue;
             }
             self.everyone.groups.extend(rule.parsed.reads.groups.iter().map(|group| &**group));

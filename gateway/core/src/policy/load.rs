@@ -8,7 +8,8 @@ use cedar_policy::{Effect, PolicySet, ValidationMode, ValidationWarning, Validat
 
 use super::check::{self, KnownNames, Place};
 use super::oblige;
-use super::schema;
+use super::output;
+use super::schema::{self, Stage};
 use super::scope::{self, Columns, PrincipalScope};
 use super::source::{self, Parsed, Source};
 use super::surface::Surface;
@@ -46,6 +47,7 @@ pub fn load(sources: &[Source<'_>], surface: &Surface, names: &KnownNames<'_>) -
         let place = Place { surface, names, text };
         let mut wrong = check::rule(&rule, &covered, place);
         wrong.extend(oblige::findings(&rule, &covered, place));
+        wrong.extend(output::findings(&rule, &covered, place));
         if wrong.is_empty() {
             sound.push((rule, covered));
         }
@@ -112,14 +114,15 @@ fn validate(
     surface: &Surface,
     texts: &AHashMap<&str, &str>,
 ) -> Result<Validated, Diagnostics> {
-    let mut groups: BTreeMap<Option<&[u32]>, Vec<&Parsed>> = BTreeMap::new();
+    let mut groups: BTreeMap<(Stage, Option<&[u32]>), Vec<&Parsed>> = BTreeMap::new();
     for (rule, covered) in sound {
         let scope = if rule.reads.names_actions { None } else { covered.by_action.as_deref() };
-        groups.entry(scope).or_default().push(rule);
+        let stage = if rule.reads.is_over_results() { Stage::Result } else { Stage::Request };
+        groups.entry((stage, scope)).or_default().push(rule);
     }
     let mut validated = Validated::default();
-    for (scope, rules) in groups {
-        let schema = schema::build(surface, scope, "catalogues").map_err(|finding| vec![finding])?;
+    for ((stage, scope), rules) in groups {
+        let schema = schema::build_at(stage, surface, scope, "catalogues").map_err(|finding| vec![finding])?;
         let mut set = PolicySet::new();
         for rule in &rules {
             if set.add(rule.policy.clone()).is_err() {

@@ -22,6 +22,8 @@ pub struct ToolRules {
     pub groups: Vec<Box<str>>,
     /// Types of arguments by JSON pointer, where the schema gives none: `/amount` = `decimal`.
     pub types: BTreeMap<Box<str>, Box<str>>,
+    /// Types of members of the result in the same way, where `outputSchema` gives none.
+    pub output_types: BTreeMap<Box<str>, Box<str>>,
     /// The pointer of the argument that names the customer account; without it the account comes from the token.
     pub account: Option<Box<str>>,
     /// The argument that holds SQL, and how it is read.
@@ -100,6 +102,8 @@ pub struct Column {
     pub sql: Option<Arc<SqlRules>>,
     /// A tool's `outputSchema`, where it has one.
     pub output: Option<Box<Value>>,
+    /// What its results hold by that, as rules read it.
+    pub result: Option<Record>,
 }
 
 /// The columns of one server.
@@ -164,6 +168,7 @@ impl Surface {
             account: None,
             sql: None,
             output: None,
+            result: None,
         };
         self.faces.push(Face {
             name: server.name.into(),
@@ -181,12 +186,25 @@ impl Surface {
         for (position, tool) in server.catalogue.tools().iter().enumerate() {
             let rules = server.tools.get(&tool.name).unwrap_or(&standard);
             let mut input = Record::of_schema(tool.definition.get("inputSchema"));
-            for (pointer, ty) in &rules.types {
-                if let Err(error) = input.assign(pointer, ty) {
-                    findings.push(bad_type(file, &format!("{}.{}", server.name, tool.name), (pointer, ty), error));
-                }
-            }
+            let output = tool.definition.get("outputSchema");
+            let mut result = output.map(|schema| Record::of_schema(Some(schema)));
             let action = format!("{}.{}", server.name, tool.name);
+            let mut typed = |record: &mut Record, types: &BTreeMap<Box<str>, Box<str>>| {
+                for (pointer, ty) in types {
+                    if let Err(error) = record.assign(pointer, ty) {
+                        findings.push(bad_type(file, &action, (pointer, ty), error));
+                    }
+                }
+            };
+            typed(&mut input, &rules.types);
+            match &mut result {
+                Some(result) => typed(result, &rules.output_types),
+                None if rules.output_types.is_empty() => {}
+                None => findings.push(
+                    Diagnostic::error(file, None, format!("tool `{action}` declares no results that could have types"))
+                        .help("take out its `output_types`: without an `outputSchema` no rule reads its results"),
+                ),
+            }
             if let Some(sql) = &rules.sql
                 && !may_hold_text(&input, &sql.argument)
             {
@@ -202,7 +220,8 @@ impl Surface {
                 input,
                 account: rules.account.clone(),
                 sql: rules.sql.clone(),
-                output: tool.definition.get("outputSchema").cloned().map(Box::new),
+                output: output.cloned().map(Box::new),
+                result,
             });
         }
     }

@@ -3,6 +3,7 @@
 mod decisions;
 mod explaining;
 mod facts;
+pub(crate) mod judging;
 mod listing;
 mod loading;
 mod obligations;
@@ -77,7 +78,7 @@ fn rules() -> BTreeMap<Box<str>, ToolRules> {
         groups: groups.iter().map(|group| Box::from(*group)).collect(),
         types: types.iter().map(|(pointer, ty)| (Box::from(*pointer), Box::from(*ty))).collect(),
         account: account.map(Box::from),
-        sql: None,
+        ..ToolRules::default()
     };
     BTreeMap::from([
         ("read_table".into(), of(&["customerTools"], &[], None)),
