@@ -31,13 +31,9 @@ fn tests(rules: &str, cases: &str) -> Output {
         mcp::tool(name, json!({"type": "object", "required": [argument], "properties": {argument: text}}))
     };
     let mut run_sql = tool("run_sql", "sql");
-    run_sql["outputSchema"] = json!({"type": "object", "required": ["total"], "properties": {"total": {"type": "integer"}}});
-    let tools = [
-        tool("read_table", "table"),
-        tool("write_table", "table"),
-        run_sql,
-        tool("find_ticket", "number"),
-    ];
+    run_sql["outputSchema"] =
+        json!({"type": "object", "required": ["total"], "properties": {"total": {"type": "integer"}}});
+    let tools = [tool("read_table", "table"), tool("write_table", "table"), run_sql, tool("find_ticket", "number")];
     let setup = Setup::new().server_at("crm", "http://127.0.0.1:9/mcp", "").catalogue("crm", &tools).policy(rules);
     let setup = setup.agent("support-bot", "groups = [\"support\"]").agent("finance-bot", "groups = [\"finance\"]");
     let setup = setup.agent("auditor", "groups = [\"audit\"]").calendars(calendars);

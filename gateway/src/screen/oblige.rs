@@ -41,12 +41,7 @@ fn judge(way: &Way<'_>, root: Value<'_>) -> Result<(), UpstreamFailure> {
 }
 
 /// Judges an answer and narrows it; what passes stands in `out` then.
-pub fn answer(
-    way: &Way<'_>,
-    body: &[u8],
-    root: Value<'_>,
-    out: &mut Vec<u8>,
-) -> Result<Change, UpstreamFailure> {
+pub fn answer(way: &Way<'_>, body: &[u8], root: Value<'_>, out: &mut Vec<u8>) -> Result<Change, UpstreamFailure> {
     judge(way, root)?;
     if !way.obliged.touch_results() {
         return Ok(Change::AsItIs);

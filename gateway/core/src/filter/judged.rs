@@ -103,7 +103,9 @@ mod tests {
             (Task, format!(r#"{{"taskId":"t","result":{{"structuredContent":{large}}}}}"#), "result_forbidden"),
             (
                 Task,
-                format!(r#"{{"taskId":"t","structuredContent":{{"total":1}},"result":{{"structuredContent":{large}}}}}"#),
+                format!(
+                    r#"{{"taskId":"t","structuredContent":{{"total":1}},"result":{{"structuredContent":{large}}}}}"#
+                ),
                 "result_forbidden",
             ),
             (Task, r#"{"taskId":"t","result":{"content":[]}}"#.into(), "result_unstructured"),

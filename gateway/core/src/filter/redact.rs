@@ -24,7 +24,8 @@ pub struct Unreadable;
 
 /// Appends to `out` the answer `body` to a call of a tool, or about its task, as far as it may pass. On an error `out` is as it was.
 pub fn answer(body: &[u8], obligations: &Obligations, out: &mut Vec<u8>) -> Result<Counts, Unreadable> {
-    let mut redactor = Redactor { body, obligations, found: Vec::new(), structured: None, content: None, failed: Failed::No };
+    let mut redactor =
+        Redactor { body, obligations, found: Vec::new(), structured: None, content: None, failed: Failed::No };
     for entry in redactor.entries(0..body.len())? {
         if redactor.named(&entry, &["jsonrpc", "id"]) {
             continue;
@@ -43,7 +44,8 @@ pub fn answer(body: &[u8], obligations: &Obligations, out: &mut Vec<u8>) -> Resu
 /// Appends to `out` a notification that comes during such a call: how far it has come, and no words.
 pub fn notification(body: &[u8], out: &mut Vec<u8>) -> Result<Counts, Unreadable> {
     let none = Obligations::default();
-    let mut redactor = Redactor { body, obligations: &none, found: Vec::new(), structured: None, content: None, failed: Failed::No };
+    let mut redactor =
+        Redactor { body, obligations: &none, found: Vec::new(), structured: None, content: None, failed: Failed::No };
     for entry in redactor.entries(0..body.len())? {
         if redactor.named(&entry, &["jsonrpc", "method"]) {
             continue;
@@ -62,7 +64,8 @@ pub fn notification(body: &[u8], out: &mut Vec<u8>) -> Result<Counts, Unreadable
 /// Appends to `out` a list of tasks without what their servers say of them in words.
 pub fn task_list(body: &[u8], out: &mut Vec<u8>) -> Result<Counts, Unreadable> {
     let none = Obligations::default();
-    let mut redactor = Redactor { body, obligations: &none, found: Vec::new(), structured: None, content: None, failed: Failed::No };
+    let mut redactor =
+        Redactor { body, obligations: &none, found: Vec::new(), structured: None, content: None, failed: Failed::No };
     let tasks = span::member(body, &["result", "tasks"]).ok_or(Unreadable)?;
     for task in span::elements(body, tasks) {
         for member in redactor.entries(task)? {

@@ -6,7 +6,9 @@
 use cedar_policy::pst::{
     ActionConstraint, BinaryOp, Clause, Expr, PolicyID, PrincipalConstraint, ResourceConstraint, StaticPolicy, Template,
 };
-use cedar_policy::{Authorizer, Context, Decision, Entities, EvalResult, Policy, PolicySet, Request, RestrictedExpression};
+use cedar_policy::{
+    Authorizer, Context, Decision, Entities, EvalResult, Policy, PolicySet, Request, RestrictedExpression,
+};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -338,7 +340,9 @@ impl<'e> Bench<'e> {
     fn output(&self, reads: &Reads) -> Result<Option<RestrictedExpression>, Unfit> {
         let read: Vec<&Argument> = reads.outputs.iter().collect();
         match (&self.column.result, self.question.output) {
-            (Some(result), Some(output)) if !read.is_empty() => convert::input(&Input::of(result, &read), Some(output)).map(Some),
+            (Some(result), Some(output)) if !read.is_empty() => {
+                convert::input(&Input::of(result, &read), Some(output)).map(Some)
+            }
             (_, _) => Ok(None),
         }
     }

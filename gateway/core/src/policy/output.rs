@@ -89,7 +89,8 @@ fn members(rule: &Parsed, tools: &[(&Column, &Record)], text: &str) -> Diagnosti
 fn untyped(rule: &Parsed, column: &Column, path: &[Box<str>], text: &str) -> Diagnostic {
     let pointer = check::pointer(path);
     let line = rule.line_of_member(path.last().map_or("", |name| name), text);
-    let message = format!("member `{pointer}` of the results of tool `{}` has no single type in its schema", column.action);
+    let message =
+        format!("member `{pointer}` of the results of tool `{}` has no single type in its schema", column.action);
     Diagnostic::error(&*rule.file, Some(line), message).help(format!(
         "say which with `output_types = {{ \"{pointer}\" = \"string\" }}` under `[tool.\"{}\"]`",
         column.action

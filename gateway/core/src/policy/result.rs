@@ -14,11 +14,15 @@ use cedar_policy::{
 use super::convert::{self, Unfit};
 use super::facts::{Missing, Standing};
 use super::load::Rule;
-use super::plan::Input;
+use super::plan::{Input, Member, Want};
 use super::reads::Reads;
 use super::scope::PrincipalScope;
 use super::verdict::{Denial, DenialCause, Determining, Evaluator, ResultCause, Visibility};
 use crate::protocol::json::{Kind, Value};
+
+/// Values of one result that rules read. Cedar's sets are made and sorted value by value, on a core that serves others meanwhile: some ten
+/// milliseconds at most. Larger results are better judged by what their servers count of them.
+pub const VALUES_MAX: usize = 20_000;
 
 /// One rule over results.
 #[derive(Debug)]
@@ -141,6 +145,9 @@ impl Results {
         if content.kind() != Kind::Object {
             return Err(self.whatever(ResultCause::Mistyped, Some(Arc::from(""))));
         }
+        if read(&met.output, content) > VALUES_MAX {
+            return Err(self.whatever(ResultCause::TooLarge, None));
+        }
         let output = convert::input(&met.output, Some(content)).map_err(|unfit| match unfit {
             Unfit::Unreadable(pointer) | Unfit::Undeclared(pointer) => {
                 self.whatever(ResultCause::Mistyped, Some(pointer))
@@ -198,6 +205,28 @@ impl Withheld {
         };
         denial.seen(Visibility::Listed).worked_out_by(Evaluator::Cedar)
     }
+}
+
+/// How many values of a result are converted for the rules that read it.
+fn read(wanted: &Input, content: Value<'_>) -> usize {
+    match wanted {
+        Input::Whole(_) => values(content),
+        Input::Members(members) => members.iter().map(|member| wish(member, content)).sum(),
+    }
+}
+
+fn wish(member: &Member, object: Value<'_>) -> usize {
+    let Some(value) = object.get(&member.name) else { return 0 };
+    match &member.want {
+        Want::Value(_) => values(value),
+        Want::Members(members) => members.iter().map(|member| wish(member, value)).sum(),
+        Want::Absence | Want::Presence => 0,
+    }
+}
+
+/// Depth is bounded by the strict reading.
+fn values(value: Value<'_>) -> usize {
+    1 + value.items().map(values).sum::<usize>() + value.entries().map(|(_, member)| values(member)).sum::<usize>()
 }
 
 /// The rules over results of one snapshot.

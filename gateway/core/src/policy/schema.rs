@@ -31,7 +31,8 @@ pub fn json(surface: &Surface, scope: Option<&[u32]>, stage: Stage) -> Value {
             continue;
         }
         let member_of: Vec<Value> = column.groups.iter().map(|group| json!({ "id": group })).collect();
-        let applies = json!({"principalTypes": ["Agent"], "resourceTypes": ["Server"], "context": context(column, stage)});
+        let applies =
+            json!({"principalTypes": ["Agent"], "resourceTypes": ["Server"], "context": context(column, stage)});
         actions.insert(column.action.to_string(), json!({"memberOf": member_of, "appliesTo": applies}));
     }
     let agent = json!({

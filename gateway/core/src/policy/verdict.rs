@@ -163,6 +163,8 @@ pub enum ResultCause {
     Unstructured,
     /// A member that a rule reads is not what the tool's `outputSchema` declares.
     Mistyped,
+    /// What rules read of it has more values than are judged.
+    TooLarge,
     /// Something of the call that a rule reads beside its result cannot be read.
     CallUnreadable,
 }
@@ -175,6 +177,7 @@ impl ResultCause {
             Self::RuleError => "result_rule_error",
             Self::Unstructured => "result_unstructured",
             Self::Mistyped => "result_mistyped",
+            Self::TooLarge => "result_too_large",
             Self::CallUnreadable => "result_call_unreadable",
         }
     }
@@ -186,7 +189,10 @@ impl ResultCause {
             Self::RuleError => "the call is made, and a forbid over its result cannot be evaluated, which withholds it",
             Self::Unstructured => "the call is made, and rules over its result find no `structuredContent` to read",
             Self::Mistyped => "the call is made, and its result is not what the tool declares where a rule reads it",
-            Self::CallUnreadable => "the call is made, and a rule over its result reads of the call what cannot be read",
+            Self::TooLarge => "the call is made, and rules read more values of its result than are judged",
+            Self::CallUnreadable => {
+                "the call is made, and a rule over its result reads of the call what cannot be read"
+            }
         }
     }
 
@@ -194,7 +200,7 @@ impl ResultCause {
     pub fn words(self) -> &'static str {
         match self {
             Self::Forbidden | Self::RuleError => "the call was made, and its result was withheld by policy",
-            Self::Unstructured | Self::Mistyped | Self::CallUnreadable => {
+            Self::Unstructured | Self::Mistyped | Self::TooLarge | Self::CallUnreadable => {
                 "the call was made, and its result was withheld: policy has it judged, and it cannot be read"
             }
         }

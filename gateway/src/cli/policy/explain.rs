@@ -76,10 +76,7 @@ impl Explain {
         });
         let output = self.output.as_deref().map(|text| {
             serde_json::from_str::<Box<RawValue>>(text).map_err(|error| {
-                Failure::new(
-                    format!("the output is no JSON: {error}"),
-                    "write it as in `--output '{\"total\": 3}'`",
-                )
+                Failure::new(format!("the output is no JSON: {error}"), "write it as in `--output '{\"total\": 3}'`")
             })
         });
         let claims = self.claims.as_deref().map(|text| {
@@ -246,7 +243,9 @@ fn kept(near: &Value) -> String {
         "part" => format!("`{part}` does not hold"),
         "error" => format!("`{part}` cannot be evaluated: {}", text(near, "/message")),
         "argument" => format!("the argument `{}` cannot be read as its tool declares it", text(near, "/pointer")),
-        "output" => format!("the member `{}` of the output cannot be read as its tool declares it", text(near, "/pointer")),
+        "output" => {
+            format!("the member `{}` of the output cannot be read as its tool declares it", text(near, "/pointer"))
+        }
         "sql" => format!("the SQL in `{}` is not judged: {}", text(near, "/pointer"), text(near, "/refusal")),
         "calendars" => "the time lies outside of what the calendars are laid out for".to_owned(),
         "claim" => "a claim that it reads has a shape that no rule can read".to_owned(),

@@ -4,12 +4,14 @@ use cedar_policy::{Authorizer, Context, Decision, Entities, EntityUid, PolicySet
 
 use super::*;
 use crate::policy::duty::Arguments;
-use crate::policy::result::{Results, Withheld};
+use crate::policy::ground::Ground;
+use crate::policy::result::{Results, VALUES_MAX, Withheld};
 use crate::policy::trial::Question;
 
 fn lab() -> Catalogue {
     let text = json!({"type": "string"});
-    let input = json!({"type": "object", "properties": {"table": text, "limit": {"type": "integer"}}, "required": ["table"]});
+    let input =
+        json!({"type": "object", "properties": {"table": text, "limit": {"type": "integer"}}, "required": ["table"]});
     let row = json!({"type": "object", "properties": {"name": text, "age": {"type": "integer"}}, "required": ["name"]});
     let output = json!({"type": "object", "required": ["total", "score"], "properties": {
         "total": {"type": "integer"}, "score": {"type": "number"}, "note": text, "owner": {"type": ["string", "null"]},
@@ -25,16 +27,21 @@ fn lab() -> Catalogue {
 }
 
 fn built(policies: &str) -> Result<Engine, Diagnostics> {
-    let report = ToolRules { output_types: BTreeMap::from([("/raw".into(), "integer".into())]), ..ToolRules::default() };
+    let report =
+        ToolRules { output_types: BTreeMap::from([("/raw".into(), "integer".into())]), ..ToolRules::default() };
     built_with(policies, BTreeMap::from([("report".into(), report)]))
 }
 
 fn built_with(policies: &str, rules: BTreeMap<Box<str>, ToolRules>) -> Result<Engine, Diagnostics> {
+    with(policies, rules, Engine::build)
+}
+
+fn with<T>(policies: &str, rules: BTreeMap<Box<str>, ToolRules>, then: impl FnOnce(Inputs<'_>) -> T) -> T {
     let lab = lab();
     let source = ServerSource { name: "lab", catalogue: &lab, tools: &rules, extension_methods: &[] };
     let agents =
         AGENTS.map(|(id, groups, accounts)| AgentSource { id, groups: groups.to_vec(), accounts: accounts.to_vec() });
-    Engine::build(Inputs {
+    then(Inputs {
         sources: &[Source { file: "p.cedar", text: policies }],
         servers: &[(source, Arc::new(Drift::new(&lab)))],
         agents: &agents,
@@ -66,7 +73,8 @@ fn asked<T>(
     then(&Question { who: Ask::new(agent, "").who(), server, action, facts, output })
 }
 
-const SMALL: &str = r#"@id("small") forbid (principal, action == Action::"lab.report", resource) when { context.output.total > 100 };"#;
+const SMALL: &str =
+    r#"@id("small") forbid (principal, action == Action::"lab.report", resource) when { context.output.total > 100 };"#;
 
 /// The rules that a call by `ann` has to meet where totals above 100 are forbidden.
 pub(crate) fn small() -> Results {
@@ -80,10 +88,16 @@ fn refused(policies: &str, expected: &[&str]) {
     assert_eq!(got, expected, "\ngiven {policies}");
 }
 
+fn on(scope: &str, condition: &str) -> String {
+    format!("forbid (principal, {scope}, resource)\nwhen {{ {condition} }};")
+}
+
+fn report(condition: &str) -> String {
+    on("action == Action::\"lab.report\"", condition)
+}
+
 #[test]
 fn a_rule_over_results_that_could_not_be_enforced_is_refused_with_its_cure() {
-    let on = |scope: &str, condition: &str| format!("forbid (principal, {scope}, resource)\nwhen {{ {condition} }};");
-    let report = |condition: &str| on("action == Action::\"lab.report\"", condition);
     refused(
         "permit (principal, action == Action::\"lab.report\", resource)\nwhen { context.output.total < 5 };",
         &[
@@ -108,6 +122,19 @@ fn a_rule_over_results_that_could_not_be_enforced_is_refused_with_its_cure() {
             "p.cedar:2: `context.output` is what a tool returned, and this rule also covers `task`; name the tools; give the rest to another rule",
         ],
     );
+    let presence = "p.cedar:2: `context has output` asks nothing: a rule that reads it is judged only where there is a result; ask for a member, as in `context.output has total`";
+    refused(&report("context has output"), &[presence]);
+    refused(&report("context has output && context.output.total > 1"), &[presence]);
+    refused(
+        &report("context.output.total > 1 && context == context"),
+        &[
+            "p.cedar:2: a rule that reads `context.output` cannot take the context as a whole; read single members, as in `context.output.total`",
+        ],
+    );
+}
+
+#[test]
+fn members_of_results_that_are_not_declared_or_have_no_type_are_refused() {
     refused(
         &report("context.output.totl > 1"),
         &["p.cedar:2: unknown member `/totl` of the results of tool `lab.report`; did you mean `total`?"],
@@ -128,15 +155,6 @@ fn a_rule_over_results_that_could_not_be_enforced_is_refused_with_its_cure() {
         &report("context.output has key"),
         &[
             "p.cedar:2: member `/key` of the results of tool `lab.report` has no single type in its schema; say which with `output_types = { \"/key\" = \"string\" }` under `[tool.\"lab.report\"]`",
-        ],
-    );
-    let presence = "p.cedar:2: `context has output` asks nothing: a rule that reads it is judged only where there is a result; ask for a member, as in `context.output has total`";
-    refused(&report("context has output"), &[presence]);
-    refused(&report("context has output && context.output.total > 1"), &[presence]);
-    refused(
-        &report("context.output.total > 1 && context == context"),
-        &[
-            "p.cedar:2: a rule that reads `context.output` cannot take the context as a whole; read single members, as in `context.output.total`",
         ],
     );
     refused(
@@ -196,8 +214,7 @@ fn by_cedar(policies: &str, (agent, tool, arguments): (&str, &str, &str), output
     let uid = |text: String| text.parse::<EntityUid>().unwrap();
     let parties = (format!("Agent::{agent:?}"), format!("Action::\"lab.{tool}\""), "Server::\"lab\"".to_owned());
     let request = Request::new(uid(parties.0), uid(parties.1), uid(parties.2), context, None).unwrap();
-    let response =
-        Authorizer::new().is_authorized(&request, &set, &Entities::from_json_value(entities, None).unwrap());
+    let response = Authorizer::new().is_authorized(&request, &set, &Entities::from_json_value(entities, None).unwrap());
     assert_eq!(response.decision(), Decision::Deny, "there is no permit among them");
     let id = |id: &cedar_policy::PolicyId| set.annotation(id, "id").unwrap().to_owned();
     let mut held: Vec<String> = response.diagnostics().reason().map(id).collect();
@@ -260,6 +277,8 @@ fn what_cannot_be_read_of_a_result_is_withheld() {
         @id("b") forbid (principal, action == Action::"lab.report", resource)
             when { context.output has owner && context.output.owner == "x" || context.output has rows && context.output.rows.isEmpty() };"#;
     let engine = built(rules).unwrap_or_else(|findings| panic!("{}", shown(&findings).join("\n")));
+    let rows = vec![r#"{"name":"a"}"#; VALUES_MAX / 2 + 1].join(",");
+    let large = format!(r#"{{"score":1,"rows":[{rows}]}}"#);
     for (agent, output, expected) in [
         ("ann", r#"{"score":1.5}"#, "passes"),
         ("ann", r#"{"score":1.6}"#, "result_forbidden a"),
@@ -272,6 +291,7 @@ fn what_cannot_be_read_of_a_result_is_withheld() {
         ("ann", "{}", "result_rule_error a"),
         ("ann", "[]", "result_mistyped a b"),
         ("ann", "7", "result_mistyped a b"),
+        ("ann", &large, "result_too_large a b"),
         // No rule about this agent reads the score.
         ("dan", r#"{"score":"1"}"#, "passes"),
         ("dan", r#"{"owner":null}"#, "passes"),
@@ -284,9 +304,8 @@ fn what_cannot_be_read_of_a_result_is_withheld() {
         assert_eq!(judged(&engine, (agent, "report", "{}"), output), expected, "{agent} {output}");
     }
     assert_eq!(judged(&engine, ("dan", "other", "{}"), "{}"), "not asked");
-    let nothing = asked(&engine, ("dan", "report", "{}"), None, |question| {
-        words(question.results(&engine).unwrap().judge(None))
-    });
+    let nothing =
+        asked(&engine, ("dan", "report", "{}"), None, |question| words(question.results(&engine).unwrap().judge(None)));
     assert_eq!(nothing, "result_unstructured b");
 }
 
@@ -339,11 +358,20 @@ fn an_explanation_names_the_rules_that_a_result_will_meet_and_what_they_make_of_
     let told = |agent: &str, tool: &str, output: Option<&str>| {
         asked(&engine, (agent, tool, r#"{"table":"a"}"#), output, |question| {
             let told = crate::policy::explain::explain(&engine, &sources, question);
-            let ids = |all: &[crate::policy::explain::Told]| all.iter().map(|rule| rule.id.to_string()).collect::<Vec<_>>();
+            let ids =
+                |all: &[crate::policy::explain::Told]| all.iter().map(|rule| rule.id.to_string()).collect::<Vec<_>>();
             let near: Vec<String> = told.near.iter().map(|near| format!("{} {:?}", near.rule.id, near.kept)).collect();
-            let read: Vec<String> =
-                told.values.iter().map(|read| format!("{}={}", read.name, read.value.clone().unwrap_or_default())).collect();
-            format!("{} {:?} judged by {:?} near {near:?} read {read:?}", told.cause.unwrap_or("allow"), ids(&told.rules), ids(&told.results))
+            let read: Vec<String> = told
+                .values
+                .iter()
+                .map(|read| format!("{}={}", read.name, read.value.clone().unwrap_or_default()))
+                .collect();
+            format!(
+                "{} {:?} judged by {:?} near {near:?} read {read:?}",
+                told.cause.unwrap_or("allow"),
+                ids(&told.rules),
+                ids(&told.results)
+            )
         })
     };
     assert_eq!(told("ann", "report", None), r#"allow ["p"] judged by ["small"] near [] read []"#);
@@ -354,10 +382,20 @@ fn an_explanation_names_the_rules_that_a_result_will_meet_and_what_they_make_of_
     );
     assert_eq!(
         told("ann", "report", Some(r#"{"total":100}"#)),
-        r#"allow ["p"] judged by [] near ["small Part { part: \"when { (context.output.total) > 100 }\" }"] read ["context.output.total=100"]"#
+        r#"allow ["p"] judged by [] near ["small Part { part: \"when { context.output.total > 100 }\" }"] read ["context.output.total=100"]"#
     );
     assert_eq!(
         told("ann", "report", Some(r#"{"total":"x"}"#)),
         r#"result_mistyped [] judged by [] near ["p Outweighed", "small Output { pointer: \"/total\" }"] read ["context.output.total="]"#
     );
+}
+
+#[test]
+fn a_proof_is_about_requests_alone() {
+    let text = format!("@id(\"p\") permit (principal, action in Action::\"call\", resource);\n{SMALL}");
+    with(&text, BTreeMap::new(), |inputs| {
+        let ground = Ground::build(inputs).unwrap_or_else(|findings| panic!("{}", shown(&findings).join("\n")));
+        let ids: Vec<&str> = ground.book.rules.iter().map(|rule| &*rule.parsed.id).collect();
+        assert_eq!((ids, ground.book.set.policies().count()), (vec!["p"], 1));
+    });
 }
