@@ -2,13 +2,13 @@
 //! replaced, or that they cannot be read. Never here: policy's word, re-serialised values.
 //!
 //! Pointers start at the tool's result: `structuredContent`, and every text of `content` that is JSON by itself. What a pointer cannot follow
-//! (a text where an object should be) is replaced whole. Of everything else in an answer only what MCP itself gives a meaning passes, and
+//! (a text where an object should be; in a text that is JSON, an object without the member on the way) is replaced whole. Of everything else in an answer only what MCP itself gives a meaning passes, and
 //! never prose: it could say what a pointer hides. A result that holds nothing but prose, or an image, cannot be read and so does not pass.
 
 use std::cmp::Reverse;
 use std::ops::Range;
 
-use super::place::{self, Counts, Found, Marks, With};
+use super::place::{self, Counts, Found, Marks, With, Written};
 use super::splice::{Edit, apply};
 use crate::limits::JSON_DEPTH_MAX;
 use crate::policy::oblige::Obligations;
@@ -148,7 +148,12 @@ impl Redactor<'_> {
         let entries = self.entries(result)?;
         for entry in &entries {
             if self.named(entry, &["structuredContent"]) && self.first(&entry.value) != b'n' {
-                let marks = place::values(self.body, entry.value.clone(), self.obligations, &mut self.found);
+                let marks = place::values(
+                    (self.body, entry.value.clone()),
+                    Written::Structured,
+                    self.obligations,
+                    &mut self.found,
+                );
                 self.structured = Some(marks);
                 self.content = Some(entry.value.clone());
             }
@@ -295,7 +300,7 @@ impl Redactor<'_> {
         }
         let root = span::member(text.as_bytes(), &[]).ok_or(Unreadable)?;
         let mut found = Vec::new();
-        let marks = place::values(text.as_bytes(), root, self.obligations, &mut found);
+        let marks = place::values((text.as_bytes(), root), Written::Text, self.obligations, &mut found);
         if self.structured.as_ref().is_some_and(|structured| structured.exceeds(&marks)) {
             self.hide(value);
             return Ok(());
