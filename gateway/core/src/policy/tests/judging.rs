@@ -399,3 +399,20 @@ fn a_proof_is_about_requests_alone() {
         assert_eq!((ids, ground.book.set.policies().count()), (vec!["p"], 1));
     });
 }
+
+#[test]
+fn a_call_whose_result_meets_no_rules_pays_for_none() {
+    let rules = SMALL.replace("principal,", "principal in Group::\"support\",");
+    let (none, some) = (built("").unwrap(), built(&rules).unwrap());
+    for (engine, agent, tool) in [(&none, "ann", "report"), (&some, "ann", "other"), (&some, "dan", "report")] {
+        asked(engine, (agent, tool, r#"{"table":"a"}"#), None, |question| {
+            let Action::Tool(tool) = question.action else { panic!("a tool") };
+            let call = (question.server, tool);
+            let mut results = None;
+            let counted = allocation_counter::measure(|| {
+                results = engine.results(&question.who, call, &question.facts, Arguments::Known);
+            });
+            assert!(results.is_none() && counted.count_total == 0, "{agent} {counted:?}");
+        });
+    }
+}
