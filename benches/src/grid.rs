@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use portcullis_core::identity::AgentIndex;
 use portcullis_core::policy::calendar::Calendars;
@@ -13,9 +14,10 @@ use portcullis_core::policy::drift::Drift;
 use portcullis_core::policy::engine::{Engine, Inputs};
 use portcullis_core::policy::index::AgentSource;
 use portcullis_core::policy::source::Source;
+use portcullis_core::policy::spread::Spread;
 use portcullis_core::policy::surface::{ServerIndex, ServerSource};
 use portcullis_core::policy::who::{Claims, Who};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Sizes of a grid.
 #[derive(Clone, Copy)]
@@ -40,33 +42,48 @@ pub struct Grid {
     pub agents: Vec<String>,
 }
 
+/// What an engine over a grid is made of, for engines that come after one another.
+pub struct World {
+    /// Its sizes.
+    pub sizes: Sizes,
+    /// The ids of the agents, by position.
+    pub agents: Vec<String>,
+    /// The rules: names and texts of files.
+    pub files: Vec<(String, String)>,
+    /// The tools, by server.
+    pub tools: Vec<Vec<Value>>,
+}
+
 /// Tools on one server.
 const TOOLS_A_SERVER: usize = 1_000;
 
 /// Bytes of one policy file, below the loader's bound.
 const FILE_BYTES: usize = 8 << 20;
 
-impl Grid {
-    /// Builds it.
+impl World {
+    /// With rules and tools as they are given.
+    pub fn new(sizes: Sizes, rule: impl Fn(usize) -> String, tool: impl Fn(usize) -> Value) -> Self {
+        let numbers: Vec<usize> = (0..sizes.tools).collect();
+        Self {
+            sizes,
+            agents: (0..sizes.agents).map(|agent| format!("agent-{agent}")).collect(),
+            files: files(sizes, rule),
+            tools: numbers
+                .chunks(TOOLS_A_SERVER)
+                .map(|numbers| numbers.iter().map(|number| tool(*number)).collect())
+                .collect(),
+        }
+    }
+
+    /// The engine of it, after another or from nothing; the time is what building took, without reading the catalogues.
     ///
     /// # Panics
     /// When the grid's rules do not load.
-    pub fn new(sizes: Sizes) -> Self {
-        let agents: Vec<String> = (0..sizes.agents).map(|agent| format!("agent-{agent}")).collect();
-        let groups: Vec<String> = (0..sizes.groups).map(|group| format!("group-{group}")).collect();
-        let names: Vec<String> = (0..sizes.tools.div_ceil(TOOLS_A_SERVER)).map(|server| format!("s{server}")).collect();
-        let schema = json!({"type": "object", "properties": {"table": {"type": "string"}, "limit": {"type": "integer"}}, "required": ["table"]});
-        let catalogues: Vec<Catalogue> = names
-            .iter()
-            .enumerate()
-            .map(|(server, name)| {
-                let tools = (server * TOOLS_A_SERVER)..((server + 1) * TOOLS_A_SERVER).min(sizes.tools);
-                // A catalogue sorts its tools by name.
-                let tools: Vec<_> = tools
-                    .map(|tool| json!({"name": tool_name(tool), "description": "x", "inputSchema": schema}))
-                    .collect();
-                Catalogue::learn(name, &tools).expect("the grid's tools are good")
-            })
+    pub fn engine(&self, earlier: Option<&Engine>, spread: Spread) -> (Engine, Duration) {
+        let groups: Vec<String> = (0..self.sizes.groups).map(|group| format!("group-{group}")).collect();
+        let names: Vec<String> = (0..self.tools.len()).map(|server| format!("s{server}")).collect();
+        let catalogues: Vec<Catalogue> = (names.iter().zip(&self.tools))
+            .map(|(name, tools)| Catalogue::learn(name, tools).expect("the grid's tools are good"))
             .collect();
         let none = BTreeMap::new();
         let servers: Vec<_> = names
@@ -77,13 +94,13 @@ impl Grid {
                 (source, Arc::new(Drift::new(catalogue)))
             })
             .collect();
-        let sources: Vec<AgentSource<'_>> = agents
+        let sources: Vec<AgentSource<'_>> = self
+            .agents
             .iter()
             .enumerate()
-            .map(|(agent, id)| AgentSource { id, groups: vec![&groups[agent % sizes.groups]], accounts: Vec::new() })
+            .map(|(agent, id)| AgentSource { id, groups: vec![&groups[agent % groups.len()]], accounts: Vec::new() })
             .collect();
-        let files = files(sizes);
-        let files: Vec<Source<'_>> = files.iter().map(|(file, text)| Source { file, text }).collect();
+        let files: Vec<Source<'_>> = self.files.iter().map(|(file, text)| Source { file, text }).collect();
         let inputs = Inputs {
             sources: &files,
             servers: &servers,
@@ -91,11 +108,30 @@ impl Grid {
             calendars: &Calendars::default(),
             settings_file: "portcullis.toml",
         };
-        let engine = match Engine::build(inputs) {
-            Ok(engine) => engine,
+        let begun = Instant::now();
+        match Engine::build_after(inputs, earlier, spread) {
+            Ok(engine) => (engine, begun.elapsed()),
             Err(findings) => panic!("{}", findings.iter().take(3).map(ToString::to_string).collect::<String>()),
-        };
-        Self { sizes, engine, agents }
+        }
+    }
+}
+
+/// A tool of the grid, as its server lists it.
+pub fn tool(number: usize) -> Value {
+    let schema = json!({"type": "object", "properties": {"table": {"type": "string"}, "limit": {"type": "integer"}}, "required": ["table"]});
+    // A catalogue sorts its tools by name.
+    json!({"name": tool_name(number), "description": "x", "inputSchema": schema})
+}
+
+impl Grid {
+    /// Builds it.
+    ///
+    /// # Panics
+    /// When the grid's rules do not load.
+    pub fn new(sizes: Sizes) -> Self {
+        let world = World::new(sizes, |number| rule(number, sizes), tool);
+        let (engine, _) = world.engine(None, Spread::ALONE);
+        Self { sizes, engine, agents: world.agents }
     }
 
     /// The caller at a position.
@@ -144,7 +180,7 @@ pub fn rule(rule: usize, sizes: Sizes) -> String {
 pub const FORBID: &str =
     "forbid (principal, action in Action::\"call\", resource) when { context.input.table == \"financials\" };\n";
 
-fn files(sizes: Sizes) -> Vec<(String, String)> {
+fn files(sizes: Sizes, rule: impl Fn(usize) -> String) -> Vec<(String, String)> {
     let mut files = vec![("rules0.cedar".to_owned(), FORBID.to_owned())];
     for number in 0..sizes.rules {
         let next = files.len();
@@ -152,7 +188,7 @@ fn files(sizes: Sizes) -> Vec<(String, String)> {
             files.push((format!("rules{next}.cedar"), String::new()));
         }
         if let Some((_, text)) = files.last_mut() {
-            let _ = write!(text, "{}", rule(number, sizes));
+            let _ = write!(text, "{}", rule(number));
         }
     }
     files

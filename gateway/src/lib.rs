@@ -42,6 +42,7 @@ pub mod asked;
 pub mod explained;
 pub mod compared;
 pub mod sources;
+pub mod spread;
 pub mod secure;
 pub mod learn;
 pub mod history;

@@ -16,6 +16,7 @@ use crate::control::ledger::Ledger;
 use crate::history::{By, History, How, Kept, KeptText};
 use crate::secure::{self, Secured};
 use crate::shared::Shared;
+use crate::spread::EVERY_CORE;
 use crate::startup::process;
 use crate::{resolve, sources};
 use arc_swap::ArcSwap;
@@ -431,7 +432,7 @@ fn build(
         Again::Tls => secure::secure(&texts.settings).map(Some),
         Again::NoTls => Ok(None),
     };
-    let built = Snapshot::build_after(texts, version, Some(before));
+    let built = Snapshot::build_after(texts, version, Some(before), EVERY_CORE);
     match (built, secured) {
         (Ok(snapshot), Ok(secured)) => Ok((snapshot, secured)),
         (Ok(_), Err(findings)) => Err(findings),

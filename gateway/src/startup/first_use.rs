@@ -7,6 +7,7 @@ use crate::learn::client::Client;
 use crate::learn::failure::LearnFailure;
 use crate::learn::{self, lender};
 use crate::reload::{Change, Held};
+use crate::spread::EVERY_CORE;
 use crate::{disk, secure};
 use portcullis_core::config::settings::{Learn, Server};
 use portcullis_core::config::snapshot::{Snapshot, Text};
@@ -53,7 +54,7 @@ fn unlearned(held: &Held) -> Vec<(usize, Server)> {
 /// Builds what the files say as they are, before anything is opened or written: the first snapshot where no server is to be learned, else
 /// nothing yet. What no learning can mend is refused.
 pub fn build_unlearned(held: &Held) -> Result<Option<Snapshot>, Diagnostics> {
-    match Snapshot::build(held.whole(), 0) {
+    match Snapshot::build_after(held.whole(), 0, None, EVERY_CORE) {
         Ok(snapshot) => Ok(unlearned(held).is_empty().then_some(snapshot)),
         Err(findings) if hopeless(held, &findings) => Err(findings),
         Err(_) => Ok(None),
@@ -73,7 +74,7 @@ fn hopeless(held: &Held, findings: &Diagnostics) -> bool {
 pub fn build_or_wait(runtime: &Runtime, held: &mut Held) -> Result<Snapshot, Diagnostics> {
     let until = std::time::Instant::now() + WAIT_MAX;
     loop {
-        let findings = match Snapshot::build(held.whole(), 0) {
+        let findings = match Snapshot::build_after(held.whole(), 0, None, EVERY_CORE) {
             Ok(snapshot) => return Ok(snapshot),
             Err(findings) => findings,
         };

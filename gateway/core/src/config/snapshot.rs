@@ -23,6 +23,7 @@ use crate::policy::catalogue::Catalogue;
 use crate::policy::drift::Drift;
 use crate::policy::engine::Engine;
 use crate::policy::quarantine::Quarantine;
+use crate::policy::spread::Spread;
 use crate::policy::surface::ServerIndex;
 use crate::protocol::json::JsonLimits;
 use crate::time::UnixMillis;
@@ -36,6 +37,17 @@ pub struct Text {
     pub file: String,
     /// All of it.
     pub text: String,
+}
+
+impl Text {
+    /// Names all of it.
+    fn digest(&self) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&(self.file.len() as u64).to_le_bytes());
+        hasher.update(self.file.as_bytes());
+        hasher.update(self.text.as_bytes());
+        hasher.finalize()
+    }
 }
 
 /// Everything a snapshot is made from.
@@ -73,7 +85,7 @@ pub struct Snapshot {
     /// What the configuration means.
     pub settings: Settings,
     /// Who is known.
-    pub registry: Registry,
+    pub registry: Arc<Registry>,
     /// Whose tokens count.
     pub issuers: Arc<Issuers>,
     /// The rules.
@@ -87,6 +99,8 @@ pub struct Snapshot {
     /// What an operator should look at.
     pub warnings: Diagnostics,
     shape: Arc<Shape>,
+    /// Names the file that the registry was read from.
+    registry_of: blake3::Hash,
 }
 
 /// What follows from the servers alone.
@@ -95,6 +109,8 @@ struct Shape {
     by_path: AHashMap<Box<str>, Vec<ServerIndex>>,
     hosts: Vec<Box<str>>,
     catalogues: Vec<Catalogue>,
+    /// Name the files that these were read from.
+    catalogues_of: Vec<Option<blake3::Hash>>,
     drifts: Vec<Arc<Drift>>,
     upstream_generation: u64,
 }
@@ -132,15 +148,18 @@ impl Snapshot {
     /// # Errors
     /// Every finding of every stage, warnings included, if one of them is an error.
     pub fn build(texts: Texts, version: u64) -> Result<Self, Diagnostics> {
-        Self::build_after(texts, version, None)
+        Self::build_after(texts, version, None, Spread::ALONE)
     }
 
-    /// Builds the successor of `before`: a tool that drifted from its reviewed definition stays hidden across the change.
+    /// Builds the successor of `before`: a tool that drifted from its reviewed definition stays hidden across the change, and of the rules only
+    /// what the change touches is compiled anew.
     ///
     /// # Errors
     /// As [`Snapshot::build`].
-    pub fn build_after(texts: Texts, version: u64, before: Option<&Self>) -> Result<Self, Diagnostics> {
+    pub fn build_after(texts: Texts, version: u64, before: Option<&Self>, spread: Spread) -> Result<Self, Diagnostics> {
         let hash = texts.hash();
+        let registry_of = texts.agents.digest();
+        let catalogues_of = texts.catalogues.iter().map(|text| text.as_ref().map(Text::digest)).collect();
         let Gathered {
             settings,
             registry,
@@ -152,7 +171,7 @@ impl Snapshot {
             learned,
             drifts,
             mut findings,
-        } = gather::gather(texts, before);
+        } = gather::gather(texts, before, spread);
         let issuer_names: Vec<&str> = settings.issuers.iter().map(|issuer| &*issuer.issuer).collect();
         let routes: Vec<Route> = (settings.servers.iter().zip(catalogues.iter().zip(&learned)))
             .map(|(server, (catalogue, learned))| Route {
@@ -181,7 +200,8 @@ impl Snapshot {
             lender: Arc::new(lender),
             scanner: Arc::new(scanner),
             warnings: findings,
-            shape: Arc::new(Shape { routes, by_path, hosts, catalogues, drifts, upstream_generation }),
+            shape: Arc::new(Shape { routes, by_path, hosts, catalogues, catalogues_of, drifts, upstream_generation }),
+            registry_of,
         })
     }
 
@@ -192,7 +212,9 @@ impl Snapshot {
     /// What is wrong with the registry.
     pub fn with_agents(&self, agents: &Text, version: u64, hash: Box<str>) -> Result<Option<Self>, Diagnostics> {
         let mut findings = Diagnostics::new();
-        let Some(registry) = gather::registry(agents, &self.settings, &mut findings) else { return Err(findings) };
+        let Some(registry) = gather::registry(agents, &self.settings, Some(self), &mut findings) else {
+            return Err(findings);
+        };
         if findings.iter().any(|finding| finding.severity == Severity::Error) {
             return Err(findings);
         }
@@ -213,6 +235,7 @@ impl Snapshot {
             scanner: Arc::clone(&self.scanner),
             warnings: others.chain(findings).collect(),
             shape: Arc::clone(&self.shape),
+            registry_of: agents.digest(),
         }))
     }
 
@@ -238,6 +261,13 @@ impl Snapshot {
     /// The reviewed tools of a server.
     pub fn catalogue(&self, server: ServerIndex) -> Option<&Catalogue> {
         self.shape.catalogues.get(usize::from(server.0))
+    }
+
+    /// The tools that were read from this very file.
+    fn read_from(&self, text: &Text) -> Option<&Catalogue> {
+        let digest = Some(text.digest());
+        let position = self.shape.catalogues_of.iter().position(|known| *known == digest)?;
+        self.shape.catalogues.get(position)
     }
 
     /// The servers whose tools nobody has listed yet although their first use may.

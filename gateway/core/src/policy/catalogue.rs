@@ -1,5 +1,7 @@
 //! Holds the reviewed tools of one server. In: the catalogue file, or a live `tools/list`. Out: tools with their pins, and what differs. Never here: IO.
 
+use std::sync::Arc;
+
 use ahash::AHashMap;
 use serde_json::{Value, json};
 
@@ -26,9 +28,12 @@ pub struct Tool {
     pub definition: Value,
 }
 
-/// The reviewed tools of one server, sorted by name.
+/// The reviewed tools of one server, sorted by name. A clone is the same list, not another one.
 #[derive(Clone, Debug)]
-pub struct Catalogue {
+pub struct Catalogue(Arc<Listing>);
+
+#[derive(Debug)]
+struct Listing {
     server: Box<str>,
     tools: Vec<Tool>,
     by_name: AHashMap<Box<str>, ToolIndex>,
@@ -165,33 +170,37 @@ impl Catalogue {
                 findings.push(Diagnostic::error(file, None, message).help("have the server rename one of them"));
             }
         }
-        if findings.is_empty() { Ok(Self { server: server.into(), tools, by_name }) } else { Err(findings) }
+        if findings.is_empty() {
+            Ok(Self(Arc::new(Listing { server: server.into(), tools, by_name })))
+        } else {
+            Err(findings)
+        }
     }
 
     /// The server these tools belong to, as the configuration names it.
     pub fn server(&self) -> &str {
-        &self.server
+        &self.0.server
     }
 
     /// All tools, in the order of their [`ToolIndex`].
     pub fn tools(&self) -> &[Tool] {
-        &self.tools
+        &self.0.tools
     }
 
     /// The tool of exactly this name, code point by code point; no case folding, no trimming.
     pub fn find(&self, name: &str) -> Option<ToolIndex> {
-        self.by_name.get(name).copied()
+        self.0.by_name.get(name).copied()
     }
 
     /// The tool at a position.
     pub fn tool(&self, index: ToolIndex) -> Option<&Tool> {
-        self.tools.get(index.0 as usize)
+        self.0.tools.get(index.0 as usize)
     }
 
     /// What an operator should look at: characters in names and descriptions that a reviewer cannot see but a model reads.
     pub fn warnings(&self, file: &str) -> Diagnostics {
         let mut findings = Diagnostics::new();
-        for tool in &self.tools {
+        for tool in &self.0.tools {
             let said = |field| tool.definition.get(field).and_then(Value::as_str).unwrap_or_default();
             for (part, text) in [("name", &*tool.name), ("title", said("title")), ("description", said("description"))]
             {
@@ -220,7 +229,7 @@ impl Catalogue {
                 offered.insert(name, definition);
             }
         }
-        for tool in &self.tools {
+        for tool in &self.0.tools {
             match offered.remove(&*tool.name) {
                 None => changes.push(Change::Removed { name: tool.name.clone() }),
                 Some(definition)
@@ -240,7 +249,7 @@ impl Catalogue {
 
     /// This catalogue with `changes` taken over from the live list; what is not among them stays as it was reviewed.
     pub fn approve(&self, changes: &[Change], live: &[Value]) -> Result<Self, Diagnostics> {
-        let mut tools: Vec<Tool> = self.tools.clone();
+        let mut tools: Vec<Tool> = self.0.tools.clone();
         for change in changes {
             tools.retain(|tool| &*tool.name != change.name());
             match change {
@@ -252,7 +261,7 @@ impl Catalogue {
                         Some(tool) => tools.push(tool),
                         None => {
                             return Err(vec![Diagnostic::error(
-                                &*self.server,
+                                &*self.0.server,
                                 None,
                                 format!("the live list no longer holds tool `{name}`"),
                             )]);
@@ -261,17 +270,18 @@ impl Catalogue {
                 }
             }
         }
-        Self::build(&self.server, tools, &self.server)
+        Self::build(&self.0.server, tools, &self.0.server)
     }
 
     /// The catalogue file: pretty-printed, tools by name, keys sorted, one line break at the end; equal catalogues give equal bytes.
     pub fn to_text(&self) -> String {
         let tools: Vec<Value> = self
+            .0
             .tools
             .iter()
             .map(|tool| json!({"name": tool.name, "pin": tool.pin.to_string(), "definition": tool.definition}))
             .collect();
-        format!("{:#}\n", json!({"server": self.server, "tools": tools}))
+        format!("{:#}\n", json!({"server": self.0.server, "tools": tools}))
     }
 }
 

@@ -45,7 +45,7 @@ pub fn rule(rule: &Parsed, covered: &Columns, place: Place<'_>) -> Diagnostics {
 
 /// A rule that covers nothing is refused. Asked last: a misspelt type has a better finding of its own.
 pub fn covers_nothing(rule: &Parsed, covered: &Columns) -> Option<Diagnostic> {
-    let nobody = scope::principal(&rule.policy) == PrincipalScope::Nobody;
+    let nobody = rule.scope.principal == PrincipalScope::Nobody;
     (nobody || covered.matching.is_empty()).then(|| {
         let message = "this rule can never match: no action in its scope exists for its principal and resource";
         Diagnostic::error(&*rule.file, Some(rule.line), message)
@@ -107,14 +107,10 @@ fn listed(names: Vec<String>) -> String {
 }
 
 /// Every entity that the rule names must exist.
-fn names(rule: &Parsed, place: Place<'_>) -> Diagnostics {
+pub(super) fn names(rule: &Parsed, place: Place<'_>) -> Diagnostics {
     let mut findings = Diagnostics::new();
-    let mut seen = AHashSet::new();
-    for uid in rule.policy.entity_literals() {
-        if !seen.insert(uid.clone()) {
-            continue;
-        }
-        let (ty, id) = scope::named(&uid);
+    for uid in &rule.entities {
+        let (ty, id) = scope::named(uid);
         let problem = match ty {
             "Agent" if !place.names.agents.contains(id) => {
                 Some((format!("unknown agent `{id}`"), did_you_mean(id, place.names.agents.iter().copied())))

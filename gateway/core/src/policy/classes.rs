@@ -57,7 +57,14 @@ pub fn classes<'a>(rules: &'a [Rule], agents: &'a [AgentSource<'a>]) -> (Vec<Cla
     let mut known: AHashMap<ClassKey<'_>, u32> = AHashMap::new();
     let mut classes: Vec<Class<'a>> = Vec::new();
     let mut of_agents = Vec::with_capacity(agents.len());
+    // Most agents are met through their groups alone, and many have the same.
+    let mut alike: AHashMap<&[&str], u32> = AHashMap::new();
     for agent in agents {
+        let only_groups = !by_agent.contains_key(agent.id) && !named_agents.contains(agent.id);
+        if let Some(class) = alike.get(agent.groups.as_slice()).filter(|_| only_groups) {
+            of_agents.push(*class);
+            continue;
+        }
         let mut own: Vec<u32> = by_agent.get(agent.id).cloned().unwrap_or_default();
         for group in &agent.groups {
             own.extend(by_group.get(group).into_iter().flatten());
@@ -73,6 +80,9 @@ pub fn classes<'a>(rules: &'a [Rule], agents: &'a [AgentSource<'a>]) -> (Vec<Cla
             classes.push(Class { own: own.clone(), groups: groups.clone(), agent: agent.id });
             next
         });
+        if only_groups {
+            alike.insert(&agent.groups, class);
+        }
         of_agents.push(class);
     }
     (classes, of_agents)

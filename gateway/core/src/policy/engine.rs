@@ -1,24 +1,25 @@
 //! Decides. In: who, which server, what is asked, the facts of the call. Out: a permit or a denial. Never here: IO, clocks, logs.
 
+mod build;
+
 use std::sync::{Arc, OnceLock};
 
-use cedar_policy::{Effect, EntityUid, Policy, PolicySet};
+use cedar_policy::{Effect, EntityUid, PolicyId, PolicySet};
 
+use self::build::Kept;
 use super::calendar::Calendars;
 use super::call::Call;
 use super::catalogue::{Catalogue, ToolIndex};
 use super::cell::{Cell, Program, Row, Verdict, Way};
-use super::check::KnownNames;
 use super::drift::{self, Drift, Live};
-use super::facts::{self, Facts, Standing, Subjects};
-use super::index::{self, AgentSource, Index};
-use super::load;
+use super::facts::{Facts, Standing, Subjects};
+use super::index::{AgentSource, Index};
 use super::lower::Unlowered;
 use super::oblige;
-use super::pin::{Pin, sha256};
+use super::pin::Pin;
 use super::result;
-use super::source::Source;
-use super::surface::{Column, ServerIndex, ServerSource, Subject, Surface};
+use super::source::{Content, Source};
+use super::surface::{ServerIndex, ServerSource, Subject, Surface};
 use super::types::Undeclared;
 use super::verdict::{Denial, DenialCause, Evaluator, Permit, Visibility};
 use super::who::Who;
@@ -108,9 +109,7 @@ struct Origin {
     id: Box<str>,
     file: Arc<str>,
     line: u32,
-    annotations: Vec<(Box<str>, Box<str>)>,
-    policy: Policy,
-    over_results: bool,
+    content: Arc<Content>,
 }
 
 /// A rule that is left to Cedar's evaluator somewhere.
@@ -160,61 +159,10 @@ pub struct Engine {
     pub(super) results: result::Table,
     warnings: Diagnostics,
     hash: [u8; 32],
+    kept: Kept,
 }
 
 impl Engine {
-    /// Loads, checks and indexes; a load that fails gives every finding and no engine.
-    pub fn build(inputs: Inputs<'_>) -> Result<Self, Diagnostics> {
-        let sources: Vec<ServerSource<'_>> = inputs.servers.iter().map(|(server, _)| *server).collect();
-        let surface = Surface::build(&sources, inputs.settings_file)?;
-        let mut names = KnownNames::default();
-        for agent in inputs.agents {
-            names.agents.insert(agent.id);
-            names.groups.extend(&agent.groups);
-        }
-        names.calendars.extend(inputs.calendars.names());
-        let loaded = load::load(inputs.sources, &surface, &names)?;
-        let index = index::build(&loaded.rules, inputs.agents, &surface).map_err(|finding| vec![finding])?;
-        let columns: Option<Vec<Prepared>> = surface.columns.iter().map(|column| prepared(column, &surface)).collect();
-        let agents: Option<Vec<Standing>> = inputs.agents.iter().map(standing).collect();
-        let (Some(columns), Some(agents)) = (columns, agents) else {
-            return Err(vec![Diagnostic::error(
-                inputs.settings_file,
-                None,
-                "the names of agents, servers and tools cannot be told to Cedar",
-            )]);
-        };
-        let obligations = oblige::Table::of(&loaded.rules, surface.columns.len());
-        let results = result::Table::of(&loaded.rules, surface.columns.len());
-        let origins = loaded.rules.into_iter().map(|rule| Origin {
-            id: rule.parsed.id,
-            file: rule.parsed.file,
-            line: rule.parsed.line,
-            annotations: rule.parsed.annotations,
-            policy: rule.parsed.policy,
-            over_results: rule.parsed.reads.is_over_results(),
-        });
-        let servers = inputs
-            .servers
-            .iter()
-            .map(|(server, drift)| Server { drift: Arc::clone(drift), catalogue: server.catalogue.clone() });
-        Ok(Self {
-            hash: hash(&inputs, &surface),
-            columns,
-            calendars: inputs.calendars.clone(),
-            agents,
-            index,
-            origins: origins.collect(),
-            obligations,
-            results,
-            warnings: loaded.warnings,
-            servers: servers.collect(),
-            undeclared: surface.columns.iter().map(|column| column.input.undeclared).collect(),
-            whole: OnceLock::new(),
-            surface,
-        })
-    }
-
     /// May `who` do this on `server`? The only maker of a [`Permit`], with its double below. Allocates nothing where every rule has a program.
     pub fn decide(
         &self,
@@ -265,7 +213,7 @@ impl Engine {
     /// Every rule over requests as it was written, as one set.
     pub(super) fn whole(&self) -> &PolicySet {
         self.whole.get_or_init(|| {
-            let requests = (0..).zip(&self.origins).filter(|(_, origin)| !origin.over_results);
+            let requests = (0..).zip(&self.origins).filter(|(_, origin)| !origin.content.reads.is_over_results());
             self.some(requests.map(|(rule, _)| rule))
         })
     }
@@ -273,21 +221,21 @@ impl Engine {
     /// Some rules as they were written.
     pub(super) fn some(&self, rules: impl Iterator<Item = u32>) -> PolicySet {
         let mut set = PolicySet::new();
-        for origin in rules.filter_map(|rule| self.origins.get(rule as usize)) {
+        for (rule, origin) in rules.filter_map(|rule| Some((rule, self.origins.get(rule as usize)?))) {
             // Each has its position as id, so none is refused.
-            let _ = set.add(origin.policy.clone());
+            let _ = set.add(origin.content.policy.new_id(PolicyId::new(rule.to_string())));
         }
         set
     }
 
     /// Whether a rule permits; none where there is no such rule.
     pub(super) fn effect(&self, rule: u32) -> Option<Effect> {
-        self.origins.get(rule as usize).map(|origin| origin.policy.effect())
+        self.origins.get(rule as usize).map(|origin| origin.content.effect)
     }
 
     /// The rules that are left to Cedar's evaluator where they apply, with all rules beside them there.
     pub fn slow(&self) -> impl Iterator<Item = Slow<'_>> {
-        let results = (0..).zip(&self.origins).filter(|(_, origin)| origin.over_results);
+        let results = (0..).zip(&self.origins).filter(|(_, origin)| origin.content.reads.is_over_results());
         let results = results.map(|(rule, _)| (rule, Unlowered::Result));
         self.index.slow.iter().copied().chain(results).filter_map(|(rule, reason)| {
             let origin = self.origins.get(rule as usize)?;
@@ -421,7 +369,7 @@ impl Engine {
 
     /// A rule's annotation, such as the `ann` of `@owner("ann")`.
     pub fn annotation(&self, rule: u32, key: &str) -> Option<&str> {
-        let annotations = &self.origins.get(rule as usize)?.annotations;
+        let annotations = &self.origins.get(rule as usize)?.content.annotations;
         annotations.iter().find(|(own, _)| &**own == key).map(|(_, value)| &**value)
     }
 
@@ -430,7 +378,7 @@ impl Engine {
         &self.warnings
     }
 
-    /// SHA-256 over all inputs: rules, columns, pins, agents. Equal inputs decide equally.
+    /// BLAKE3 over all inputs: rules, columns, pins, agents. Equal inputs decide equally.
     pub fn hash(&self) -> &[u8; 32] {
         &self.hash
     }
@@ -461,39 +409,4 @@ fn visible(decision: Result<Permit, Denial>) -> Visibility {
         Ok(_) => Visibility::Listed,
         Err(_) => Visibility::Hidden,
     }
-}
-
-fn prepared(column: &Column, surface: &Surface) -> Option<Prepared> {
-    let groups: Option<Vec<EntityUid>> = column.groups.iter().map(|group| facts::entity("Action", group)).collect();
-    Some(Prepared {
-        action: facts::entity("Action", &column.action)?,
-        groups: groups?.into(),
-        resource: facts::entity("Server", &surface.faces.get(usize::from(column.server.0))?.name)?,
-    })
-}
-
-fn standing(agent: &AgentSource<'_>) -> Option<Standing> {
-    let groups: Option<Vec<EntityUid>> = agent.groups.iter().map(|group| facts::entity("Group", group)).collect();
-    Some(Standing {
-        uid: facts::entity("Agent", agent.id)?,
-        groups: groups?.into(),
-        accounts: agent.accounts.iter().map(|account| Box::from(*account)).collect(),
-    })
-}
-
-fn hash(inputs: &Inputs<'_>, surface: &Surface) -> [u8; 32] {
-    let sources: Vec<_> = inputs.sources.iter().map(|source| (source.file, source.text)).collect();
-    let pins: Vec<_> = inputs
-        .servers
-        .iter()
-        .map(|(server, _)| {
-            (server.name, server.catalogue.tools().iter().map(|tool| tool.pin.to_string()).collect::<Vec<_>>())
-        })
-        .collect();
-    let agents: Vec<_> = inputs.agents.iter().map(|agent| (agent.id, &agent.groups, &agent.accounts)).collect();
-    sha256(
-        serde_json::json!({"sources": sources, "pins": pins, "agents": agents, "surface": surface.canonical(), "calendars": inputs.calendars.canonical()})
-            .to_string()
-            .as_bytes(),
-    )
 }

@@ -170,7 +170,7 @@ pub fn explain(engine: &Engine, sources: &[Source<'_>], question: &Question<'_>)
     let Some(bench) = Bench::new(engine, question) else { return told };
     let made = matches!(tried.denied, None | Some(DenialCause::Withheld(_)));
     for (number, rule) in (0_u32..).zip(&parsed) {
-        if !scope::columns(&rule.policy, &engine.surface).matching.contains(&bench.position) {
+        if !scope::columns(&rule.scope, &engine.surface).matching.contains(&bench.position) {
             continue;
         }
         let is_about = bench.is_about(rule);
@@ -243,7 +243,7 @@ fn listed(engine: &Engine, question: &Question<'_>) -> bool {
 }
 
 fn elsewhere(rule: &Parsed) -> Option<Elsewhere> {
-    let about = match scope::principal(&rule.policy) {
+    let about = match &rule.scope.principal {
         PrincipalScope::Agent(id) => format!("agent `{id}`"),
         PrincipalScope::Group(id) => format!("group `{id}`"),
         PrincipalScope::Everyone | PrincipalScope::Nobody => return None,
@@ -308,10 +308,10 @@ impl<'e> Bench<'e> {
     }
 
     fn is_about(&self, rule: &Parsed) -> bool {
-        match scope::principal(&rule.policy) {
+        match &rule.scope.principal {
             PrincipalScope::Everyone => true,
-            PrincipalScope::Agent(id) => *id == *self.question.who.id,
-            PrincipalScope::Group(id) => self.standing.groups.iter().any(|group| group.id().unescaped() == &*id),
+            PrincipalScope::Agent(id) => **id == *self.question.who.id,
+            PrincipalScope::Group(id) => self.standing.groups.iter().any(|group| group.id().unescaped() == &**id),
             PrincipalScope::Nobody => false,
         }
     }

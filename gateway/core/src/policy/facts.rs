@@ -56,8 +56,17 @@ pub enum Missing {
 
 /// One of our types' entities. The type's name is a constant of ours.
 pub fn entity(ty: &str, id: &str) -> Option<EntityUid> {
-    let ty: EntityTypeName = ty.parse().ok()?;
-    Some(EntityUid::from_type_name_and_id(ty, EntityId::new(id)))
+    Some(typed(&type_name(ty)?, id))
+}
+
+/// One of our types. Cedar parses its name, which takes longer than to make an entity of it.
+pub fn type_name(ty: &str) -> Option<EntityTypeName> {
+    ty.parse().ok()
+}
+
+/// An entity of a type.
+pub fn typed(ty: &EntityTypeName, id: &str) -> EntityUid {
+    EntityUid::from_type_name_and_id(ty.clone(), EntityId::new(id))
 }
 
 /// What the plan reads of the caller and of what is asked for.

@@ -2,7 +2,9 @@
 
 use cedar_policy::pst::{BinaryOp, Clause, EntityType, EntityUID, Expr, Literal, UnaryOp, Var};
 
-use super::surface::Column;
+use super::reads::children;
+use super::surface::{Column, ServerIndex, Subject};
+use super::types::Record;
 
 /// What is certain of a condition whatever the call's arguments, time and token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,59 @@ pub struct Known<'a> {
     pub column: &'a Column,
     /// The server's name.
     pub server: &'a str,
+}
+
+/// What a rule's conditions look at beside the call, found once.
+#[derive(Clone, Copy, Debug)]
+pub struct Bearing {
+    /// What they come to, where they look at no entity at all.
+    pub fold: Option<Fold>,
+    /// Whether they look at the server.
+    pub resource: Resource,
+}
+
+/// Whether conditions look at the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// They do.
+    Read,
+    /// They do not.
+    Unread,
+}
+
+impl Bearing {
+    /// Of these conditions.
+    pub fn of(conditions: &[Clause]) -> Self {
+        let (mut entities, mut resource) = (false, Resource::Unread);
+        let mut pending: Vec<&Expr> = Vec::new();
+        for clause in conditions {
+            let (Clause::When(condition) | Clause::Unless(condition)) = clause;
+            pending.push(condition);
+        }
+        while let Some(expr) = pending.pop() {
+            match expr {
+                Expr::Var(Var::Resource) => {
+                    entities = true;
+                    resource = Resource::Read;
+                }
+                Expr::Var(Var::Principal | Var::Action) | Expr::Literal(Literal::EntityUID(_)) => entities = true,
+                other => pending.extend(children(other).into_iter().map(|child| &**child)),
+            }
+        }
+        let nothing = Column {
+            server: ServerIndex(0),
+            subject: Subject::Connect,
+            action: "".into(),
+            groups: Box::new([]),
+            input: Record::open(),
+            account: None,
+            sql: None,
+            output: None,
+            result: None,
+        };
+        let known = Known { agent: "", groups: &[], column: &nothing, server: "" };
+        Self { fold: (!entities).then(|| clauses(conditions, &known)), resource }
+    }
 }
 
 /// The clauses of one policy, which hold together.

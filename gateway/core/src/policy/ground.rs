@@ -128,7 +128,7 @@ fn book<'s>(inputs: Inputs<'s>, surface: &Surface, names: &KnownNames<'_>) -> Re
     rules.retain(|rule| !rule.parsed.reads.is_over_results());
     let mut set = PolicySet::new();
     for rule in &rules {
-        if set.add(rule.parsed.policy.clone()).is_err() {
+        if set.add(rule.parsed.numbered()).is_err() {
             return Err(vec![Diagnostic::error(
                 &*rule.parsed.file,
                 Some(rule.parsed.line),

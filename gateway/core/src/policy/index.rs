@@ -7,8 +7,7 @@
 use std::sync::Arc;
 
 use ahash::{AHashMap, AHashSet};
-use cedar_policy::pst::{Clause, Expr, Literal, Var};
-use cedar_policy::{Effect, PolicySet};
+use cedar_policy::{Effect, PolicyId, PolicySet};
 
 use super::cell::{Cell, Otherwise, Program, Residual, Residuals, Row, Verdict, Way};
 /// What the index is built of, named here for those who build one.
@@ -16,14 +15,11 @@ pub use super::classes::AgentSource;
 use super::classes::{Class, classes};
 use super::fold::{self, Fold, Known};
 use super::load::Rule;
-use super::lower::{Lowering, Times, Unlowered};
-use super::plan::Plan;
-use super::program::Node;
-use super::reads::{Fact, children};
+use super::lower::Unlowered;
+use super::made::{Aspect, Bearers, Certainty, Decided, Evaluated, Key, Made, Maker, Needs, Store, aspect};
 use super::scope::PrincipalScope;
-use super::source::Parsed;
-use super::surface::{Column, ServerIndex, Subject, Surface};
-use super::types::Record;
+use super::source::{Content, Parsed};
+use super::surface::{Column, Surface};
 use super::verdict::Visibility;
 use crate::diagnostic::Diagnostic;
 use crate::limits::DETERMINING_MAX;
@@ -46,21 +42,23 @@ pub struct Index {
     pub slow: Vec<(u32, Unlowered)>,
 }
 
-/// Builds the index.
-pub fn build(rules: &[Rule], agents: &[AgentSource<'_>], surface: &Surface) -> Result<Index, Diagnostic> {
+/// Builds the index; what `earlier` made for the same rules is used again. With the index comes what was made for it.
+pub fn build(
+    rules: &[Rule],
+    agents: &[AgentSource<'_>],
+    surface: &Surface,
+    earlier: &Store,
+) -> Result<(Index, Store), Diagnostic> {
     let mut builder = Builder {
         rules,
         surface,
-        shapes: rules.iter().map(|rule| Shape::of(&rule.parsed.clauses)).collect(),
         index: Index::default(),
+        maker: Maker::new(earlier),
         cells: AHashMap::new(),
         contents: AHashMap::new(),
         sets: AHashMap::new(),
         rows: AHashMap::new(),
         everyone: Everyone::default(),
-        conditions: AHashSet::new(),
-        plans: AHashSet::new(),
-        times: Times::default(),
     };
     builder.index.cells.push(Cell { verdict: Verdict::NoRule, permits: Box::new([]), visibility: Visibility::Hidden });
     let (classes, of_agents) = classes(rules, agents);
@@ -81,96 +79,21 @@ pub fn build(rules: &[Rule], agents: &[AgentSource<'_>], surface: &Surface) -> R
     }
     builder.index.slow.sort_unstable();
     builder.index.slow.dedup();
-    Ok(builder.index)
+    Ok((builder.index, builder.maker.into_store()))
 }
 
-/// What makes two cells one: the same rules with the same folds; the same column where their programs depend on it; the same belonging where they ask
-/// for it.
+/// What makes two cells one: the same rules with the same folds; the same aspect of a column; the same belonging where they ask for it.
 #[derive(PartialEq, Eq, Hash)]
 struct CellKey<'a> {
     kept: Vec<(u32, Certainty)>,
-    column: Option<u32>,
+    aspect: Aspect,
     needs: Needs,
     groups: Vec<&'a str>,
     agent: Option<&'a str>,
 }
 
 /// The same in what was made of it: rules with the addresses of their conditions, the plan's address, and what holds where a call cannot be read.
-type Content = (Vec<(u32, usize)>, usize, Otherwise);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Certainty {
-    Holds,
-    MayHold,
-}
-
-/// Whether a column denies without a permit of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Needs {
-    /// It denies: forbids need not be evaluated where no permit can hold.
-    Permit,
-    /// It follows other columns, so its forbids count by themselves.
-    OnlyForbids,
-}
-
-fn needs(subject: Subject) -> Needs {
-    match subject {
-        Subject::Connect | Subject::Complete | Subject::Task => Needs::OnlyForbids,
-        Subject::ResourceRead | Subject::PromptGet | Subject::Sample | Subject::Elicit | Subject::Roots => {
-            Needs::Permit
-        }
-        Subject::Extension(_) | Subject::Tool(_) => Needs::Permit,
-    }
-}
-
-/// What a rule's conditions look at beside the call, found once.
-#[derive(Clone, Copy)]
-struct Shape {
-    /// What they come to, where they look at no entity at all.
-    fold: Option<Fold>,
-    /// Whether they look at the server.
-    resource: Resource,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Resource {
-    Read,
-    Unread,
-}
-
-impl Shape {
-    fn of(clauses: &[Clause]) -> Self {
-        let (mut entities, mut resource) = (false, Resource::Unread);
-        let mut pending: Vec<&Expr> = Vec::new();
-        for clause in clauses {
-            let (Clause::When(condition) | Clause::Unless(condition)) = clause;
-            pending.push(condition);
-        }
-        while let Some(expr) = pending.pop() {
-            match expr {
-                Expr::Var(Var::Resource) => {
-                    entities = true;
-                    resource = Resource::Read;
-                }
-                Expr::Var(Var::Principal | Var::Action) | Expr::Literal(Literal::EntityUID(_)) => entities = true,
-                other => pending.extend(children(other).into_iter().map(|child| &**child)),
-            }
-        }
-        let nothing = Column {
-            server: ServerIndex(0),
-            subject: Subject::Connect,
-            action: "".into(),
-            groups: Box::new([]),
-            input: Record::open(),
-            account: None,
-            sql: None,
-            output: None,
-            result: None,
-        };
-        let known = Known { agent: "", groups: &[], column: &nothing, server: "" };
-        Self { fold: (!entities).then(|| fold::clauses(clauses, &known)), resource }
-    }
-}
+type Likeness = (Vec<(u32, usize)>, usize, Otherwise);
 
 /// Of an agent's groups and name, those that some rules read.
 type Belonging<'a> = (Vec<&'a str>, Option<&'a str>);
@@ -189,16 +112,13 @@ struct Everyone<'a> {
 struct Builder<'a> {
     rules: &'a [Rule],
     surface: &'a Surface,
-    shapes: Vec<Shape>,
     index: Index,
+    maker: Maker<'a>,
     cells: AHashMap<CellKey<'a>, u32>,
-    contents: AHashMap<Content, u32>,
+    contents: AHashMap<Likeness, u32>,
     sets: AHashMap<Vec<u32>, Arc<PolicySet>>,
     rows: AHashMap<Arc<[u32]>, u32>,
     everyone: Everyone<'a>,
-    conditions: AHashSet<Arc<Node>>,
-    plans: AHashSet<Arc<Plan>>,
-    times: Times,
 }
 
 impl<'a> Builder<'a> {
@@ -215,7 +135,7 @@ impl<'a> Builder<'a> {
             }
             self.everyone.groups.extend(rule.parsed.reads.groups.iter().map(|group| &**group));
             self.everyone.agents.extend(rule.parsed.reads.agents.iter().map(|agent| &**agent));
-            for column in &rule.columns {
+            for column in rule.columns.iter() {
                 if let Some(covering) = self.everyone.covering.get_mut(*column as usize) {
                     covering.push(number);
                 }
@@ -242,7 +162,7 @@ impl<'a> Builder<'a> {
         let mut cells: Vec<u32> = self.common(class).to_vec();
         let mut own: Vec<(u32, u32)> = Vec::new();
         for number in &class.own {
-            let columns = self.rules.get(*number as usize).map(|rule| rule.columns.as_slice()).unwrap_or_default();
+            let columns = self.rules.get(*number as usize).map(|rule| &*rule.columns).unwrap_or_default();
             own.extend(columns.iter().map(|column| (*column, *number)));
         }
         own.sort_unstable();
@@ -271,7 +191,7 @@ impl<'a> Builder<'a> {
         let mut reachable: Vec<Vec<u32>> = vec![Vec::new(); self.surface.faces.len()];
         for (column, cell) in self.surface.columns.iter().zip(cells) {
             // What follows other columns opens nothing by itself.
-            let own = needs(column.subject) == Needs::Permit;
+            let own = Needs::of(column.subject) == Needs::Permit;
             let cell = self.index.cells.get(*cell as usize).filter(|cell| own && cell.visibility == Visibility::Listed);
             let (Some(cell), Some(reachable)) = (cell, reachable.get_mut(usize::from(column.server.0))) else {
                 continue;
@@ -290,42 +210,53 @@ impl<'a> Builder<'a> {
         let server = self.surface.faces.get(usize::from(column.server.0)).map_or("", |face| &*face.name);
         let known = Known { agent: class.agent, groups: &class.groups, column, server };
         let mut kept: Vec<(u32, Certainty)> = Vec::with_capacity(rules.len());
+        let mut bearers: Vec<(&'a Arc<Content>, Certainty)> = Vec::with_capacity(rules.len());
         for rule in rules {
-            let (Some(parsed), Some(shape)) = (self.parsed(*rule), self.shapes.get(*rule as usize)) else { continue };
-            match (shape.fold.unwrap_or_else(|| fold::clauses(&parsed.clauses, &known)), parsed.effect) {
-                (Fold::True, _) => kept.push((*rule, Certainty::Holds)),
-                (Fold::Unknown, _) | (Fold::NeverTrue, Effect::Forbid) => kept.push((*rule, Certainty::MayHold)),
-                (Fold::False, _) | (Fold::NeverTrue, Effect::Permit) => {}
-            }
+            let Some(content) = self.parsed(*rule).map(|parsed| &parsed.content) else { continue };
+            let fold = content.bearing.fold.unwrap_or_else(|| fold::clauses(&content.clauses, &known));
+            let certainty = match (fold, content.effect) {
+                (Fold::True, _) => Certainty::Holds,
+                (Fold::Unknown, _) | (Fold::NeverTrue, Effect::Forbid) => Certainty::MayHold,
+                (Fold::False, _) | (Fold::NeverTrue, Effect::Permit) => continue,
+            };
+            kept.push((*rule, certainty));
+            bearers.push((content, certainty));
         }
         if kept.is_empty() {
             return 0;
         }
-        let key = self.key(kept, class, (number, column));
+        let key = self.key(kept, &bearers, class, (number, column));
         if let Some(cell) = self.cells.get(&key) {
             return *cell;
         }
-        let position = self.made(&key.kept, &known, key.needs);
+        let lasting = Key::new(&bearers, (key.aspect, key.needs), (&key.groups, key.agent));
+        let made = self.maker.make(lasting, &bearers, &known);
+        let position = self.numbered(&made, &key.kept);
         self.cells.insert(key, position);
         position
     }
 
-    fn key(&self, kept: Vec<(u32, Certainty)>, class: &Class<'a>, (number, column): (u32, &Column)) -> CellKey<'a> {
-        let (mut groups, mut agent, mut depends) = (Vec::new(), None, false);
-        for (rule, certainty) in &kept {
-            let (Some(parsed), Some(shape)) = (self.parsed(*rule), self.shapes.get(*rule as usize)) else { continue };
-            depends |= Plan::depends_on_column(&parsed.reads, column);
-            if *certainty == Certainty::MayHold && shape.fold.is_none() {
-                depends |= shape.resource == Resource::Read || parsed.reads.facts.contains(Fact::Action);
-                let own = parsed.reads.groups.iter().map(|group| &**group);
+    fn key(
+        &self,
+        kept: Vec<(u32, Certainty)>,
+        bearers: &Bearers<'a>,
+        class: &Class<'a>,
+        (number, column): (u32, &Column),
+    ) -> CellKey<'a> {
+        let (mut groups, mut agent) = (Vec::new(), None);
+        for (content, certainty) in bearers {
+            if *certainty == Certainty::MayHold && content.bearing.fold.is_none() {
+                let own = content.reads.groups.iter().map(|group| &**group);
                 groups.extend(own.filter(|group| class.groups.binary_search(group).is_ok()));
                 agent =
-                    agent.or(parsed.reads.agents.iter().any(|named| **named == *class.agent).then_some(class.agent));
+                    agent.or(content.reads.agents.iter().any(|named| **named == *class.agent).then_some(class.agent));
             }
         }
         groups.sort_unstable();
         groups.dedup();
-        CellKey { kept, column: depends.then_some(number), needs: needs(column.subject), groups, agent }
+        let exactly = || self.surface.exactly(number);
+        let aspect = aspect(bearers, column, (self.surface.shape_of(number), exactly));
+        CellKey { kept, aspect, needs: Needs::of(column.subject), groups, agent }
     }
 
     fn add(&mut self, cell: Cell) -> u32 {
@@ -334,57 +265,38 @@ impl<'a> Builder<'a> {
         position
     }
 
-    fn made(&mut self, kept: &[(u32, Certainty)], known: &Known<'_>, needs: Needs) -> u32 {
-        let of = |effect: Effect, certainty: Option<Certainty>| -> Box<[u32]> {
-            let wanted = kept.iter().filter(|(rule, this)| {
-                certainty.is_none_or(|certainty| certainty == *this)
-                    && self.parsed(*rule).is_some_and(|parsed| parsed.effect == effect)
-            });
-            wanted.map(|(rule, _)| *rule).collect()
-        };
-        let permits = of(Effect::Permit, None);
-        let forbidding = of(Effect::Forbid, Some(Certainty::Holds));
-        let may_forbid = !of(Effect::Forbid, Some(Certainty::MayHold)).is_empty();
-        let may_permit = forbidding.is_empty() && !of(Effect::Permit, Some(Certainty::MayHold)).is_empty();
-        let visibility =
-            if permits.is_empty() || !forbidding.is_empty() { Visibility::Hidden } else { Visibility::Listed };
-        let verdict = match (may_forbid || may_permit, forbidding.is_empty(), permits.is_empty()) {
-            (false, false, _) => Verdict::Forbidden(forbidding),
-            (false, true, true) => Verdict::NoRule,
-            (false, true, false) => Verdict::Allowed(permits.clone()),
-            (true, certain, none) => {
-                let otherwise = match (certain, none, needs) {
-                    (false, _, _) => Otherwise::Forbidden(forbidding),
-                    (true, true, Needs::Permit) => Otherwise::NoRule,
-                    (true, true, Needs::OnlyForbids) | (true, false, _) => Otherwise::Refused,
-                };
-                // Where a forbid holds for certain no permit can be among the reasons.
-                let rules: Vec<(u32, Certainty)> = match &otherwise {
-                    Otherwise::Forbidden(_) => {
-                        kept.iter().copied().filter(|(rule, _)| !permits.contains(rule)).collect()
-                    }
-                    Otherwise::NoRule | Otherwise::Refused => kept.to_vec(),
-                };
-                return self.programmed(&rules, known, (permits, visibility), otherwise);
+    /// The cell of what was made, with the rules by their numbers. One of the same content is used again.
+    fn numbered(&mut self, made: &Made, kept: &[(u32, Certainty)]) -> u32 {
+        // A place that no rule has would be a defect of ours; a number that no rule has is the same to whoever asks for it.
+        let number = |place: &u32| kept.get(*place as usize).map_or(u32::MAX, |(number, _)| *number);
+        let numbers = |places: &[u32]| -> Box<[u32]> { places.iter().map(number).collect() };
+        self.index.slow.extend(made.slow.iter().map(|(place, reason)| (number(place), *reason)));
+        let (permits, visibility) = (numbers(&made.permits), made.visibility);
+        let (plan, way, otherwise) = match &made.verdict {
+            Decided::NoRule => return self.add(Cell { verdict: Verdict::NoRule, permits, visibility }),
+            Decided::Forbidden(forbids) => {
+                return self.add(Cell { verdict: Verdict::Forbidden(numbers(forbids)), permits, visibility });
             }
+            Decided::Allowed => {
+                return self.add(Cell { verdict: Verdict::Allowed(permits.clone()), permits, visibility });
+            }
+            Decided::Program { plan, way, otherwise } => (self.maker.plan(plan), way, otherwise),
         };
-        self.add(Cell { verdict, permits, visibility })
-    }
-
-    /// A cell with a program; one of the same content is used again.
-    fn programmed(
-        &mut self,
-        rules: &[(u32, Certainty)],
-        known: &Known<'_>,
-        (permits, visibility): (Box<[u32]>, Visibility),
-        otherwise: Otherwise,
-    ) -> u32 {
-        let reads = rules.iter().filter_map(|(rule, _)| self.parsed(*rule)).map(|parsed| &parsed.reads);
-        let mut plan = Plan::of(reads, known.column);
-        let residuals = self.residuals(rules, known, &mut plan);
-        let plan = shared(&mut self.plans, plan);
-        let way = match residuals {
-            Some(residuals) => {
+        let otherwise = match otherwise {
+            Otherwise::Forbidden(forbids) => Otherwise::Forbidden(numbers(forbids)),
+            Otherwise::NoRule => Otherwise::NoRule,
+            Otherwise::Refused => Otherwise::Refused,
+        };
+        let way = match way {
+            Evaluated::Residuals { forbids, permits } => {
+                let mut all = |residuals: &[Residual]| -> Box<[Residual]> {
+                    let own = |residual: &Residual| Residual {
+                        rule: number(&residual.rule),
+                        condition: self.maker.condition(&residual.condition),
+                    };
+                    residuals.iter().map(own).collect()
+                };
+                let residuals = Residuals { forbids: all(forbids), permits: all(permits) };
                 let address = |residual: &Residual| (residual.rule, Arc::as_ptr(&residual.condition) as usize);
                 let all = residuals.forbids.iter().chain(&residuals.permits).map(address).collect();
                 let next = u32::try_from(self.index.cells.len()).unwrap_or(u32::MAX);
@@ -394,7 +306,7 @@ impl<'a> Builder<'a> {
                 }
                 Way::Residuals(residuals)
             }
-            None => match self.set(rules.iter().map(|(rule, _)| *rule).collect()) {
+            Evaluated::Cedar(places) => match self.set(numbers(places).into_vec()) {
                 Some(set) => Way::Cedar(set),
                 // No set can be made of rules that were sets before; were it so, nothing would be permitted.
                 None => return 0,
@@ -403,60 +315,17 @@ impl<'a> Builder<'a> {
         self.add(Cell { verdict: Verdict::Program(Program { plan, way, otherwise }), permits, visibility })
     }
 
-    /// The programs of these rules; none where one of them has to stay with Cedar.
-    fn residuals(&mut self, rules: &[(u32, Certainty)], known: &Known<'_>, plan: &mut Plan) -> Option<Residuals> {
-        let (mut forbids, mut permits, mut slow) = (Vec::new(), Vec::new(), Vec::new());
-        let all = self.rules;
-        let mut lowering = Lowering::new(*known, &mut self.times);
-        for (rule, certainty) in rules {
-            let Some(parsed) = all.get(*rule as usize).map(|rule| &rule.parsed) else { continue };
-            let lowered = match certainty {
-                Certainty::Holds => lowering.clauses(&[]),
-                Certainty::MayHold => lowering.clauses(&parsed.clauses),
-            };
-            match (lowered, parsed.effect) {
-                (Ok(node), Effect::Forbid) => forbids.push((*rule, node)),
-                (Ok(node), Effect::Permit) => permits.push((*rule, node)),
-                (Err(reason), _) => slow.push((*rule, reason)),
-            }
-        }
-        if let (true, Err(reason)) = (slow.is_empty(), lowering.place(plan)) {
-            slow.extend(
-                rules.iter().filter(|(_, certainty)| *certainty == Certainty::MayHold).map(|(rule, _)| (*rule, reason)),
-            );
-        }
-        if !slow.is_empty() {
-            self.index.slow.extend(slow);
-            return None;
-        }
-        let mut kept_once = |rules: Vec<(u32, Node)>| -> Box<[Residual]> {
-            let made = |(rule, node)| Residual { rule, condition: shared(&mut self.conditions, node) };
-            rules.into_iter().map(made).collect()
-        };
-        Some(Residuals { forbids: kept_once(forbids), permits: kept_once(permits) })
-    }
-
-    /// The rules without their scopes, as one set; cells with the same rules share it.
+    /// The rules without their scopes, as one set, each under its number; cells with the same rules share it.
     fn set(&mut self, rules: Vec<u32>) -> Option<Arc<PolicySet>> {
         if let Some(set) = self.sets.get(&rules) {
             return Some(Arc::clone(set));
         }
         let mut set = PolicySet::new();
         for rule in &rules {
-            set.add(self.parsed(*rule)?.bare.clone()).ok()?;
+            set.add(self.parsed(*rule)?.bare.new_id(PolicyId::new(rule.to_string()))).ok()?;
         }
         let set = Arc::new(set);
         self.sets.insert(rules, Arc::clone(&set));
         Some(set)
     }
-}
-
-/// The one of this content.
-fn shared<T: Eq + std::hash::Hash>(known: &mut AHashSet<Arc<T>>, new: T) -> Arc<T> {
-    if let Some(known) = known.get(&new) {
-        return Arc::clone(known);
-    }
-    let new = Arc::new(new);
-    known.insert(Arc::clone(&new));
-    new
 }

@@ -248,7 +248,7 @@ impl Table {
             let duties = Duties { rule: number, id: rule.parsed.id.clone(), stated, names };
             table.by_rule.push((number, Arc::new(duties)));
             by_column.resize_with(columns, Vec::new);
-            for column in &rule.columns {
+            for column in rule.columns.iter() {
                 if let Some(covering) = by_column.get_mut(*column as usize) {
                     covering.push(number);
                 }

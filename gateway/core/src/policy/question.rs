@@ -323,12 +323,12 @@ impl Made<'_> {
             About::NeverErrors(_) => &[],
         };
         let rules = self.ground.book.rules.iter().chain(others).filter(|rule| self.covers(rule));
-        let uids = rules.flat_map(|rule| rule.parsed.policy.entity_literals());
+        let uids = rules.flat_map(|rule| &rule.parsed.entities);
         let named = |uid: &EntityUid| match scope::named(uid) {
             ("Group", id) => Some(Box::from(id)),
             _ => None,
         };
-        let mut groups: Vec<Box<str>> = uids.filter_map(|uid| named(&uid)).collect();
+        let mut groups: Vec<Box<str>> = uids.filter_map(named).collect();
         groups.sort_unstable();
         groups.dedup();
         groups

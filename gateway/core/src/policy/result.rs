@@ -84,7 +84,7 @@ impl ResultRule {
             id: rule.parsed.id.clone(),
             text: rule.parsed.text.clone(),
             principal: rule.principal.clone(),
-            bare: rule.parsed.bare.clone(),
+            bare: rule.parsed.bare.new_id(PolicyId::new(number.to_string())),
             reads: rule.parsed.reads.clone(),
         }
     }
@@ -243,7 +243,7 @@ impl Table {
         for (number, rule) in (0_u32..).zip(rules).filter(|(_, rule)| rule.parsed.reads.is_over_results()) {
             by_column.resize_with(columns, Vec::new);
             let made = Arc::new(ResultRule::of(number, rule));
-            for column in &rule.columns {
+            for column in rule.columns.iter() {
                 if let Some(covering) = by_column.get_mut(*column as usize) {
                     covering.push(Arc::clone(&made));
                 }

@@ -1,6 +1,7 @@
 //! Lists all that can be asked of every server. In: reviewed catalogues and what the configuration says of tools. Out: one column per action. Never here: rules.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use ahash::{AHashMap, AHashSet};
@@ -106,6 +107,67 @@ pub struct Column {
     pub result: Option<Record>,
 }
 
+/// Names what a column, or a set of columns, offers to rules beside names of actions and servers. Where it is the same, a rule means the same: what
+/// was checked and lowered for one holds for the other, before and after a change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Shape([u8; 32]);
+
+impl Shape {
+    fn of(column: &Column) -> Self {
+        // Taken apart without a rest: what a column gains later must be looked at here.
+        let Column { server: _, subject, action: _, groups, input, account, sql, output, result } = column;
+        let kind = match subject {
+            Subject::Tool(_) => "tool",
+            Subject::Extension(_) => "extension",
+            Subject::Connect => "connect",
+            Subject::ResourceRead => "resource.read",
+            Subject::PromptGet => "prompt.get",
+            Subject::Complete => "complete",
+            Subject::Task => "task",
+            Subject::Sample => "sample",
+            Subject::Elicit => "elicit",
+            Subject::Roots => "roots",
+        };
+        let mut digest = Digest::default();
+        (kind, groups, input, account, sql, result).hash(&mut digest);
+        output.as_ref().map(|schema| schema.to_string()).hash(&mut digest);
+        digest.shape()
+    }
+
+    /// Of two sets, in their order.
+    pub fn of_both(&self, other: &Self) -> Self {
+        let mut digest = Digest::default();
+        (self, other).hash(&mut digest);
+        digest.shape()
+    }
+}
+
+/// Digests what hashes itself: equal digests mean equal values, whoever chose them.
+#[derive(Default)]
+pub(super) struct Digest(blake3::Hasher);
+
+impl Digest {
+    /// What it came to.
+    pub(super) fn shape(&self) -> Shape {
+        Shape(self.bytes())
+    }
+
+    /// The same as bytes.
+    pub(super) fn bytes(&self) -> [u8; 32] {
+        *self.0.finalize().as_bytes()
+    }
+}
+
+impl Hasher for Digest {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        self.bytes().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+}
+
 /// The columns of one server.
 #[derive(Clone, Debug)]
 pub struct Face {
@@ -128,6 +190,9 @@ pub struct Surface {
     pub columns: Vec<Column>,
     by_action: AHashMap<Box<str>, Vec<u32>>,
     groups: AHashMap<Box<str>, Vec<u32>>,
+    by_name: AHashMap<Box<str>, ServerIndex>,
+    shapes: Vec<Shape>,
+    whole: Shape,
 }
 
 impl Surface {
@@ -140,7 +205,7 @@ impl Surface {
                 findings.push(Diagnostic::error(file, None, format!("more than {} servers", u16::MAX)));
                 break;
             };
-            if surface.faces.iter().any(|face| &*face.name == server.name) {
+            if surface.by_name.contains_key(server.name) {
                 findings.push(Diagnostic::error(file, None, format!("server `{}` is named twice", server.name)));
             }
             for unknown in server.tools.keys().filter(|name| server.catalogue.find(name).is_none()) {
@@ -155,6 +220,7 @@ impl Surface {
             surface.add(ServerIndex(index), server, file, &mut findings);
         }
         surface.collisions(file, &mut findings);
+        surface.shape();
         if findings.is_empty() { Ok(surface) } else { Err(findings) }
     }
 
@@ -170,6 +236,7 @@ impl Surface {
             output: None,
             result: None,
         };
+        self.by_name.entry(server.name.into()).or_insert(index);
         self.faces.push(Face {
             name: server.name.into(),
             base: self.next(),
@@ -239,6 +306,61 @@ impl Surface {
         self.columns.push(column);
     }
 
+    fn shape(&mut self) {
+        self.shapes = self.columns.iter().map(Shape::of).collect();
+        let mut digest = Digest::default();
+        let mut groups: Vec<&str> = self.group_ids().collect();
+        groups.sort_unstable();
+        groups.hash(&mut digest);
+        for face in &self.faces {
+            (&face.name, face.base, &face.extensions, face.tools).hash(&mut digest);
+        }
+        for (column, shape) in self.columns.iter().zip(&self.shapes) {
+            (column.server.0, &column.action, shape).hash(&mut digest);
+        }
+        self.whole = digest.shape();
+    }
+
+    /// How many columns there are.
+    pub fn count(&self) -> u32 {
+        self.next()
+    }
+
+    /// The shape of one column.
+    pub fn shape_of(&self, column: u32) -> Shape {
+        self.shapes.get(column as usize).copied().unwrap_or_default()
+    }
+
+    /// Names the shapes of some columns, whatever their order and number.
+    pub fn shapes_of(&self, columns: impl Iterator<Item = u32>) -> Shape {
+        let mut shapes: Vec<Shape> = columns.map(|column| self.shape_of(column)).collect();
+        shapes.sort_unstable();
+        shapes.dedup();
+        let mut digest = Digest::default();
+        shapes.hash(&mut digest);
+        digest.shape()
+    }
+
+    /// Of some columns one of each shape.
+    pub fn one_of_each(&self, columns: impl Iterator<Item = u32>) -> Vec<u32> {
+        let mut seen = AHashSet::new();
+        columns.filter(|column| seen.insert(self.shape_of(*column))).collect()
+    }
+
+    /// Names everything: every server, every action, every shape, every group.
+    pub fn whole(&self) -> Shape {
+        self.whole
+    }
+
+    /// Names one column with its action and its server.
+    pub fn exactly(&self, column: u32) -> Shape {
+        let mut digest = Digest::default();
+        let of = self.columns.get(column as usize);
+        let server = of.and_then(|column| self.faces.get(usize::from(column.server.0)));
+        (server.map(|face| &face.name), of.map(|column| &column.action), self.shape_of(column)).hash(&mut digest);
+        digest.shape()
+    }
+
     /// An action id must mean one thing: fixed actions and extension methods are shared by servers, tools and groups stand alone.
     fn collisions(&self, file: &str, findings: &mut Diagnostics) {
         let fixed: AHashSet<&str> = FIXED.iter().map(|(_, action)| *action).collect();
@@ -299,8 +421,7 @@ impl Surface {
 
     /// The server of this name.
     pub fn server(&self, name: &str) -> Option<ServerIndex> {
-        let position = self.faces.iter().position(|face| &*face.name == name)?;
-        u16::try_from(position).ok().map(ServerIndex)
+        self.by_name.get(name).copied()
     }
 
     /// Every action id and every group, for suggestions and for the schema.
@@ -312,13 +433,6 @@ impl Surface {
     pub fn group_ids(&self) -> impl Iterator<Item = &str> {
         let call = (!self.groups.contains_key(CALL)).then_some(CALL);
         self.groups.keys().map(|id| &**id).chain(call)
-    }
-
-    /// The inputs of the layout as one value, for the engine's hash.
-    pub(crate) fn canonical(&self) -> Value {
-        let columns = self.columns.iter().map(|column| format!("{column:?}"));
-        let faces = self.faces.iter().map(|face| format!("{face:?}"));
-        Value::Array(faces.chain(columns).map(Value::String).collect())
     }
 }
 

@@ -3,6 +3,7 @@
 mod decisions;
 mod explaining;
 mod facts;
+mod incremental;
 pub(crate) mod judging;
 mod listing;
 mod loading;

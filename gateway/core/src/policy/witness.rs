@@ -192,11 +192,10 @@ impl Judge<'_> {
     fn fails(&self, call: (&Request, &Entities), permitted: bool, outcome: String) -> Result<String, String> {
         let at = self.question.item.rule.unwrap_or(usize::MAX);
         let rule = self.ground.book.rules.get(at).ok_or("there is no such rule")?;
+        let numbered = rule.parsed.numbered();
         let response = Authorizer::new().is_authorized(call.0, &self.ground.book.set, call.1);
         let failed = response.diagnostics().errors().any(|error| match error {
-            cedar_policy::AuthorizationError::PolicyEvaluationError(error) => {
-                error.policy_id() == rule.parsed.policy.id()
-            }
+            cedar_policy::AuthorizationError::PolicyEvaluationError(error) => error.policy_id() == numbered.id(),
         });
         match (failed, rule.parsed.effect, permitted) {
             (true, Effect::Forbid, true) => Err(format!("rule `{}` fails and the call is {outcome}", rule.parsed.id)),
@@ -266,7 +265,7 @@ impl Judge<'_> {
 fn matches(named: &[Rule], call: (&Request, &Entities)) -> Result<bool, String> {
     let mut set = PolicySet::new();
     for rule in named {
-        set.add(rule.parsed.policy.clone()).map_err(|error| error.to_string())?;
+        set.add(rule.parsed.numbered()).map_err(|error| error.to_string())?;
     }
     Ok(Authorizer::new().is_authorized(call.0, &set, call.1).decision() == Decision::Allow)
 }

@@ -17,6 +17,7 @@ use crate::policy::drift::Drift;
 use crate::policy::engine::{Engine, Inputs};
 use crate::policy::index::AgentSource;
 use crate::policy::source::{self, Source};
+use crate::policy::spread::Spread;
 use crate::policy::surface::{ServerSource, ToolRules};
 use crate::time::UnixMillis;
 use crate::token::credential::{Channel, Lender, Wanted, WantedField};
@@ -26,7 +27,7 @@ use crate::token::secrets::Secrets;
 /// What the stages made. An absent part has said why in `findings`.
 pub(super) struct Gathered {
     pub settings: Settings,
-    pub registry: Option<Registry>,
+    pub registry: Option<Arc<Registry>>,
     pub issuers: Option<Issuers>,
     pub engine: Option<Engine>,
     pub lender: Option<Lender>,
@@ -38,17 +39,17 @@ pub(super) struct Gathered {
     pub findings: Diagnostics,
 }
 
-pub(super) fn gather(texts: Texts, before: Option<&Snapshot>) -> Gathered {
+pub(super) fn gather(texts: Texts, before: Option<&Snapshot>, spread: Spread) -> Gathered {
     let Texts { settings, warnings: mut findings, agents, policies, catalogues, calendars, read_at, keys, secrets } =
         texts;
     let calendars = read_calendars(calendars.as_ref(), read_at, &mut findings);
-    let registry = registry(&agents, &settings, &mut findings);
+    let registry = registry(&agents, &settings, before, &mut findings);
     let issuers = issuers(&settings, &keys, &mut findings);
     let secrets = read_secrets(secrets, &mut findings);
     let lender = secrets.as_ref().and_then(|secrets| lender(&settings, secrets, &mut findings));
     let learned: Vec<bool> = catalogues.iter().map(Option::is_some).collect();
     let read: Vec<Option<Catalogue>> = (settings.servers.iter().zip(&catalogues))
-        .map(|(server, text)| catalogue(server, text.as_ref(), &mut findings))
+        .map(|(server, text)| catalogue(server, text.as_ref(), before, &mut findings))
         .collect();
     let broken = settings.servers.len() != read.len() || read.iter().any(Option::is_none);
     let catalogues: Vec<Catalogue> = read.into_iter().flatten().collect();
@@ -66,8 +67,10 @@ pub(super) fn gather(texts: Texts, before: Option<&Snapshot>) -> Gathered {
                 catalogues: &catalogues,
                 learned: &learned,
                 drifts: &drifts,
+                earlier: before.map(|before| &*before.engine),
+                spread,
             },
-            registry.as_ref(),
+            registry.as_deref(),
             &agents,
             &mut findings,
         ),
@@ -76,8 +79,17 @@ pub(super) fn gather(texts: Texts, before: Option<&Snapshot>) -> Gathered {
     Gathered { settings, registry, issuers, engine, lender, scanner, catalogues, learned, drifts, findings }
 }
 
-pub(super) fn registry(agents: &Text, settings: &Settings, findings: &mut Diagnostics) -> Option<Registry> {
-    let registry = kept(Registry::parse(&agents.text, &agents.file), findings)?;
+/// The registry; one whose file is the same as before is not read again.
+pub(super) fn registry(
+    agents: &Text,
+    settings: &Settings,
+    before: Option<&Snapshot>,
+    findings: &mut Diagnostics,
+) -> Option<Arc<Registry>> {
+    let registry = match before.filter(|before| before.registry_of == agents.digest()) {
+        Some(before) => Arc::clone(&before.registry),
+        None => Arc::new(kept(Registry::parse(&agents.text, &agents.file), findings)?),
+    };
     findings.extend_from_slice(registry.warnings());
     let known: Vec<&str> = settings.issuers.iter().map(|issuer| &*issuer.name).collect();
     findings.extend(registry.unknown_issuers(&known, &agents.file));
@@ -166,8 +178,14 @@ pub fn wanted(server: &settings::Server) -> Wanted<'_> {
     }
 }
 
-/// The reviewed tools; none yet is an empty catalogue, so that every tool of that server is refused.
-fn catalogue(server: &settings::Server, text: Option<&Text>, findings: &mut Diagnostics) -> Option<Catalogue> {
+/// The reviewed tools; none yet is an empty catalogue, so that every tool of that server is refused. A file that is the same as before is not
+/// read again.
+fn catalogue(
+    server: &settings::Server,
+    text: Option<&Text>,
+    before: Option<&Snapshot>,
+    findings: &mut Diagnostics,
+) -> Option<Catalogue> {
     let Some(text) = text else {
         let message = format!("no tools of server `{}` are approved yet, so every call to it is refused", server.name);
         let cure = match server.learn {
@@ -177,7 +195,10 @@ fn catalogue(server: &settings::Server, text: Option<&Text>, findings: &mut Diag
         findings.push(Diagnostic::warning(SETTINGS_FILE, None, message).help(cure));
         return kept(Catalogue::learn(&server.name, &[]), findings);
     };
-    let catalogue = kept(Catalogue::parse(&text.text, &text.file), findings)?;
+    let catalogue = match before.and_then(|before| before.read_from(text)) {
+        Some(known) => known.clone(),
+        None => kept(Catalogue::parse(&text.text, &text.file), findings)?,
+    };
     findings.extend(catalogue.warnings(&text.file));
     if catalogue.server() != &*server.name {
         let message = format!("these are the tools of server `{}`, not of `{}`", catalogue.server(), server.name);
@@ -202,6 +223,8 @@ struct Rules<'r> {
     catalogues: &'r [Catalogue],
     learned: &'r [bool],
     drifts: &'r [Arc<Drift>],
+    earlier: Option<&'r Engine>,
+    spread: Spread,
 }
 
 fn engine(rules: &Rules<'_>, registry: Option<&Registry>, agents: &Text, findings: &mut Diagnostics) -> Option<Engine> {
@@ -238,13 +261,14 @@ fn engine(rules: &Rules<'_>, registry: Option<&Registry>, agents: &Text, finding
         );
         findings.push(finding.help("write the first into a `.cedar` file in this folder"));
     }
-    let built = Engine::build(Inputs {
+    let inputs = Inputs {
         sources: &sources,
         servers: &servers,
         agents: &agents,
         calendars: rules.calendars,
         settings_file: SETTINGS_FILE,
-    });
+    };
+    let built = Engine::build_after(inputs, rules.earlier, rules.spread);
     let engine = kept(built, findings)?;
     findings.extend_from_slice(engine.warnings());
     registry.is_some().then_some(engine)

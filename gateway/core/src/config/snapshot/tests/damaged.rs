@@ -8,6 +8,7 @@ use crate::identity::AgentIndex;
 use crate::policy::catalogue::Tool;
 use crate::policy::engine::Action;
 use crate::policy::facts::Facts;
+use crate::policy::spread::Spread;
 use crate::policy::who::{Claims, Who};
 use crate::protocol::json::{Scratch, read};
 use crate::time::UnixMillis;
@@ -225,7 +226,7 @@ fn share(seed: u64, good: &Texts, whole: &Snapshot) -> (usize, Vec<String>) {
         *part = chance.damage(part);
         let part = part.clone();
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            let built = Snapshot::build_after(damaged.clone(), 8, Some(whole));
+            let built = Snapshot::build_after(damaged.clone(), 8, Some(whole), Spread::ALONE);
             built.ok().map(|snapshot| wrong(&snapshot, &damaged, whole))
         }));
         match outcome {
