@@ -40,6 +40,7 @@ pub mod cell;
 pub mod classes;
 pub mod index;
 pub mod engine;
+pub mod unchecked;
 mod call;
 pub mod duty;
 pub mod quarantine;

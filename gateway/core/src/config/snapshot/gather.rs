@@ -18,6 +18,7 @@ use crate::policy::engine::{Engine, Inputs};
 use crate::policy::index::AgentSource;
 use crate::policy::source::{self, Source};
 use crate::policy::surface::{ServerSource, ToolRules};
+use crate::policy::unchecked;
 use crate::time::UnixMillis;
 use crate::token::credential::{Channel, Lender, Wanted, WantedField};
 use crate::token::scanner::Scanner;
@@ -247,6 +248,7 @@ fn engine(rules: &Rules<'_>, registry: Option<&Registry>, agents: &Text, finding
     });
     let engine = kept(built, findings)?;
     findings.extend_from_slice(engine.warnings());
+    findings.extend(unchecked::warnings(&sources, &engine));
     registry.is_some().then_some(engine)
 }
 
