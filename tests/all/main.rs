@@ -21,3 +21,5 @@ mod audit;
 mod faults;
 mod outbound;
 mod readme;
+mod newcomer;
+mod tokens;

@@ -144,7 +144,8 @@ pub enum UpstreamFailure {
     Cancelled,
 }
 
-/// The agent's own authentication failed or is missing; a 401 body carries it (own code, outside the reserved ranges).
+/// The agent's own authentication failed or is missing, or it may not call at present; bodies of 401 and 403 carry it (own code, outside the
+/// reserved ranges).
 pub const UNAUTHENTICATED: i64 = -33401;
 /// No such route, host or method here.
 pub const NO_ROUTE: i64 = -33404;
@@ -175,7 +176,10 @@ impl Refusal {
     pub fn outward(&self) -> Outward {
         match self {
             Self::Route(refusal) => refusal.outward(),
-            Self::Identity(error) => outward(challenge(error).status, UNAUTHENTICATED, "authentication required"),
+            Self::Identity(error) => {
+                let told = challenge(error);
+                outward(told.status, UNAUTHENTICATED, told.description)
+            }
             Self::Limit(refusal) => refusal.outward(),
             Self::Body(error) => outward(400, code::PARSE_ERROR, error.to_string()),
             Self::Message(error) => outward(400, error.code(), error.to_string()),

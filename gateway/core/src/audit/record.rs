@@ -214,9 +214,9 @@ pub struct Answer<'r> {
 pub struct Obliged<'r> {
     /// The ids of the rules that obliged, at most `DETERMINING_MAX`.
     pub rules: &'r [&'r str],
-    /// Values that were redacted.
+    /// Values that were redacted, each place counted: what stands in the structured content and again in its text counts twice.
     pub redactions: u64,
-    /// Rows that were cut off.
+    /// Rows that were cut off, counted in the same way.
     pub rows_dropped: u64,
 }
 

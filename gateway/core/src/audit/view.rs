@@ -197,8 +197,13 @@ fn answered(out: &mut String, answer: &Entry) {
     if !answer.rules.is_empty() {
         named(out, "rule", Some(&answer.rules.join(",")));
     }
-    for (count, name) in [(answer.redactions, "redacted"), (answer.rows_dropped, "rows_cut")] {
+    let counts = [(answer.redactions, "redacted"), (answer.rows_dropped, "rows_cut")];
+    for (count, name) in counts {
         named(out, name, count.filter(|count| *count > 0).map(|count| count.to_string()).as_deref());
+    }
+    // Most servers send a result twice, structured and as text, and both are narrowed.
+    if counts.iter().any(|(count, _)| count.is_some_and(|count| count > 0)) {
+        part(out, "(structured and text counted each)");
     }
     if let Some(micros) = answer.duration_us {
         // A fraction of a millisecond is all that a person reads.

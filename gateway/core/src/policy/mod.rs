@@ -44,6 +44,7 @@ pub mod classes;
 pub mod made;
 pub mod index;
 pub mod engine;
+pub mod unchecked;
 mod call;
 pub mod duty;
 pub mod quarantine;

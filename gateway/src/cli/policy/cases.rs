@@ -100,10 +100,7 @@ struct Came {
 pub fn test(test: &Test, ways: &Ways) -> Outcome {
     let mut cases = Vec::new();
     for file in &test.files {
-        cases.extend(read(file).map_err(|finding| Failure {
-            message: Diagnostic { help: None, ..finding.clone() }.to_string(),
-            help: finding.help,
-        })?);
+        cases.extend(read(file).map_err(Failure::from)?);
     }
     let which = test.candidate.as_deref().map_or(Which::Files, Which::Candidate);
     let book = book::open(which, ways)?;
@@ -200,7 +197,9 @@ fn shown(case: &Read, result: &Came) -> Value {
 
 fn read(path: &Path) -> Result<Vec<Read>, Diagnostic> {
     let name = path.display().to_string();
-    let text = disk::read(path, disk::Guard::Open).map_err(|failure| crate::sources::refused(path, &failure))?;
+    let text = disk::read(path, disk::Guard::Open).map_err(|failure| {
+        crate::sources::refused(path, &failure).help("name a file of cases; `portcullis init` writes an example")
+    })?;
     let file: File = toml::from_str(&text).map_err(|error| {
         let line = error.span().map(|span| line_of(&text, span.start));
         Diagnostic::error(&*name, line, error.message()).help("`portcullis init` writes an example")

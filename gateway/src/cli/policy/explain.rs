@@ -210,12 +210,23 @@ pub fn page(question: &str, told: &Value) {
     let listed = told.get("listed").and_then(Value::as_bool) == Some(true);
     line(&format!("  listed    {}", if listed { "yes, it is seen in lists" } else { "no, it is left out of lists" }));
     line(&format!("  at        {}", text(told, "/at")));
-    let version = told.pointer("/snapshot/version").and_then(Value::as_u64);
-    let version = version.map_or("never served".to_owned(), |version| format!("version {version}"));
-    line(&format!("  snapshot  {}, {version}, {}", text(told, "/snapshot/name"), text(told, "/snapshot/hash")));
-    line(&format!("  cost      {} ns", number(told, "/cost_ns")));
+    line(&format!("  snapshot  {}, {}", set(told), text(told, "/snapshot/hash")));
+    if let Some(cost) = told.get("cost_ns").and_then(Value::as_u64) {
+        line(&format!("  cost      {cost} ns"));
+    }
     for note in list(told, "/notes").iter().filter_map(Value::as_str) {
         line(&painted(&format!("  note      {note}"), Hue::Yellow));
+    }
+}
+
+/// Which rules were asked: `the files, version 3`, `version 2`, `the candidate in new, never served`.
+fn set(told: &Value) -> String {
+    let name = text(told, "/snapshot/name");
+    let version = told.pointer("/snapshot/version").and_then(Value::as_u64);
+    match version.map(|version| format!("version {version}")) {
+        Some(version) if name.starts_with(&version) => name.to_owned(),
+        Some(version) => format!("{name}, {version}"),
+        None => format!("{name}, never served"),
     }
 }
 
