@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use ahash::{AHashMap, AHashSet};
 use cedar_policy::{Effect, PolicyId, PolicySet};
+use smallvec::SmallVec;
 
 use super::cell::{Cell, Otherwise, Program, Residual, Residuals, Row, Verdict, Way};
 /// What the index is built of, named here for those who build one.
@@ -16,7 +17,7 @@ use super::classes::{Class, classes};
 use super::fold::{self, Fold, Known};
 use super::load::Rule;
 use super::lower::Unlowered;
-use super::made::{Aspect, Bearers, Certainty, Decided, Evaluated, Key, Made, Maker, Needs, Store, aspect};
+use super::made::{Aspect, Bearers, Certainty, Decided, Evaluated, FEW, Key, Made, Maker, Needs, Store, aspect};
 use super::scope::PrincipalScope;
 use super::source::{Content, Parsed};
 use super::surface::{Column, Surface};
@@ -59,8 +60,11 @@ pub fn build(
         sets: AHashMap::new(),
         rows: AHashMap::new(),
         everyone: Everyone::default(),
+        scratch: Vec::new(),
+        listed: Vec::new(),
+        opens: surface.columns.iter().map(|column| Needs::of(column.subject)).collect(),
     };
-    builder.index.cells.push(Cell { verdict: Verdict::NoRule, permits: Box::new([]), visibility: Visibility::Hidden });
+    builder.add(Cell { verdict: Verdict::NoRule, permits: Box::new([]), visibility: Visibility::Hidden });
     let (classes, of_agents) = classes(rules, agents);
     builder.cover();
     builder.index.classes = of_agents;
@@ -85,7 +89,7 @@ pub fn build(
 /// What makes two cells one: the same rules with the same folds; the same aspect of a column; the same belonging where they ask for it.
 #[derive(PartialEq, Eq, Hash)]
 struct CellKey<'a> {
-    kept: Vec<(u32, Certainty)>,
+    kept: SmallVec<[(u32, Certainty); FEW]>,
     aspect: Aspect,
     needs: Needs,
     groups: Vec<&'a str>,
@@ -93,7 +97,7 @@ struct CellKey<'a> {
 }
 
 /// The same in what was made of it: rules with the addresses of their conditions, the plan's address, and what holds where a call cannot be read.
-type Likeness = (Vec<(u32, usize)>, usize, Otherwise);
+type Likeness = (SmallVec<[(u32, usize); FEW]>, usize, Otherwise);
 
 /// Of an agent's groups and name, those that some rules read.
 type Belonging<'a> = (Vec<&'a str>, Option<&'a str>);
@@ -119,6 +123,12 @@ struct Builder<'a> {
     sets: AHashMap<Vec<u32>, Arc<PolicySet>>,
     rows: AHashMap<Arc<[u32]>, u32>,
     everyone: Everyone<'a>,
+    /// One row's cells, while they are worked out.
+    scratch: Vec<u32>,
+    /// Whether a cell lists what it is about, by cell.
+    listed: Vec<Visibility>,
+    /// Whether a column opens its server, by column.
+    opens: Vec<Needs>,
 }
 
 impl<'a> Builder<'a> {
@@ -130,7 +140,7 @@ impl<'a> Builder<'a> {
     fn cover(&mut self) {
         self.everyone.covering = vec![Vec::new(); self.surface.columns.len()];
         for (number, rule) in (0_u32..).zip(self.rules) {
-            if rule.principal != PrincipalScope::Everyone || rule.parsed.reads.is_over_results() {
+            if *rule.principal() != PrincipalScope::Everyone || rule.parsed.reads.is_over_results() {
                 continue;
             }
             self.everyone.groups.extend(rule.parsed.reads.groups.iter().map(|group| &**group));
@@ -159,7 +169,10 @@ impl<'a> Builder<'a> {
     }
 
     fn row(&mut self, class: &Class<'a>) -> u32 {
-        let mut cells: Vec<u32> = self.common(class).to_vec();
+        let common = self.common(class);
+        let mut cells = std::mem::take(&mut self.scratch);
+        cells.clear();
+        cells.extend_from_slice(&common);
         let mut own: Vec<(u32, u32)> = Vec::new();
         for number in &class.own {
             let columns = self.rules.get(*number as usize).map(|rule| &*rule.columns).unwrap_or_default();
@@ -168,18 +181,22 @@ impl<'a> Builder<'a> {
         own.sort_unstable();
         for run in own.chunk_by(|(left, _), (right, _)| left == right) {
             let Some((column, _)) = run.first() else { continue };
-            let mut rules = self.everyone.covering.get(*column as usize).cloned().unwrap_or_default();
-            rules.extend(run.iter().map(|(_, number)| *number));
+            let everyone = self.everyone.covering.get(*column as usize).into_iter().flatten();
+            let mut rules: SmallVec<[u32; FEW]> =
+                everyone.chain(run.iter().map(|(_, number)| number)).copied().collect();
             rules.sort_unstable();
             let cell = self.cell(class, *column, &rules);
             if let Some(place) = cells.get_mut(*column as usize) {
                 *place = cell;
             }
         }
-        let cells: Arc<[u32]> = cells.into();
-        if let Some(row) = self.rows.get(&cells) {
-            return *row;
+        let known = self.rows.get(cells.as_slice()).copied();
+        let shared: Option<Arc<[u32]>> = known.is_none().then(|| cells.as_slice().into());
+        self.scratch = cells;
+        if let Some(row) = known {
+            return row;
         }
+        let cells = shared.unwrap_or_default();
         let row = u32::try_from(self.index.rows.len()).unwrap_or(u32::MAX);
         let reachable = self.reachable(&cells);
         self.rows.insert(Arc::clone(&cells), row);
@@ -189,10 +206,12 @@ impl<'a> Builder<'a> {
 
     fn reachable(&self, cells: &[u32]) -> Box<[Box<[u32]>]> {
         let mut reachable: Vec<Vec<u32>> = vec![Vec::new(); self.surface.faces.len()];
-        for (column, cell) in self.surface.columns.iter().zip(cells) {
+        for ((column, cell), opens) in self.surface.columns.iter().zip(cells).zip(&self.opens) {
             // What follows other columns opens nothing by itself.
-            let own = Needs::of(column.subject) == Needs::Permit;
-            let cell = self.index.cells.get(*cell as usize).filter(|cell| own && cell.visibility == Visibility::Listed);
+            if self.listed.get(*cell as usize) != Some(&Visibility::Listed) || *opens == Needs::OnlyForbids {
+                continue;
+            }
+            let cell = self.index.cells.get(*cell as usize);
             let (Some(cell), Some(reachable)) = (cell, reachable.get_mut(usize::from(column.server.0))) else {
                 continue;
             };
@@ -209,8 +228,8 @@ impl<'a> Builder<'a> {
         let Some(column) = self.surface.columns.get(number as usize).filter(|_| !rules.is_empty()) else { return 0 };
         let server = self.surface.faces.get(usize::from(column.server.0)).map_or("", |face| &*face.name);
         let known = Known { agent: class.agent, groups: &class.groups, column, server };
-        let mut kept: Vec<(u32, Certainty)> = Vec::with_capacity(rules.len());
-        let mut bearers: Vec<(&'a Arc<Content>, Certainty)> = Vec::with_capacity(rules.len());
+        let mut kept: SmallVec<[(u32, Certainty); FEW]> = SmallVec::new();
+        let mut bearers: SmallVec<[(&'a Arc<Content>, Certainty); FEW]> = SmallVec::new();
         for rule in rules {
             let Some(content) = self.parsed(*rule).map(|parsed| &parsed.content) else { continue };
             let fold = content.bearing.fold.unwrap_or_else(|| fold::clauses(&content.clauses, &known));
@@ -238,7 +257,7 @@ impl<'a> Builder<'a> {
 
     fn key(
         &self,
-        kept: Vec<(u32, Certainty)>,
+        kept: SmallVec<[(u32, Certainty); FEW]>,
         bearers: &Bearers<'a>,
         class: &Class<'a>,
         (number, column): (u32, &Column),
@@ -261,6 +280,7 @@ impl<'a> Builder<'a> {
 
     fn add(&mut self, cell: Cell) -> u32 {
         let position = u32::try_from(self.index.cells.len()).unwrap_or(u32::MAX);
+        self.listed.push(cell.visibility);
         self.index.cells.push(cell);
         position
     }

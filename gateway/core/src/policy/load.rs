@@ -25,10 +25,15 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Severity, line_of};
 pub struct Rule {
     /// As parsed.
     pub parsed: Parsed,
-    /// Whom it is about.
-    pub principal: PrincipalScope,
     /// The columns it covers, sorted.
     pub columns: Arc<[u32]>,
+}
+
+impl Rule {
+    /// Whom it is about.
+    pub fn principal(&self) -> &PrincipalScope {
+        &self.parsed.scope.principal
+    }
 }
 
 /// Rules that passed every check, and what an operator should look at nevertheless.
@@ -114,11 +119,10 @@ pub fn load_after(
         known.sound.insert(rule.ident, Sound { under: judged.under, warnings: own });
     }
     drop(scopes);
-    let rules = parsed.into_iter().zip(covered).map(|(parsed, covered)| Rule {
-        principal: parsed.scope.principal.clone(),
-        columns: Arc::clone(&covered.matching),
-        parsed,
-    });
+    let rules = parsed
+        .into_iter()
+        .zip(covered)
+        .map(|(parsed, covered)| Rule { columns: Arc::clone(&covered.matching), parsed });
     let rules: Vec<Rule> = rules.collect();
     warnings.extend(table_warnings(&rules, surface, &texts));
     Ok(Loaded { rules, warnings, known })

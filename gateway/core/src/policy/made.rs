@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use ahash::{AHashMap, AHashSet};
 use cedar_policy::Effect;
+use smallvec::SmallVec;
 
 use super::cell::{Otherwise, Residual};
 use super::fold::{Known, Resource};
@@ -61,13 +62,16 @@ pub enum Aspect {
     Whole(Shape),
 }
 
+/// Rules of most cells: so many are kept without allocating.
+pub const FEW: usize = 4;
+
 /// Rules that bear on a cell: each content with its certainty, in the order of the rules.
 pub type Bearers<'r> = [(&'r Arc<Content>, Certainty)];
 
 /// All that a made cell hangs on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
-    bearers: Box<[(u64, Certainty)]>,
+    bearers: SmallVec<[(u64, Certainty); FEW]>,
     aspect: Aspect,
     needs: Needs,
     /// Of the class's groups, those that these rules name.

@@ -227,7 +227,7 @@ impl Made<'_> {
     /// What must be true for a rule to hold here; its action and resource are this column's.
     fn holds(&self, rule: &Rule) -> Result<Parts, String> {
         let mut parts = Parts::new();
-        match &rule.principal {
+        match rule.principal() {
             PrincipalScope::Everyone => {}
             PrincipalScope::Agent(id) => parts.push(expression(&format!("principal == {}", named("Agent", id)?))?),
             PrincipalScope::Group(id) => parts.push(expression(&format!("principal in {}", named("Group", id)?))?),

@@ -83,7 +83,7 @@ impl ResultRule {
             number,
             id: rule.parsed.id.clone(),
             text: rule.parsed.text.clone(),
-            principal: rule.principal.clone(),
+            principal: rule.principal().clone(),
             bare: rule.parsed.bare.new_id(PolicyId::new(number.to_string())),
             reads: rule.parsed.reads.clone(),
         }

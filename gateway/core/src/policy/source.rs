@@ -4,6 +4,7 @@
 //! taken apart for certain, or a part of it cannot be read, Cedar reads it as a whole: the findings are always its own.
 
 use std::borrow::Borrow;
+use std::fmt::Write;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -183,13 +184,11 @@ impl Contents {
         let mut unread: Vec<&str> = Vec::new();
         let mut wanted: AHashSet<&str> = AHashSet::new();
         for text in texts {
-            if self.known.contains(text) {
-                continue;
-            }
             match earlier.known.get(text) {
                 Some(known) => {
                     self.known.insert(known.clone());
                 }
+                None if self.known.contains(text) => {}
                 None if wanted.insert(text) => unread.push(text),
                 None => {}
             }
@@ -259,12 +258,21 @@ struct Unread(u32);
 /// Gives the rules of one file their places.
 fn place(source: &Source<'_>, pieces: &[Piece], contents: &Contents, parsed: &mut Vec<Parsed>) -> Result<(), Unread> {
     let file: Arc<str> = source.file.into();
+    let mut unnamed = String::new();
     for piece in pieces {
         let content = source.text.get(piece.span.clone()).and_then(|text| contents.find(text));
         let content = Arc::clone(content.ok_or(Unread(piece.line))?);
-        let chosen = content.annotations.iter().find(|(key, _)| &**key == "id").map(|(_, id)| id.clone());
+        let id = match content.annotations.iter().find(|(key, _)| &**key == "id") {
+            Some((_, chosen)) => chosen.clone(),
+            None => {
+                unnamed.clear();
+                // Writing to a text does not fail.
+                let _ = write!(unnamed, "{}:{}", own_name(&file), piece.line);
+                unnamed.as_str().into()
+            }
+        };
         parsed.push(Parsed {
-            id: chosen.unwrap_or_else(|| format!("{}:{}", own_name(&file), piece.line).into()),
+            id,
             file: Arc::clone(&file),
             line: piece.line,
             start: piece.span.start,
@@ -316,9 +324,15 @@ fn own_name(file: &str) -> &str {
 
 /// Refuses an `@id` that occurs twice, tells rules on one line apart, and gives each policy its position as number.
 fn unique_ids(parsed: &mut [Parsed], findings: &mut Diagnostics) {
-    let mut seen: AHashMap<Box<str>, (Arc<str>, u32)> = AHashMap::with_capacity(parsed.len());
-    for (number, rule) in (0_u32..).zip(parsed) {
+    for (number, rule) in (0_u32..).zip(parsed.iter_mut()) {
         rule.number = number;
+    }
+    let ids: AHashSet<&str> = parsed.iter().map(|rule| &*rule.id).collect();
+    if ids.len() == parsed.len() {
+        return;
+    }
+    let mut seen: AHashMap<Box<str>, (Arc<str>, u32)> = AHashMap::with_capacity(parsed.len());
+    for rule in parsed {
         let chosen = rule.annotations.iter().any(|(key, _)| &**key == "id");
         let written = rule.id.clone();
         let mut repeated = 2_u32;
