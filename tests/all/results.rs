@@ -56,33 +56,36 @@ fn block(text: &str) -> Value {
 fn what_a_rule_forbids_or_cannot_read_is_withheld_recorded_counted_and_explained() {
     let upstream = Upstream::calls(echo);
     let gateway = start(&upstream, RULES);
-    let large = json!({"total": 4711});
+    let large = json!({"total": 86753091});
     let rows = [
         (json!({"structuredContent": large, "content": block(&large.to_string())}), "result_forbidden"),
         (json!({"structuredContent": large, "content": [], "isError": true}), "result_forbidden"),
-        (json!({"structuredContent": {"total": 1, "note": "secret"}, "content": block("4711")}), "result_forbidden"),
-        (json!({"structuredContent": large, "taskId": "4711"}), "result_forbidden"),
-        (json!({"content": block(&large.to_string())}), "result_unstructured"),
-        (json!({"content": block("it is 4711"), "structuredContent": null}), "result_unstructured"),
-        (json!({"content": block("it is 4711"), "taskId": "t"}), "result_unstructured"),
-        (json!({"structuredContent": {"note": "4711"}, "content": []}), "result_rule_error"),
-        (json!({"structuredContent": {"total": "4711"}, "content": []}), "result_mistyped"),
-        (json!({"structuredContent": {"total": 1, "Total": 4711}, "content": []}), "result_mistyped"),
-        (json!({"structuredContent": [4711], "content": []}), "result_mistyped"),
         (
-            json!({"resultType": "input_required", "requestState": "4711", "inputRequests": {"a": {"method": "elicitation/create", "params": {"message": "4711?"}}}}),
+            json!({"structuredContent": {"total": 1, "note": "secret"}, "content": block("86753091")}),
+            "result_forbidden",
+        ),
+        (json!({"structuredContent": large, "taskId": "86753091"}), "result_forbidden"),
+        (json!({"content": block(&large.to_string())}), "result_unstructured"),
+        (json!({"content": block("it is 86753091"), "structuredContent": null}), "result_unstructured"),
+        (json!({"content": block("it is 86753091"), "taskId": "t"}), "result_unstructured"),
+        (json!({"structuredContent": {"note": "86753091"}, "content": []}), "result_rule_error"),
+        (json!({"structuredContent": {"total": "86753091"}, "content": []}), "result_mistyped"),
+        (json!({"structuredContent": {"total": 1, "Total": 86753091}, "content": []}), "result_mistyped"),
+        (json!({"structuredContent": [86753091], "content": []}), "result_mistyped"),
+        (
+            json!({"resultType": "input_required", "requestState": "86753091", "inputRequests": {"a": {"method": "elicitation/create", "params": {"message": "86753091?"}}}}),
             "result_unstructured",
         ),
         // The rules have it pass, and what they could not read beside it has it withheld.
         (
-            json!({"structuredContent": {"total": 1}, "content": [{"type": "image", "data": "4711", "mimeType": "image/png"}]}),
+            json!({"structuredContent": {"total": 1}, "content": [{"type": "image", "data": "86753091", "mimeType": "image/png"}]}),
             "result_unreadable",
         ),
     ];
     for (result, cause) in &rows {
         let answer = answered(&gateway, "reader", result);
         assert_eq!((answer.status(), answer.code()), (200, -33403), "given {result}\ngot {}", answer.text());
-        assert!(!holds(&answer.body, "4711"), "given {result}\ngot {}", answer.text());
+        assert!(!holds(&answer.body, "86753091"), "given {result}\ngot {}", answer.text());
         let seen = |record: &Value| text(record, "cause") == *cause && text(record, "agent") == "reader";
         let record = gateway.record(seen);
         assert_eq!((text(&record, "event"), text(&record, "outcome")), ("result", "refused"), "{record}");
@@ -98,7 +101,7 @@ fn what_a_rule_forbids_or_cannot_read_is_withheld_recorded_counted_and_explained
         records
             .iter()
             .filter(|record| text(record, "agent") == "reader")
-            .all(|record| { text(record, "event") != "result" || !record.to_string().contains("4711") })
+            .all(|record| { text(record, "event") != "result" || !record.to_string().contains("86753091") })
     );
     assert_eq!(gateway.metric("portcullis_results_withheld_total"), (rows.len() - 1) as f64);
     assert_eq!(gateway.metric("portcullis_policy_slow_total"), rows.len() as f64, "other agents' calls cost nothing");
@@ -133,23 +136,26 @@ fn what_passes_says_nothing_that_no_rule_could_read() {
             json!({"structuredContent": content, "content": block("{\"note\": \"open\", \"total\": 100}")}),
         ),
         (
-            json!({"structuredContent": content, "content": block("{\"total\": 4711}"), "extra": "4711"}),
+            json!({"structuredContent": content, "content": block("{\"total\": 86753091}"), "extra": "86753091"}),
             json!({"structuredContent": content, "content": hidden, "extra": "[redacted]"}),
         ),
         (
-            json!({"structuredContent": content, "content": block("it is 4711")}),
+            json!({"structuredContent": content, "content": block("it is 86753091")}),
             json!({"structuredContent": content, "content": hidden}),
         ),
-        (json!({"isError": true, "content": block("4711 is too much")}), json!({"isError": true, "content": hidden})),
+        (
+            json!({"isError": true, "content": block("86753091 is too much")}),
+            json!({"isError": true, "content": hidden}),
+        ),
     ] {
         let answer = answered(&gateway, "reader", &result);
         assert_eq!(answer.json()["result"], expected, "given {result}\ngot {}", answer.text());
     }
-    let error = json!({"code": -32000, "message": "4711 is too much", "data": 4711});
+    let error = json!({"code": -32000, "message": "86753091 is too much", "data": 86753091});
     let answer = gateway.answer(&gateway.call("reader", "report", json!({"error": error})));
     assert_eq!(answer.json()["error"], json!({"code": -32000, "message": "[redacted]", "data": "[redacted]"}));
     // Of a tool that no rule over results covers not a byte is changed.
-    let result = json!({"content": block("4711"), "extra": {"total": 4711}});
+    let result = json!({"content": block("86753091"), "extra": {"total": 86753091}});
     let answer = gateway.answer(&gateway.call("reader", "loose", json!({"result": result})));
     assert_eq!(answer.json()["result"], result);
 }
@@ -157,16 +163,16 @@ fn what_passes_says_nothing_that_no_rule_could_read() {
 #[test]
 fn a_stream_brings_no_words_and_no_result_that_a_rule_forbids() {
     let upstream = Upstream::calls(|request, wire| {
-        let progress = json!({"progressToken": 1, "progress": 1, "message": "at 4711"});
+        let progress = json!({"progressToken": 1, "progress": 1, "message": "at 86753091"});
         wire.stream("").event(&mcp::notification("notifications/progress", progress));
-        let log = json!({"level": "info", "data": {"total": 4711}});
+        let log = json!({"level": "info", "data": {"total": 86753091}});
         wire.event(&mcp::notification("notifications/message", log));
         let result = request.json().pointer("/params/arguments/result").cloned().unwrap_or_default();
         wire.last_event(request, result);
     });
     let gateway = start(&upstream, RULES);
     let result = |total: u64| json!({"resultType": "complete", "structuredContent": {"total": total}, "content": []});
-    for (total, code) in [(4711, json!(-33403)), (7, Value::Null)] {
+    for (total, code) in [(86753091, json!(-33403)), (7, Value::Null)] {
         let call = gateway.call("reader", "report", json!({"result": result(total)}));
         let mut events = Events::open(gateway.connect(), &call);
         let progress = json!({"progressToken": 1, "progress": 1, "message": "[redacted]"});
@@ -175,7 +181,7 @@ fn a_stream_brings_no_words_and_no_result_that_a_rule_forbids() {
         assert_eq!(events.message(), mcp::notification("notifications/message", log));
         let answer = events.message();
         assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(1), &code), "{answer}");
-        assert!(!answer.to_string().contains("4711"), "{answer}");
+        assert!(!answer.to_string().contains("86753091"), "{answer}");
         assert_eq!(events.next_event(), Next::End);
     }
     let record = gateway.record(|record| text(record, "decision") == "deny");
@@ -199,7 +205,7 @@ fn a_resumed_stream_brings_no_result_that_a_rule_forbids() {
                 let result = json!({"structuredContent": {"total": total}, "content": []});
                 format!("id: {id}\ndata: {}\n\n", json!({"jsonrpc": "2.0", "id": id, "result": result}))
             };
-            wire.stream("").chunk(answer(41, 4711)).chunk(answer(42, 7)).chunk(answer(43, 7)).hang();
+            wire.stream("").chunk(answer(41, 86753091)).chunk(answer(42, 7)).chunk(answer(43, 7)).hang();
         } else if request.method() == "tools/call" {
             wire.stream("").chunk("id: 7\ndata:\n\n").end();
         } else {
@@ -238,14 +244,14 @@ fn what_a_task_brings_meets_the_rules_with_the_arguments_of_its_call() {
     let upstream = Upstream::start(|request, wire| {
         let argument = request.json().pointer("/params/arguments/table").cloned().unwrap_or_default();
         let name = argument.as_str().and_then(|table| table.get(..4)).unwrap_or("none");
-        let task = |id: &str, status: &str| json!({"resultType": "task", "taskId": id, "status": status, "statusMessage": "4711", "createdAt": "2026-01-01T00:00:00Z", "lastUpdatedAt": "2026-01-01T00:00:00Z", "ttlMs": 60000});
+        let task = |id: &str, status: &str| json!({"resultType": "task", "taskId": id, "status": status, "statusMessage": "86753091", "createdAt": "2026-01-01T00:00:00Z", "lastUpdatedAt": "2026-01-01T00:00:00Z", "ttlMs": 60000});
         match request.method().as_str() {
             "tools/call" => drop(wire.result(request, task(name, "working"))),
             "tasks/get" => {
                 let id = request.json()["params"]["taskId"].as_str().unwrap_or_default().to_owned();
                 let mut ended = task(&id, "completed");
                 ended["resultType"] = json!("complete");
-                ended["result"] = json!({"structuredContent": {"total": 4711}, "content": []});
+                ended["result"] = json!({"structuredContent": {"total": 86753091}, "content": []});
                 wire.result(request, ended);
             }
             _ => kind(request, wire),
@@ -263,10 +269,10 @@ fn what_a_task_brings_meets_the_rules_with_the_arguments_of_its_call() {
     ] {
         let made = gateway.answer(&gateway.call("reader", "report", arguments.clone()));
         assert_eq!(made.json()["result"]["taskId"], json!(task), "{}", made.text());
-        assert!(!holds(&made.body, "4711"), "{}", made.text());
+        assert!(!holds(&made.body, "86753091"), "{}", made.text());
         let got = gateway.answer(&gateway.modern("reader", "crm", &mcp::modern("tasks/get", json!({"taskId": task}))));
         assert_eq!(got.json()["error"]["code"], code, "{arguments}: {}", got.text());
-        assert_eq!(holds(&got.body, "4711"), code.is_null(), "{}", got.text());
+        assert_eq!(holds(&got.body, "86753091"), code.is_null(), "{}", got.text());
     }
     let causes: Vec<Value> =
         gateway.events("result").iter().filter_map(|record| record.get("cause").cloned()).collect();
@@ -279,8 +285,8 @@ fn a_route_that_only_observes_notes_what_it_would_withhold_and_changes_nothing()
     let setup = Setup::new().server("crm", &upstream, "mode = \"observe\"").catalogue("crm", &tools());
     let gateway = setup.policy(RULES).start();
     for result in [
-        json!({"structuredContent": {"total": 4711}, "content": block("it is 4711")}),
-        json!({"content": block("it is 4711")}),
+        json!({"structuredContent": {"total": 86753091}, "content": block("it is 86753091")}),
+        json!({"content": block("it is 86753091")}),
     ] {
         assert_eq!(answered(&gateway, "reader", &result).json()["result"], result);
     }
