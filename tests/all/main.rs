@@ -13,6 +13,7 @@ mod operate;
 mod prove;
 mod facts;
 mod obligations;
+mod results;
 mod sessions;
 mod streams;
 mod hostile;

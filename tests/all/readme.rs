@@ -40,12 +40,10 @@ fn tests(rules: &str, cases: &str) -> Output {
     let tool = |name, argument: &str| {
         mcp::tool(name, json!({"type": "object", "required": [argument], "properties": {argument: text}}))
     };
-    let tools = [
-        tool("read_table", "table"),
-        tool("write_table", "table"),
-        tool("run_sql", "sql"),
-        tool("find_ticket", "number"),
-    ];
+    let mut run_sql = tool("run_sql", "sql");
+    run_sql["outputSchema"] =
+        json!({"type": "object", "required": ["total"], "properties": {"total": {"type": "integer"}}});
+    let tools = [tool("read_table", "table"), tool("write_table", "table"), run_sql, tool("find_ticket", "number")];
     let setup = Setup::new().server_at("crm", "http://127.0.0.1:9/mcp", "").catalogue("crm", &tools).policy(rules);
     let setup = setup.agent("support-bot", "groups = [\"support\"]").agent("finance-bot", "groups = [\"finance\"]");
     let setup = setup.agent("auditor", "groups = [\"audit\"]").calendars(calendars);
@@ -76,12 +74,17 @@ fn a_rule_of_the_readme_that_is_left_out_fails_its_case() {
     for (line, case) in [
         ("[\"customers\", \"orders\"].contains(context.input.table)", "support reads orders"),
         ("&& [\"customers\", \"orders\"].containsAll(context.sql.tables)", "nor is the table behind another name"),
+        ("context.output.total > 100", "nor is a result that is too large"),
         ("unless { context.calendars.contains(\"berlin-office-hours\") }", "finance writes on a working day"),
     ] {
         let without = match line.strip_prefix("unless") {
             Some(_) => rules.replace(line, ""),
             None => {
-                rules.replace(line, if line.starts_with("&&") { "" } else { "context.input.table == \"customers\"" })
+                let other = match line {
+                    "context.output.total > 100" => "context.output.total > 1000",
+                    _ => "context.input.table == \"customers\"",
+                };
+                rules.replace(line, if line.starts_with("&&") { "" } else { other })
             }
         };
         assert_ne!(without, rules, "the README has no `{line}`");

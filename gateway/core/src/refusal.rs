@@ -5,7 +5,7 @@
 
 use crate::identity::error::{Challenge, IdentityError, challenge};
 use crate::policy::oblige::{Shortfall, Unmet};
-use crate::policy::verdict::Denial;
+use crate::policy::verdict::{Denial, ResultCause};
 use crate::protocol::code;
 use crate::protocol::era::EraError;
 use crate::protocol::json::BodyError;
@@ -138,6 +138,8 @@ pub enum UpstreamFailure {
     AskedTooMuch,
     /// Its result must be redacted or cut, and cannot be read for that.
     Unreadable,
+    /// A rule over results holds its result back.
+    Withheld(ResultCause),
     /// The agent left, which cancels a modern call: nobody is there to be told.
     Cancelled,
 }
@@ -375,6 +377,7 @@ impl UpstreamFailure {
             Self::LeakedSecret => "upstream_leaked_secret",
             Self::AskedTooMuch => "upstream_asked_too_much",
             Self::Unreadable => "result_unreadable",
+            Self::Withheld(cause) => cause.name(),
             Self::Cancelled => "cancelled",
         }
     }
@@ -394,6 +397,7 @@ impl UpstreamFailure {
             Self::Unreadable => {
                 outward(200, code::DENIED, "the result was withheld: policy has it redacted, and it cannot be read")
             }
+            Self::Withheld(cause) => outward(200, code::DENIED, cause.words()),
             Self::Cancelled => outward(499, UPSTREAM, "cancelled"),
         }
     }

@@ -351,7 +351,7 @@ impl Verdict {
 
 /// What a proof is about.
 const UNIVERSE: &str = "every agent that could be registered (or, where an invariant says so, those that are), with any user, claims, source and account or none, \
-at any time from 1970 to 9999, all arguments of the types that the tools declare, any calendars open and any SQL that can be read; `connect`, `complete` and `task` follow from other actions and are not asked about";
+at any time from 1970 to 9999, all arguments of the types that the tools declare, any calendars open and any SQL that can be read; `connect`, `complete` and `task` follow from other actions and are not asked about, nor is what rules over results withhold of a call that was permitted";
 
 fn shown(solver: &str, findings: &[Finding], ways: &Ways) -> End {
     let count = |verdict| findings.iter().filter(|finding| finding.verdict() == verdict).count();

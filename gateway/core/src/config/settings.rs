@@ -269,6 +269,8 @@ pub struct ToolSettings {
     pub capture: Capture,
     /// Cedar types of arguments whose schema does not say, by JSON pointer (RFC 6901).
     pub types: BTreeMap<Box<str>, Box<str>>,
+    /// The same of members of results.
+    pub output_types: BTreeMap<Box<str>, Box<str>>,
     /// JSON pointer of the argument that names the account touched.
     pub account: Option<Box<str>>,
     /// The argument that holds SQL, and how it is read.

@@ -262,6 +262,8 @@ pub struct Tool {
     pub capture: Option<Capture>,
     /// Cedar types of arguments whose schema does not say, by JSON pointer.
     pub types: BTreeMap<At<String>, At<String>>,
+    /// The same of members of results, which rules read as `context.output`.
+    pub output_types: BTreeMap<At<String>, At<String>>,
     /// JSON pointer of the argument that names the account touched.
     #[schemars(extend("examples" = ["/account"]))]
     pub account: Option<At<String>>,

@@ -24,7 +24,8 @@ pub struct Unreadable;
 
 /// Appends to `out` the answer `body` to a call of a tool, or about its task, as far as it may pass. On an error `out` is as it was.
 pub fn answer(body: &[u8], obligations: &Obligations, out: &mut Vec<u8>) -> Result<Counts, Unreadable> {
-    let mut redactor = Redactor { body, obligations, found: Vec::new(), structured: None, failed: Failed::No };
+    let mut redactor =
+        Redactor { body, obligations, found: Vec::new(), structured: None, content: None, failed: Failed::No };
     for entry in redactor.entries(0..body.len())? {
         if redactor.named(&entry, &["jsonrpc", "id"]) {
             continue;
@@ -43,7 +44,8 @@ pub fn answer(body: &[u8], obligations: &Obligations, out: &mut Vec<u8>) -> Resu
 /// Appends to `out` a notification that comes during such a call: how far it has come, and no words.
 pub fn notification(body: &[u8], out: &mut Vec<u8>) -> Result<Counts, Unreadable> {
     let none = Obligations::default();
-    let mut redactor = Redactor { body, obligations: &none, found: Vec::new(), structured: None, failed: Failed::No };
+    let mut redactor =
+        Redactor { body, obligations: &none, found: Vec::new(), structured: None, content: None, failed: Failed::No };
     for entry in redactor.entries(0..body.len())? {
         if redactor.named(&entry, &["jsonrpc", "method"]) {
             continue;
@@ -62,7 +64,8 @@ pub fn notification(body: &[u8], out: &mut Vec<u8>) -> Result<Counts, Unreadable
 /// Appends to `out` a list of tasks without what their servers say of them in words.
 pub fn task_list(body: &[u8], out: &mut Vec<u8>) -> Result<Counts, Unreadable> {
     let none = Obligations::default();
-    let mut redactor = Redactor { body, obligations: &none, found: Vec::new(), structured: None, failed: Failed::No };
+    let mut redactor =
+        Redactor { body, obligations: &none, found: Vec::new(), structured: None, content: None, failed: Failed::No };
     let tasks = span::member(body, &["result", "tasks"]).ok_or(Unreadable)?;
     for task in span::elements(body, tasks) {
         for member in redactor.entries(task)? {
@@ -98,6 +101,8 @@ struct Redactor<'r> {
     found: Vec<Found>,
     /// What the pointers met in the structured content; none where there is no such content.
     structured: Option<Marks>,
+    /// Where that content stands.
+    content: Option<Range<usize>>,
     failed: Failed,
 }
 
@@ -150,6 +155,7 @@ impl Redactor<'_> {
                     &mut self.found,
                 );
                 self.structured = Some(marks);
+                self.content = Some(entry.value.clone());
             }
             if self.named(entry, &["isError"]) && self.first(&entry.value) == b't' {
                 self.failed = Failed::Yes;
@@ -259,6 +265,13 @@ impl Redactor<'_> {
         Ok(())
     }
 
+    /// Whether a text says what the structured content says.
+    fn is_structured(&self, text: &str) -> bool {
+        let content = self.content.clone().and_then(|content| self.body.get(content)).unwrap_or_default();
+        let (content, text) = (serde_json::from_slice::<serde_json::Value>(content), serde_json::from_str(text));
+        content.is_ok_and(|content| text.is_ok_and(|text: serde_json::Value| text == content))
+    }
+
     /// A text that is JSON is narrowed as the structured content is. Where that has something that this text should have as well and has
     /// not, the text is of another shape and is hidden whole.
     fn text(&mut self, value: Range<usize>) -> Result<(), Unreadable> {
@@ -277,6 +290,11 @@ impl Redactor<'_> {
             if self.structured.is_none() {
                 return Err(Unreadable);
             }
+            self.hide(value);
+            return Ok(());
+        }
+        if self.obligations.withhold_results() && !self.is_structured(&text) {
+            // No rule was asked about what it says.
             self.hide(value);
             return Ok(());
         }

@@ -140,7 +140,7 @@ impl<'a> Builder<'a> {
     fn cover(&mut self) {
         self.everyone.covering = vec![Vec::new(); self.surface.columns.len()];
         for (number, rule) in (0_u32..).zip(self.rules) {
-            if *rule.principal() != PrincipalScope::Everyone {
+            if *rule.principal() != PrincipalScope::Everyone || rule.parsed.reads.is_over_results() {
                 continue;
             }
             self.everyone.groups.extend(rule.parsed.reads.groups.iter().map(|group| &**group));
@@ -182,7 +182,8 @@ impl<'a> Builder<'a> {
         for run in own.chunk_by(|(left, _), (right, _)| left == right) {
             let Some((column, _)) = run.first() else { continue };
             let everyone = self.everyone.covering.get(*column as usize).into_iter().flatten();
-            let mut rules: SmallVec<[u32; FEW]> = everyone.chain(run.iter().map(|(_, number)| number)).copied().collect();
+            let mut rules: SmallVec<[u32; FEW]> =
+                everyone.chain(run.iter().map(|(_, number)| number)).copied().collect();
             rules.sort_unstable();
             let cell = self.cell(class, *column, &rules);
             if let Some(place) = cells.get_mut(*column as usize) {

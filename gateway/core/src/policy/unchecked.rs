@@ -28,7 +28,7 @@ pub fn warnings(sources: &[Source<'_>], engine: &Engine) -> Diagnostics {
 
 fn of_rule(rule: &Parsed, text: &str, engine: &Engine) -> Diagnostics {
     let mut found = Diagnostics::new();
-    let columns = scope::columns(&rule.policy, &engine.surface).matching;
+    let columns = scope::columns(&rule.scope, &engine.surface).matching;
     let columns: Vec<&Column> = (columns.iter())
         .filter_map(|column| engine.surface.columns.get(*column as usize))
         .filter(|column| matches!(column.subject, Subject::Tool(_)))

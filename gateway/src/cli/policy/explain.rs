@@ -26,6 +26,9 @@ pub struct Explain {
     /// The arguments of the call, as JSON
     #[arg(long, value_name = "JSON", requires = "tool")]
     pub args: Option<String>,
+    /// What the call brings, as JSON: the `structuredContent` of its result
+    #[arg(long, value_name = "JSON", requires = "tool")]
+    pub output: Option<String>,
     /// The server it connects to, reads a resource of, or gets a prompt of
     #[arg(long, conflicts_with = "tool")]
     pub server: Option<String>,
@@ -71,6 +74,11 @@ impl Explain {
                 )
             })
         });
+        let output = self.output.as_deref().map(|text| {
+            serde_json::from_str::<Box<RawValue>>(text).map_err(|error| {
+                Failure::new(format!("the output is no JSON: {error}"), "write it as in `--output '{\"total\": 3}'`")
+            })
+        });
         let claims = self.claims.as_deref().map(|text| {
             serde_json::from_str(text).map_err(|error| {
                 Failure::new(
@@ -86,6 +94,7 @@ impl Explain {
             uri: self.uri.clone(),
             prompt: self.prompt.clone(),
             arguments: arguments.transpose()?,
+            output: output.transpose()?,
             at: self.at.clone(),
             source: self.source,
             user: self.user.clone(),
@@ -182,6 +191,10 @@ pub fn page(question: &str, told: &Value) {
         line(&format!("  rule      {}  {}", named(rule), place(rule)));
         body(rule);
     }
+    for rule in list(told, "/results") {
+        line(&format!("  result    is judged by {}  {}", named(rule), place(rule)));
+        body(rule);
+    }
     for near in list(told, "/near") {
         let rule = near.get("rule").unwrap_or(&Value::Null);
         line(&format!("  not       {}  {}", named(rule), place(rule)));
@@ -241,6 +254,9 @@ fn kept(near: &Value) -> String {
         "part" => format!("`{part}` does not hold"),
         "error" => format!("`{part}` cannot be evaluated: {}", text(near, "/message")),
         "argument" => format!("the argument `{}` cannot be read as its tool declares it", text(near, "/pointer")),
+        "output" => {
+            format!("the member `{}` of the output cannot be read as its tool declares it", text(near, "/pointer"))
+        }
         "sql" => format!("the SQL in `{}` is not judged: {}", text(near, "/pointer"), text(near, "/refusal")),
         "calendars" => "the time lies outside of what the calendars are laid out for".to_owned(),
         "claim" => "a claim that it reads has a shape that no rule can read".to_owned(),

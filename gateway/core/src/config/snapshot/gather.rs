@@ -300,6 +300,7 @@ pub(super) fn tool_rules(server: &settings::Server) -> BTreeMap<Box<str>, ToolRu
     let rules = |tool: &settings::ToolSettings| ToolRules {
         groups: tool.groups.clone(),
         types: tool.types.clone(),
+        output_types: tool.output_types.clone(),
         account: tool.account.clone(),
         sql: tool.sql.clone().map(Arc::new),
     };

@@ -22,7 +22,7 @@ fn told(policies: &str, ask: Ask<'_>) -> Explanation {
         now: UnixMillis(now.as_millisecond()),
     };
     let action = Action::Tool(engine.tool(server, tool).unwrap());
-    explain(&engine, &sources, &Question { who: ask.who(), server, action, facts })
+    explain(&engine, &sources, &Question { who: ask.who(), server, action, facts, output: None })
 }
 
 /// The explanation in lines: the decision, determining rules, near ones, values.
@@ -34,6 +34,7 @@ fn lines(told: &Explanation) -> Vec<String> {
             Kept::Part { part } => part.clone(),
             Kept::Error { part, message } => format!("error in {part}: {message}"),
             Kept::Argument { pointer } => format!("unreadable {pointer}"),
+            Kept::Output { pointer } => format!("output {pointer}"),
             Kept::Claim => "claim".into(),
             Kept::Sql { refusal, pointer } => format!("sql {refusal} at {pointer}"),
             Kept::Calendars => "calendars".into(),
@@ -198,6 +199,7 @@ fn seen(agent: &str, target: Target, arguments: &str) -> Observed {
         server: "crm".into(),
         target,
         arguments: (!arguments.is_empty()).then(|| arguments.as_bytes().into()),
+        output: None,
         source: "127.0.0.1".parse().unwrap(),
         at: UnixMillis(0),
     })
