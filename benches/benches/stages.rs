@@ -144,6 +144,7 @@ fn recorded(criterion: &mut Criterion) {
         cause: None,
         result: part(Content::Whole(text)),
         obliged: Default::default(),
+        objected: None,
         duration_us: 120,
     });
     let mut shard = Shard::resume("1800000000000", 0, &Position::default());

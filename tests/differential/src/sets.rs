@@ -163,7 +163,7 @@ fn word(env: &Env<'_>, subject: &Subject, chance: &mut Chance) -> Guarded {
     match chance.below(10) {
         0 => reading("context.account", "context.account".to_owned(), Some(Read::Account)),
         1 => values::claim(chance),
-        2 if !texts.is_empty() => values::path_value(env, chance.pick(&texts), chance),
+        2 if !texts.is_empty() => values::path_value(env, chance.pick::<&Path>(&texts), chance),
         _ => known(env, subject, chance),
     }
 }
@@ -173,7 +173,7 @@ fn other(env: &Env<'_>, subject: &Subject, chance: &mut Chance) -> Guarded {
     let sets: Vec<&Path> = env.paths.iter().filter(|path| path.ty == Ty::Set(Box::new(Ty::Text))).collect();
     match chance.below(12) {
         0 => made("principal.accounts", "principal.accounts".to_owned(), []),
-        1 if !sets.is_empty() => values::path_value(env, chance.pick(&sets), chance),
+        1 if !sets.is_empty() => values::path_value(env, chance.pick::<&Path>(&sets), chance),
         2 if subject.read == Read::Sql || env.sql != Fact::Never => value(env, chance.pick(&SUBJECTS[1..]), chance),
         3 => {
             let (one, two) = (known(env, subject, chance), word(env, subject, chance));

@@ -228,6 +228,7 @@ fn settings(server: &Server) -> BTreeMap<Box<str>, ToolRules> {
         groups: tool.groups.iter().map(|group| group.as_str().into()).collect(),
         types: tool.types.iter().map(|(pointer, ty)| (pointer.as_str().into(), (*ty).into())).collect(),
         account: tool.account.as_ref().map(|path| crate::ground::pointer(path).into()),
+        output_types: Default::default(),
     };
     server.tools.iter().map(|tool| (Box::from(tool.name.as_str()), of(tool))).collect()
 }

@@ -109,15 +109,15 @@ impl World {
             16 => self.agents[agent].1 = (0..chance.below(3)).map(|_| format!("g{}", chance.below(3))).collect(),
             17 if self.agents.len() < 8 => {
                 let at = chance.below(self.agents.len() + 1);
-                let free = (0..9).map(|number| format!("a{number}"));
-                let free = free.filter(|id| self.agents.iter().all(|(known, _, _)| known != id)).next().unwrap();
+                let mut names = (0..9).map(|number| format!("a{number}"));
+                let free = names.find(|id| self.agents.iter().all(|(known, _, _)| known != id)).unwrap();
                 self.agents.insert(at, (free, vec!["g0".to_owned()], Vec::new()));
             }
             18 if self.agents.len() > 3 => drop(self.agents.remove(agent)),
             19 => self.calendars = [&["office", "night"][..], &["office"], &[]][chance.below(3)].to_vec(),
             20 => self.servers.swap(0, 1),
             21 | 22 => self.servers[server].1.values_mut().for_each(|tool| tool.typed = !tool.typed),
-            23 => self.servers[server].1.values_mut().for_each(|tool| tool.output = !tool.output),
+            23 => self.servers[server].1.values_mut().for_each(|tool| tool.output = (tool.output + 1) % 3),
             _ if rules > 0 => {
                 let twice = self.files[file].1[at].clone();
                 self.files[file].1.push(twice);
@@ -159,7 +159,7 @@ impl World {
         };
         let effect = chance.pick(&["permit", "permit", "forbid"]);
         let who = chance.pick(&["principal", "principal in Group::\"g0\"", "principal == Agent::\"a1\""]);
-        if variant.output && chance.below(3) == 0 {
+        if variant.output > 0 && chance.below(3) == 0 {
             let condition =
                 chance.pick(&["context.output.total > 4", "context.output has total && context.input has table"]);
             return format!(
@@ -341,7 +341,7 @@ fn settings(tools: &BTreeMap<String, Tool>) -> BTreeMap<Box<str>, ToolRules> {
     let of = |tool: &Tool| ToolRules {
         groups: (tool.group < 2).then(|| format!("grp{}", tool.group).into()).into_iter().collect(),
         types: (tool.typed && tool.variant == 2).then(|| ("/limit".into(), "integer".into())).into_iter().collect(),
-        output_types: (tool.output && tool.typed).then(|| ("/total".into(), "integer".into())).into_iter().collect(),
+        output_types: (tool.output > 0 && tool.typed).then(|| ("/total".into(), "integer".into())).into_iter().collect(),
         account: tool.account.then(|| "/table".into()),
         sql: tool.sql.then(|| Arc::new(sql())),
     };
