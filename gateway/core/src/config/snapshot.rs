@@ -156,12 +156,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// As [`Snapshot::build`].
-    pub fn build_after(
-        texts: Texts,
-        version: u64,
-        before: Option<&Self>,
-        spread: Spread,
-    ) -> Result<Self, Diagnostics> {
+    pub fn build_after(texts: Texts, version: u64, before: Option<&Self>, spread: Spread) -> Result<Self, Diagnostics> {
         let hash = texts.hash();
         let registry_of = texts.agents.digest();
         let catalogues_of = texts.catalogues.iter().map(|text| text.as_ref().map(Text::digest)).collect();
@@ -205,15 +200,7 @@ impl Snapshot {
             lender: Arc::new(lender),
             scanner: Arc::new(scanner),
             warnings: findings,
-            shape: Arc::new(Shape {
-                routes,
-                by_path,
-                hosts,
-                catalogues,
-                catalogues_of,
-                drifts,
-                upstream_generation,
-            }),
+            shape: Arc::new(Shape { routes, by_path, hosts, catalogues, catalogues_of, drifts, upstream_generation }),
             registry_of,
         })
     }

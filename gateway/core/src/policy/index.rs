@@ -182,7 +182,8 @@ impl<'a> Builder<'a> {
         for run in own.chunk_by(|(left, _), (right, _)| left == right) {
             let Some((column, _)) = run.first() else { continue };
             let everyone = self.everyone.covering.get(*column as usize).into_iter().flatten();
-            let mut rules: SmallVec<[u32; FEW]> = everyone.chain(run.iter().map(|(_, number)| number)).copied().collect();
+            let mut rules: SmallVec<[u32; FEW]> =
+                everyone.chain(run.iter().map(|(_, number)| number)).copied().collect();
             rules.sort_unstable();
             let cell = self.cell(class, *column, &rules);
             if let Some(place) = cells.get_mut(*column as usize) {

@@ -170,7 +170,8 @@ fn calendars(names: &KnownNames<'_>) -> Shape {
 
 /// A rule's warnings, wherever it stands.
 fn from_first_line(warnings: Option<Diagnostics>, rule: &Parsed) -> Arc<[Diagnostic]> {
-    let moved = |finding: Diagnostic| Diagnostic { line: finding.line.map(|line| line - rule.line.min(line)), ..finding };
+    let moved =
+        |finding: Diagnostic| Diagnostic { line: finding.line.map(|line| line - rule.line.min(line)), ..finding };
     warnings.unwrap_or_default().into_iter().map(moved).collect()
 }
 

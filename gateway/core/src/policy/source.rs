@@ -256,12 +256,7 @@ fn too_large(source: &Source<'_>, findings: &mut Diagnostics) -> bool {
 struct Unread(u32);
 
 /// Gives the rules of one file their places.
-fn place(
-    source: &Source<'_>,
-    pieces: &[Piece],
-    contents: &Contents,
-    parsed: &mut Vec<Parsed>,
-) -> Result<(), Unread> {
+fn place(source: &Source<'_>, pieces: &[Piece], contents: &Contents, parsed: &mut Vec<Parsed>) -> Result<(), Unread> {
     let file: Arc<str> = source.file.into();
     let mut unnamed = String::new();
     for piece in pieces {

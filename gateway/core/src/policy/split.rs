@@ -24,7 +24,8 @@ pub fn split(text: &str) -> Option<Vec<Piece>> {
             b'\n' => line = line.saturating_add(1),
             b' ' | b'\t' | b'\r' | 0x0b | 0x0c => {}
             b'/' if bytes.get(at + 1) == Some(&b'/') => {
-                at += bytes.get(at..)?.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(bytes.len() - at);
+                at +=
+                    bytes.get(at..)?.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(bytes.len() - at);
                 continue;
             }
             b'"' => {

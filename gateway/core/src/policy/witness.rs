@@ -195,9 +195,7 @@ impl Judge<'_> {
         let numbered = rule.parsed.numbered();
         let response = Authorizer::new().is_authorized(call.0, &self.ground.book.set, call.1);
         let failed = response.diagnostics().errors().any(|error| match error {
-            cedar_policy::AuthorizationError::PolicyEvaluationError(error) => {
-                error.policy_id() == numbered.id()
-            }
+            cedar_policy::AuthorizationError::PolicyEvaluationError(error) => error.policy_id() == numbered.id(),
         });
         match (failed, rule.parsed.effect, permitted) {
             (true, Effect::Forbid, true) => Err(format!("rule `{}` fails and the call is {outcome}", rule.parsed.id)),

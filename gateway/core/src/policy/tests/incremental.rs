@@ -134,7 +134,7 @@ fn an_engine_built_after_another_is_the_one_built_from_nothing() {
     for seed in 0..WORLDS {
         let mut chance = Chance::new(seed);
         let mut world = World::new(&mut chance);
-        while world.inputs(|inputs| Engine::build(inputs)).is_err() {
+        while world.inputs(Engine::build).is_err() {
             world = World::new(&mut chance);
         }
         let mut good = world.clone();
@@ -142,7 +142,7 @@ fn an_engine_built_after_another_is_the_one_built_from_nothing() {
         let mut serving: Option<Engine> = None;
         for _ in 0..EDITS {
             edits.push(world.edit(&mut chance));
-            let cold = world.inputs(|inputs| Engine::build(inputs));
+            let cold = world.inputs(Engine::build);
             let after = world.inputs(|inputs| Engine::build_after(inputs, serving.as_ref(), Spread(backwards)));
             match (cold, after) {
                 (Ok(cold), Ok(after)) => {

@@ -92,13 +92,14 @@ impl World {
         let rule = if chance.below(6) == 0 { self.rule(chance) } else { self.sound_rule(chance) };
         let (server, agent) = (chance.below(self.servers.len()), chance.below(self.agents.len()));
         let name = format!("t{}", chance.below(6));
-        match chance.below(22) {
+        match chance.below(24) {
             0..=3 if rules > 0 => self.files[file].1[at] = rule,
             0..=7 => self.files[file].1.insert(at.min(rules), rule),
             8 | 9 if rules > 3 => drop(self.files[file].1.remove(at)),
             10 if rules > 1 => self.files[file].1.swap(at, rules - 1),
             11 if rules > 0 => {
-                let told = ["// said; \"so\"\n", "\n\n", "@owner(\"o\") ", "@owner(\"p\")\n", "\u{a0}"][chance.below(5)];
+                let told =
+                    ["// said; \"so\"\n", "\n\n", "@owner(\"o\") ", "@owner(\"p\")\n", "\u{a0}"][chance.below(5)];
                 self.files[file].1[at].insert_str(0, told);
             }
             12 if rules > 0 => self.files[file].1[at].push_str(["// é\n", " ", "\r\n", ";", "x"][chance.below(5)]),
@@ -108,20 +109,33 @@ impl World {
             16 => self.agents[agent].1 = (0..chance.below(3)).map(|_| format!("g{}", chance.below(3))).collect(),
             17 if self.agents.len() < 8 => {
                 let at = chance.below(self.agents.len() + 1);
-                let free = (0..9).map(|number| format!("a{number}"));
-                let free = free.filter(|id| self.agents.iter().all(|(known, _, _)| known != id)).next().unwrap();
+                let mut free = (0..9).map(|number| format!("a{number}"));
+                let free = free.find(|id| self.agents.iter().all(|(known, _, _)| known != id)).unwrap();
                 self.agents.insert(at, (free, vec!["g0".to_owned()], Vec::new()));
             }
             18 if self.agents.len() > 3 => drop(self.agents.remove(agent)),
             19 => self.calendars = [&["office", "night"][..], &["office"], &[]][chance.below(3)].to_vec(),
             20 => self.servers.swap(0, 1),
-            _ if rules > 0 => {
+            21 if rules > 0 => {
                 let twice = self.files[file].1[at].clone();
                 self.files[file].1.push(twice);
             }
-            _ => {}
+            _ => self.flip(chance),
         }
         format!("{:?}", self.files.iter().map(|(file, rules)| (file, rules.len())).collect::<Vec<_>>())
+    }
+
+    /// One thing about one tool, and nothing else.
+    fn flip(&mut self, chance: &mut Chance) {
+        let tools = &mut self.servers[chance.below(2)].1;
+        let at = chance.below(tools.len().max(1));
+        let Some(tool) = tools.values_mut().nth(at) else { return };
+        match chance.below(4) {
+            0 => tool.account = !tool.account,
+            1 => tool.output = (tool.output + 1) % 3,
+            2 => tool.group = (tool.group + 1) % 3,
+            _ => tool.sql = !tool.sql,
+        }
     }
 
     /// A rule over names that exist, mostly.
@@ -150,11 +164,14 @@ impl World {
                 "context.input.table like \"*a\" && principal in Group::\"g0\"",
                 "context.input.table ==\n\"say_\u{4bb}ello\"",
             ]),
-            _ => chance.pick(&["true", "context.claims.hasTag(\"role\") && context.claims.getTag(\"role\") == \"lead\""]),
+            _ => {
+                chance.pick(&["true", "context.claims.hasTag(\"role\") && context.claims.getTag(\"role\") == \"lead\""])
+            }
         };
         let effect = chance.pick(&["permit", "permit", "forbid"]);
         let who = chance.pick(&["principal", "principal in Group::\"g0\"", "principal == Agent::\"a1\""]);
-        let place = if chance.below(3) == 0 { format!("resource == Server::\"{server}\"") } else { "resource".to_owned() };
+        let place =
+            if chance.below(3) == 0 { format!("resource == Server::\"{server}\"") } else { "resource".to_owned() };
         let clause = if condition == "true" { "when" } else { chance.pick(&["when", "when", "unless"]) };
         let noted = match (effect, chance.below(6)) {
             ("permit", 0) => "@rate(\"3/s\") ",
@@ -220,7 +237,8 @@ impl World {
             "[principal].contains(Agent::\"a1\")",
         ]);
         let clause = chance.pick(&["when", "unless"]);
-        let noted = chance.pick(&["", "", "@id(\"one\") ", "@owner(\"ann\") ", "@odd(\"x\") ", "@budget(\"/amount 5/day\") "]);
+        let noted =
+            chance.pick(&["", "", "@id(\"one\") ", "@owner(\"ann\") ", "@odd(\"x\") ", "@budget(\"/amount 5/day\") "]);
         format!("{noted}{effect} ({who}, {what}, {place})\n{clause} {{ {condition} }};\n")
     }
 
@@ -323,10 +341,7 @@ fn settings(tools: &BTreeMap<String, Tool>) -> BTreeMap<Box<str>, ToolRules> {
     let sql = || SqlRules { argument: "/sql".into(), dialect: Dialect::Generic, schema: None, functions: Vec::new() };
     let of = |tool: &Tool| ToolRules {
         groups: (tool.group < 2).then(|| format!("grp{}", tool.group).into()).into_iter().collect(),
-        types: (tool.typed && tool.variant == 2)
-            .then(|| ("/limit".into(), "integer".into()))
-            .into_iter()
-            .collect(),
+        types: (tool.typed && tool.variant == 2).then(|| ("/limit".into(), "integer".into())).into_iter().collect(),
         account: tool.account.then(|| "/table".into()),
         sql: tool.sql.then(|| Arc::new(sql())),
     };
