@@ -68,7 +68,10 @@ impl World {
             sizes,
             agents: (0..sizes.agents).map(|agent| format!("agent-{agent}")).collect(),
             files: files(sizes, rule),
-            tools: numbers.chunks(TOOLS_A_SERVER).map(|numbers| numbers.iter().map(|number| tool(*number)).collect()).collect(),
+            tools: numbers
+                .chunks(TOOLS_A_SERVER)
+                .map(|numbers| numbers.iter().map(|number| tool(*number)).collect())
+                .collect(),
         }
     }
 
