@@ -20,9 +20,9 @@ fn main() {
     let mut world = varied(large);
     let (mut engine, cold) = world.engine(None, EVERY_CORE);
     let (changed, added, tool) = (
-        middle(&mut world, &mut engine, |world, time| change(world, time)),
-        middle(&mut world, &mut engine, |world, time| insert(world, time)),
-        middle(&mut world, &mut engine, |world, time| add_tool(world, time)),
+        middle(&mut world, &mut engine, change),
+        middle(&mut world, &mut engine, insert),
+        middle(&mut world, &mut engine, add_tool),
     );
     drop(engine);
     let small = varied(Sizes { rules: 10_000, agents: 10_000, groups: 1_000, tools: 1_000 });

@@ -92,7 +92,7 @@ impl World {
         let rule = if chance.below(6) == 0 { self.rule(chance) } else { self.sound_rule(chance) };
         let (server, agent) = (chance.below(self.servers.len()), chance.below(self.agents.len()));
         let name = format!("t{}", chance.below(6));
-        match chance.below(25) {
+        match chance.below(24) {
             0..=3 if rules > 0 => self.files[file].1[at] = rule,
             0..=7 => self.files[file].1.insert(at.min(rules), rule),
             8 | 9 if rules > 3 => drop(self.files[file].1.remove(at)),
@@ -109,22 +109,34 @@ impl World {
             16 => self.agents[agent].1 = (0..chance.below(3)).map(|_| format!("g{}", chance.below(3))).collect(),
             17 if self.agents.len() < 8 => {
                 let at = chance.below(self.agents.len() + 1);
-                let mut names = (0..9).map(|number| format!("a{number}"));
-                let free = names.find(|id| self.agents.iter().all(|(known, _, _)| known != id)).unwrap();
+                let mut free = (0..9).map(|number| format!("a{number}"));
+                let free = free.find(|id| self.agents.iter().all(|(known, _, _)| known != id)).unwrap();
                 self.agents.insert(at, (free, vec!["g0".to_owned()], Vec::new()));
             }
             18 if self.agents.len() > 3 => drop(self.agents.remove(agent)),
             19 => self.calendars = [&["office", "night"][..], &["office"], &[]][chance.below(3)].to_vec(),
             20 => self.servers.swap(0, 1),
-            21 | 22 => self.servers[server].1.values_mut().for_each(|tool| tool.typed = !tool.typed),
-            23 => self.servers[server].1.values_mut().for_each(|tool| tool.output = (tool.output + 1) % 3),
-            _ if rules > 0 => {
+            21 if rules > 0 => {
                 let twice = self.files[file].1[at].clone();
                 self.files[file].1.push(twice);
             }
-            _ => {}
+            _ => self.flip(chance),
         }
         format!("{:?}", self.files.iter().map(|(file, rules)| (file, rules.len())).collect::<Vec<_>>())
+    }
+
+    /// One thing about one tool, and nothing else.
+    fn flip(&mut self, chance: &mut Chance) {
+        let tools = &mut self.servers[chance.below(2)].1;
+        let at = chance.below(tools.len().max(1));
+        let Some(tool) = tools.values_mut().nth(at) else { return };
+        match chance.below(5) {
+            0 => tool.account = !tool.account,
+            1 => tool.output = (tool.output + 1) % 3,
+            2 => tool.group = (tool.group + 1) % 3,
+            3 => tool.typed = !tool.typed,
+            _ => tool.sql = !tool.sql,
+        }
     }
 
     /// A rule over names that exist, mostly.
