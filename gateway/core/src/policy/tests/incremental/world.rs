@@ -353,7 +353,10 @@ fn settings(tools: &BTreeMap<String, Tool>) -> BTreeMap<Box<str>, ToolRules> {
     let of = |tool: &Tool| ToolRules {
         groups: (tool.group < 2).then(|| format!("grp{}", tool.group).into()).into_iter().collect(),
         types: (tool.typed && tool.variant == 2).then(|| ("/limit".into(), "integer".into())).into_iter().collect(),
-        output_types: (tool.output > 0 && tool.typed).then(|| ("/total".into(), "integer".into())).into_iter().collect(),
+        output_types: (tool.output > 0 && tool.typed)
+            .then(|| ("/total".into(), "integer".into()))
+            .into_iter()
+            .collect(),
         account: tool.account.then(|| "/table".into()),
         sql: tool.sql.then(|| Arc::new(sql())),
     };
