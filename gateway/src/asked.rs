@@ -30,6 +30,9 @@ pub struct Asked {
     /// The arguments, as they would stand in the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arguments: Option<Box<RawValue>>,
+    /// What the call brings, as it would stand in `structuredContent`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<Box<RawValue>>,
     /// When, RFC 3339; now if it does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
@@ -78,6 +81,7 @@ impl Asked {
             server: server.into(),
             target,
             arguments: self.arguments.as_ref().map(|raw| raw.get().as_bytes().into()),
+            output: self.output.as_ref().map(|raw| raw.get().as_bytes().into()),
             source: self.source.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             at: self.at.as_deref().map_or(Ok(now), |at| time(at).ok_or_else(|| no_time(at)))?,
         })
@@ -119,7 +123,8 @@ impl Asked {
             (None, None, None) => format!("{server} connect"),
         };
         let arguments = self.arguments.as_ref().map(|raw| format!(" {}", raw.get())).unwrap_or_default();
-        format!("{} {about}{arguments}", self.agent)
+        let output = self.output.as_ref().map(|raw| format!(" bringing {}", raw.get())).unwrap_or_default();
+        format!("{} {about}{arguments}{output}", self.agent)
     }
 }
 

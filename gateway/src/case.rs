@@ -8,6 +8,7 @@ use portcullis_core::filter::place::Counts;
 use portcullis_core::identity::principal::Principal;
 use portcullis_core::policy::catalogue::ToolIndex;
 use portcullis_core::policy::oblige::Obligations;
+use portcullis_core::policy::result::Withheld;
 use portcullis_core::policy::surface::ServerIndex;
 use portcullis_core::protocol::revision::Revision;
 use portcullis_core::time::UnixMillis;
@@ -63,6 +64,8 @@ pub struct Applied {
     pub counts: Counts,
     /// Why an answer was replaced by a refusal, where it was.
     pub withheld: Option<&'static str>,
+    /// What rules over results objected to it, where they did; on a route that only observes it passed.
+    pub objected: Option<Withheld>,
 }
 
 impl Case {

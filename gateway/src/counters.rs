@@ -40,6 +40,7 @@ counted! { Count, "What only grows.",
     UpstreamReuses => "portcullis_upstream_reuses_total", "Requests sent on a kept upstream connection.";
     UpstreamFailures => "portcullis_upstream_failures_total", "Calls that an upstream failed.";
     JournalFailures => "portcullis_journal_failures_total", "Calls refused because the audit log could not be written.";
+    ResultsWithheld => "portcullis_results_withheld_total", "Results that a rule over results held back.";
     ToolsDrifted => "portcullis_tools_drifted_total", "Listed tools hidden because their definition is not the approved one.";
     ListsFiltered => "portcullis_lists_filtered_total", "Lists from which something was taken out.";
     PolicySlow => "portcullis_policy_slow_total", "Decisions worked out by Cedar's evaluator because a rule has no program; `portcullis policy explain --slow` names it.";

@@ -88,6 +88,7 @@ pub fn cure(snapshot: &Snapshot, trial: &Trial, untried: &Untried) -> Option<Str
                 .or_else(|| Some(format!("`portcullis tools diff {}` shows what it offers", trial.server)))
         }
         Untried::Arguments(_) => Some("give the arguments as one JSON object".into()),
+        Untried::Output(_) => Some("give the output as one JSON object, as in `structuredContent`".into()),
     }
 }
 

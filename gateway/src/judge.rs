@@ -17,6 +17,7 @@ use portcullis_core::config::settings::Mode;
 use portcullis_core::config::snapshot::{Route, Snapshot};
 use portcullis_core::identity::principal::Principal;
 use portcullis_core::policy::catalogue::ToolIndex;
+use portcullis_core::policy::duty::Arguments;
 use portcullis_core::policy::engine::Action;
 use portcullis_core::policy::facts::Facts;
 use portcullis_core::policy::surface::{self, ServerIndex};
@@ -24,7 +25,7 @@ use portcullis_core::policy::verdict::{Denial, Evaluator, Permit};
 use portcullis_core::policy::who::Who;
 use portcullis_core::protocol::era::{self, Era, EraError, MethodEra, Offered};
 use portcullis_core::protocol::header::McpHeaders;
-use portcullis_core::protocol::json::{self, Kind, Value};
+use portcullis_core::protocol::json::{self, Kind, Scratch, Value};
 use portcullis_core::protocol::message::{self, Message, MessageKind};
 use portcullis_core::protocol::method::{ClientNotification, Method};
 use portcullis_core::protocol::revision::Revision;
@@ -245,7 +246,7 @@ impl<'j> Bench<'_, 'j> {
                 let tool = self.snapshot.engine.tool(self.server, name).map_err(Refusal::Policy)?;
                 case.tool = Some(tool);
                 let permit = self.decide(Action::Tool(tool), *arguments, case)?;
-                Ok(self.oblige(permit, tool, case))
+                Ok(self.oblige(permit, tool, (*arguments, Arguments::Known), case))
             }
             Subject::Prompt { name, .. } => self.decide(Action::PromptGet { name }, None, case),
             Subject::Resource { uri } => self.decide(Action::ResourceRead { uri }, None, case),
@@ -256,7 +257,7 @@ impl<'j> Bench<'_, 'j> {
                 case.tool = tool;
                 let permit = self.decide(Action::Task { tool }, None, case)?;
                 Ok(match tool {
-                    Some(tool) => self.oblige(permit, tool, case),
+                    Some(tool) => self.oblige_task(permit, tool, id, case),
                     None => permit,
                 })
             }
@@ -349,13 +350,45 @@ impl<'j> Bench<'_, 'j> {
         }
     }
 
-    /// Notes what the permit obliges to, before anything is recorded or sent.
-    fn oblige(&self, permit: Permit, tool: ToolIndex, case: &mut Case) -> Permit {
-        case.obliged = self.snapshot.engine.obligations(&permit, tool);
+    /// Notes what the permit obliges to, and the rules that the result has to meet, before anything is recorded or sent.
+    fn oblige(
+        &self,
+        permit: Permit,
+        tool: ToolIndex,
+        (arguments, known): (Option<Value<'_>>, Arguments),
+        case: &mut Case,
+    ) -> Permit {
+        let engine = &self.snapshot.engine;
+        case.obliged = engine.obligations(&permit, tool);
+        let facts = Facts { arguments, source: self.agent.source, now: case.at };
+        if let Some(results) = engine.results(&Who::from(self.principal), (self.server, tool), &facts, known) {
+            let results = match self.route.settings.mode {
+                Mode::Enforce => results,
+                Mode::Observe => results.noting(),
+            };
+            case.obliged = std::mem::take(&mut case.obliged).with_results(Some(Arc::new(results)));
+        }
         if let Some(session) = case.session.as_ref().filter(|_| case.obliged.touch_results()) {
             session.obliged.store(true, Ordering::Relaxed);
         }
         permit
+    }
+
+    /// The same for a task: what it brings is the result of the call that made it, whose arguments were kept for that.
+    fn oblige_task(&self, permit: Permit, tool: ToolIndex, id: &str, case: &mut Case) -> Permit {
+        if !self.snapshot.engine.judges_results() {
+            return self.oblige(permit, tool, (None, Arguments::Known), case);
+        }
+        let kept = ownership::task_arguments(self.core, self.route, self.principal, id, case.at);
+        let mut scratch = Scratch::new();
+        match kept.as_deref() {
+            Some([]) => self.oblige(permit, tool, (None, Arguments::Known), case),
+            Some(raw) => match json::read(&mut scratch, raw, &self.snapshot.json_limits()) {
+                Ok(document) => self.oblige(permit, tool, (Some(document.root()), Arguments::Known), case),
+                Err(_) => self.oblige(permit, tool, (None, Arguments::Forgotten), case),
+            },
+            None => self.oblige(permit, tool, (None, Arguments::Forgotten), case),
+        }
     }
 
     /// Takes what a call of a tool uses of rates and budgets; last of all, so that a call that is refused for another reason takes nothing.

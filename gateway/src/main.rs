@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Verb::Status => cli::status::status(&ways),
         Verb::Policy { verb } => cli::policy::policy(&verb, &ways),
         Verb::Agent { verb } => cli::agent::agent(&verb, &ways),
+        Verb::Token { verb } => cli::token::token(&verb, &ways),
         Verb::Tools { verb } => cli::tools::tools(&verb, &ways),
         Verb::Audit { verb } => cli::audit::audit(&verb, &ways),
         Verb::Reload => cli::reload::reload(&ways),

@@ -52,21 +52,41 @@ pub fn owns_task(core: &Core, route: &Route, principal: &Principal, id: &str, no
     core.shared.owners.find(Handed::Task, &route.settings.name, id, principal, now).is_some()
 }
 
+/// The raw arguments of the call that made this task, empty where it had none; nothing where they were not kept.
+pub fn task_arguments(
+    core: &Core,
+    route: &Route,
+    principal: &Principal,
+    id: &str,
+    now: UnixMillis,
+) -> Option<Box<[u8]>> {
+    core.shared.owners.find(Handed::Task, &route.settings.name, id, principal, now)?.arguments
+}
+
+/// A call whose reply hands out a name.
+pub struct Call<'c> {
+    /// What the name is bound to.
+    pub words: &'c str,
+    /// Its raw arguments, where they are kept.
+    pub arguments: Option<Box<[u8]>>,
+}
+
 /// Remembers what a reply hands out. False when it cannot be remembered: then its use will be refused, and the operator is told.
 pub fn bind(
     core: &Core,
     route: &Route,
     principal: &Principal,
     case: &Case,
-    handed: Handed,
-    name: &str,
-    call: &str,
+    (handed, name): (Handed, &str),
+    call: Call<'_>,
 ) -> bool {
     let lifetime = match handed {
         Handed::Task => TASK_LIFETIME,
         Handed::RequestState => REQUEST_STATE_LIFETIME,
     };
-    let holding = Holding::new(principal, call, case.at.after(lifetime));
+    let expires = case.at.after(lifetime);
+    let mut holding = Holding::new(principal, call.words, expires);
+    holding.arguments = call.arguments;
     let bound = core.shared.owners.bind(handed, &route.settings.name, name, holding, case.at);
     if !bound {
         tracing::warn!(server = %route.settings.name, kind = ?handed, "a name that the server handed out could not be bound to its owner; its use will be refused");

@@ -1,7 +1,7 @@
 //! Puts findings into records. In: the case, the principal, the snapshot, what was decided or came back. Out: records entered in this core's
 //! journal. Never here: decisions; this file only spells them.
 
-use crate::case::Case;
+use crate::case::{Applied, Case};
 use crate::counters::Count;
 use crate::downstream::Downstream;
 use crate::journal::{Decision, Pending, Refused, ResultSeen};
@@ -63,6 +63,7 @@ pub fn refusal<'j>(
     if let Some(decision_seq) = case.decision {
         let applied = case.applied.borrow();
         let rules = obliging(&applied.obligations);
+        let objecting = objecting(&applied);
         let record = Record::Result(Answer {
             decision_seq,
             agent: agent_id.unwrap_or_default(),
@@ -72,6 +73,7 @@ pub fn refusal<'j>(
             cause: Some(refusal.reason()),
             result: NOTHING,
             obliged: Obliged { rules: &rules, redactions: 0, rows_dropped: 0 },
+            objected: objected(snapshot, &applied, Some(refusal.reason()), &objecting),
             duration_us: case.microseconds(),
         });
         return core.journal.refusal(core.now(), &record);
@@ -186,6 +188,7 @@ fn with_answer<T>(
     let rule = capture.map_or(CaptureRule::Digest, |capture| capture.result);
     let applied = way.case.applied.borrow();
     let (rules, counts) = (obliging(&applied.obligations), applied.counts);
+    let objecting = objecting(&applied);
     enter(Answer {
         decision_seq: way.case.decision.unwrap_or(0),
         agent: agent_id(way.case),
@@ -195,6 +198,7 @@ fn with_answer<T>(
         cause: applied.withheld,
         result: Part { content, rule, redact: capture.map(|capture| &*capture.redact).unwrap_or_default() },
         obliged: Obliged { rules: &rules, redactions: counts.redactions, rows_dropped: counts.rows_dropped },
+        objected: objected(way.snapshot, &applied, applied.withheld, &objecting),
         duration_us: way.case.microseconds(),
     })
 }
@@ -202,6 +206,26 @@ fn with_answer<T>(
 /// The ids of the rules that oblige.
 fn obliging(obligations: &Obligations) -> SmallVec<[&str; 4]> {
     obligations.ids().collect()
+}
+
+/// The ids of the rules that object to a result.
+fn objecting(applied: &Applied) -> SmallVec<[&str; 4]> {
+    applied.objected.iter().flat_map(|withheld| &withheld.rules).map(|(_, id)| &**id).collect()
+}
+
+/// What rules over results objected, as the record says it; nothing where the answer was refused for another `cause`.
+fn objected<'r>(
+    snapshot: &'r Snapshot,
+    applied: &Applied,
+    cause: Option<&str>,
+    rules: &'r [&'r str],
+) -> Option<Judged<'r>> {
+    let own = applied.objected.as_ref()?.cause.name();
+    if cause.is_some_and(|cause| cause != own) {
+        return None;
+    }
+    let verdict = if applied.obligations.withhold_results() { Verdict::Deny } else { Verdict::ObservedDeny };
+    Some(judged(snapshot, verdict, Some(own), rules))
 }
 
 /// Spells the decision's record and hands it to `enter`; the record borrows from what lives only here.
@@ -293,7 +317,10 @@ fn failure(refusal: &Refusal) -> Outcome {
         Refusal::Upstream(UpstreamFailure::TimedOut) => Outcome::TimedOut,
         Refusal::Upstream(UpstreamFailure::Cancelled) => Outcome::Cancelled,
         Refusal::Upstream(
-            UpstreamFailure::LeakedSecret | UpstreamFailure::AskedTooMuch | UpstreamFailure::Unreadable,
+            UpstreamFailure::LeakedSecret
+            | UpstreamFailure::AskedTooMuch
+            | UpstreamFailure::Unreadable
+            | UpstreamFailure::Withheld(_),
         ) => Outcome::Refused,
         Refusal::Upstream(
             UpstreamFailure::NoAddress

@@ -13,7 +13,7 @@ use portcullis_core::protocol::code;
 use portcullis_core::protocol::era::EraError;
 use portcullis_core::protocol::method::Method;
 use portcullis_core::protocol::reply::{self, ErrorReply};
-use portcullis_core::refusal::{Outward, Refusal, RouteRefusal};
+use portcullis_core::refusal::{Outward, Refusal, RouteRefusal, UpstreamFailure};
 
 /// Records the refusal and answers with it. If it cannot even be recorded, the answer says so and nothing else.
 pub async fn answer(core: &Core, snapshot: &Snapshot, agent: &mut Downstream, case: &Case, refusal: &Refusal) {
@@ -132,6 +132,7 @@ fn count(refusal: &Refusal) -> Count {
         Refusal::Policy(_) | Refusal::Obligation(_) => Count::Denied,
         Refusal::Body(_) | Refusal::Message(_) | Refusal::Era(_) => Count::Malformed,
         Refusal::Journal(_) => Count::JournalFailures,
+        Refusal::Upstream(UpstreamFailure::Withheld(_)) => Count::ResultsWithheld,
         Refusal::Upstream(_) => Count::UpstreamFailures,
         Refusal::Route(_) | Refusal::Limit(_) | Refusal::Session(_) | Refusal::Ownership(_) => Count::Refused,
     }

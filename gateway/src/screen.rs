@@ -40,6 +40,10 @@ const LIST_ENTRIES_MAX: usize = 10_000;
 /// A client may keep a list this long; a grant that was revoked is gone from its view after it. Calls are judged anew at any time.
 const LIST_TTL_MS_MAX: u32 = 10_000;
 
+/// Arguments of one call that are kept until its task has ended. Of longer ones rules over its result can read nothing, so it is withheld; with
+/// this bound a full table of owners holds a few hundred megabytes at worst.
+const KEPT_ARGUMENTS_BYTES_MAX: usize = 4 * 1024;
+
 /// Extensions whose methods and results are judged here; apps only add metadata to tools and resources.
 const JUDGED_EXTENSIONS: &[&str] = &[TASKS_EXTENSION, "io.modelcontextprotocol/ui"];
 
@@ -160,8 +164,8 @@ fn streamed(
 ) -> Result<Answered, UpstreamFailure> {
     let mut json = Vec::new();
     let (whole, is_withheld) = match answer(way, agent, data, message, root, &mut json) {
-        Err(UpstreamFailure::Unreadable) => {
-            json = oblige::withheld(way, way.case.raw_id(agent).unwrap_or_default());
+        Err(failure @ (UpstreamFailure::Unreadable | UpstreamFailure::Withheld(_))) => {
+            json = oblige::withheld(way, failure, way.case.raw_id(agent).unwrap_or_default());
             (Whole { change: Change::Changed, revision: None, is_error: true }, true)
         }
         other => (other?, false),
@@ -224,7 +228,9 @@ fn resumed_answer(
     let way = Way { plan: &plan, subject: Some(&owed.subject), obliged: &owed.obliged, ..*way };
     let mut changed = Vec::new();
     let whole = match answer(&way, agent, data, message, root, &mut changed) {
-        Err(UpstreamFailure::Unreadable) => return Ok(Some(Resumed::Changed(oblige::withheld(&way, &owed.id)))),
+        Err(failure @ (UpstreamFailure::Unreadable | UpstreamFailure::Withheld(_))) => {
+            return Ok(Some(Resumed::Changed(oblige::withheld(&way, failure, &owed.id))));
+        }
         other => other?,
     };
     Ok(Some(match whole.change {
@@ -238,6 +244,9 @@ pub fn owe(way: &Way<'_>, agent: &Downstream) {
     let (Some(session), Some(id)) = (&way.case.session, way.case.raw_id(agent)) else { return };
     let subject = subject(way, agent);
     let (expect, method, obliged) = (way.plan.expect, way.plan.method, way.obliged.clone());
+    // What rules over the result read of long arguments is not kept either.
+    let long = way.case.arguments.len() > KEPT_ARGUMENTS_BYTES_MAX;
+    let obliged = if long { obliged.forgetting_call() } else { obliged };
     session.owe(Owed { id: id.into(), expect, method, subject: subject.into(), obliged });
 }
 
@@ -295,7 +304,7 @@ fn answer(
 ) -> Result<Whole, UpstreamFailure> {
     leaks(way, body)?;
     // Before the rest: what is withheld asks for nothing and hands out nothing.
-    let change = oblige::answer(way, body, out)?;
+    let change = oblige::answer(way, body, root, out)?;
     let Some(result) = message.result else {
         return Ok(Whole { change, revision: None, is_error: true });
     };
@@ -442,8 +451,16 @@ fn bind(way: &Way<'_>, agent: &Downstream, handed: Handed, name: &str) -> Result
         (Handed::RequestState, Some(method)) => Call::words(method, &subject),
         (Handed::Task, _) | (Handed::RequestState, None) => subject,
     };
-    ownership::bind(way.core, route, principal, way.case, handed, name, &text);
+    let holding = ownership::Call { words: &text, arguments: kept_arguments(way, agent) };
+    ownership::bind(way.core, route, principal, way.case, (handed, name), holding);
     Ok(())
+}
+
+/// The arguments of a call whose result comes later and has to meet rules: they may read them. On a resumed stream they are not at hand.
+fn kept_arguments(way: &Way<'_>, agent: &Downstream) -> Option<Box<[u8]>> {
+    let judged = way.obliged.results().is_some() && way.subject.is_none();
+    let raw = agent.body().get(way.case.arguments.clone())?;
+    (judged && raw.len() <= KEPT_ARGUMENTS_BYTES_MAX).then(|| raw.into())
 }
 
 fn parties<'a>(way: &'a Way<'_>) -> Result<(&'a Principal, &'a Route), UpstreamFailure> {

@@ -263,6 +263,8 @@ pub struct Holding {
     owner: Owner,
     /// The tool whose call made the task; the method and subject a `requestState` belongs to.
     pub subject: Box<str>,
+    /// The raw arguments of that call, where rules over its result may read them.
+    pub arguments: Option<Box<[u8]>>,
     expires: UnixMillis,
 }
 
@@ -332,7 +334,7 @@ impl Owners {
 impl Holding {
     /// A holding of `principal` for `subject`.
     pub fn new(principal: &Principal, subject: &str, expires: UnixMillis) -> Self {
-        Self { owner: Owner::of(principal), subject: subject.into(), expires }
+        Self { owner: Owner::of(principal), subject: subject.into(), arguments: None, expires }
     }
 }
 

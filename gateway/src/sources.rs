@@ -35,7 +35,7 @@ pub fn read(file: &Path) -> Result<Texts, Diagnostics> {
     let (settings, warnings) = settings(file)?;
     let mut findings = Diagnostics::new();
     let agents = text(&settings.agents_file, Guard::Open, &mut findings);
-    let policies = policies(&settings.policy.folder, &mut findings);
+    let policies = policies(&settings.policy.folder, FOLDER_CURE, &mut findings);
     let catalogues = settings.servers.iter().map(|server| catalogue(&server.catalogue, &mut findings)).collect();
     let calendars = settings.policy.calendars.as_deref().and_then(|path| text(path, Guard::Open, &mut findings));
     let keys: Vec<Option<Text>> =
@@ -50,13 +50,22 @@ pub fn read(file: &Path) -> Result<Texts, Diagnostics> {
     Ok(Texts { settings, warnings, agents, policies, catalogues, calendars, read_at: now(), keys, secrets })
 }
 
-/// The rules of another folder than the one that the configuration names.
+/// What mends a folder that the configuration names.
+const FOLDER_CURE: &str = "create it, or correct `folder` in `[policy]`";
+
+/// The rules of another folder than the one that the configuration names. One without rules would be no rules at all, and every comparison with it
+/// a wrong answer to a slip of the fingers.
 ///
 /// # Errors
 /// Every finding of every file.
 pub fn rules(folder: &Path) -> Result<Vec<Text>, Diagnostics> {
+    const CURE: &str = "name a folder of `.cedar` files";
     let mut findings = Diagnostics::new();
-    let texts = policies(folder, &mut findings);
+    let texts = policies(folder, CURE, &mut findings);
+    if texts.is_empty() && findings.is_empty() {
+        let finding = Diagnostic::error(folder.display().to_string(), None, "the folder holds no `.cedar` file");
+        findings.push(finding.help(CURE));
+    }
     if findings.is_empty() { Ok(texts) } else { Err(findings) }
 }
 
@@ -92,8 +101,8 @@ fn catalogue(path: &Path, findings: &mut Diagnostics) -> Option<Text> {
     }
 }
 
-/// The rules of a folder, in the order of their files.
-pub fn policies(folder: &Path, findings: &mut Diagnostics) -> Vec<Text> {
+/// The rules of a folder, in the order of their files; `cure` is what helps where it cannot be read.
+fn policies(folder: &Path, cure: &str, findings: &mut Diagnostics) -> Vec<Text> {
     let paths = match cedar_files(folder) {
         Ok(paths) => paths,
         Err(error) => {
@@ -102,7 +111,7 @@ pub fn policies(folder: &Path, findings: &mut Diagnostics) -> Vec<Text> {
                 None,
                 format!("the folder of rules cannot be read: {error}"),
             );
-            findings.push(finding.help("create it, or correct `folder` in `[policy]`"));
+            findings.push(finding.help(cure));
             return Vec::new();
         }
     };

@@ -226,6 +226,13 @@ fn a_change_is_shown_as_what_it_newly_permits_and_denies() {
     );
     let (code, said) = answer(&run(folder.path(), z3(), &["--against", "policies", "--json"]));
     assert_eq!((code, &said["proved"]), (0, &json!(2)), "{said:#}");
+    let nowhere = run(folder.path(), z3(), &["--against", "nowhere"]);
+    let cure = "nowhere: the folder of rules cannot be read: No such file or directory (os error 2); `--against` takes a folder of `.cedar` files, or the number of a version that served";
+    assert!(String::from_utf8_lossy(&nowhere.stderr).contains(cure), "{nowhere:?}");
+    let unread = run(folder.path(), z3(), &["none.toml"]);
+    let cure =
+        "none.toml: the file does not exist; name a file of invariants; `portcullis policy prove --help` shows one";
+    assert!(String::from_utf8_lossy(&unread.stderr).contains(cure), "{unread:?}");
     let unkept = run(folder.path(), z3(), &["--against", "7"]);
     assert_eq!(unkept.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&unkept.stderr).contains("version 7 is not kept"));
@@ -327,7 +334,10 @@ fn an_invariant_is_checked_as_rules_are() {
             "invariants.toml:3: an invariant is written as `permit`, not as `forbid`; it names the calls that are meant and permits none of them",
         ),
         ("never = ''", "invariants.toml: an invariant names no calls; write them as a `permit`"),
-        ("no-more-than = \"nowhere\"", "the folder of rules cannot be read"),
+        (
+            "no-more-than = \"nowhere\"",
+            "invariants.toml:1: `no-more-than` of this invariant: nowhere: the folder of rules cannot be read: No such file or directory (os error 2); name a folder of `.cedar` files",
+        ),
         (
             "always = 'permit (principal, action == Action::\"crm.run_sql\", resource) when { context.input.table == \"a\" };'",
             "invariants.toml:3: unknown argument `/table` of tool `crm.run_sql`",

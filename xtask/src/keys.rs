@@ -166,8 +166,20 @@ impl TokenSigner {
     /// # Errors
     /// When the claims are no JSON object.
     pub fn sign_typed(&self, token_type: &str, claims: &impl Serialize) -> Result<String> {
+        self.signed(Some(token_type), claims)
+    }
+
+    /// The same without any `typ`, as Okta writes them.
+    ///
+    /// # Errors
+    /// When the claims are no JSON object.
+    pub fn sign_untyped(&self, claims: &impl Serialize) -> Result<String> {
+        self.signed(None, claims)
+    }
+
+    fn signed(&self, token_type: Option<&str>, claims: &impl Serialize) -> Result<String> {
         let mut header = Header::new(self.algorithm);
-        header.typ = Some(token_type.to_owned());
+        header.typ = token_type.map(str::to_owned);
         header.kid = Some(self.key_id.clone());
         jsonwebtoken::encode(&header, claims, &self.key).context("the token cannot be signed")
     }

@@ -11,7 +11,8 @@ use crate::told::Told;
 use crate::{conformance, differential, ebpf, needs, place, process, swaps, tidy};
 
 /// What building and testing calls, beyond cargo: a C compiler for the crypto library, Python and npm for the real clients.
-const NEEDS: [Need; 4] = [
+const NEEDS: [Need; 5] = [
+    Need { program: "curl", probe: &[], package: "curl" },
     Need { program: "openssl", probe: &[], package: "openssl" },
     Need { program: "cc", probe: &[], package: "build-essential" },
     Need { program: "python3", probe: &["-c", "import ensurepip"], package: "python3-venv" },

@@ -5,7 +5,7 @@
 
 use crate::identity::error::{Challenge, IdentityError, challenge};
 use crate::policy::oblige::{Shortfall, Unmet};
-use crate::policy::verdict::Denial;
+use crate::policy::verdict::{Denial, ResultCause};
 use crate::protocol::code;
 use crate::protocol::era::EraError;
 use crate::protocol::json::BodyError;
@@ -138,11 +138,14 @@ pub enum UpstreamFailure {
     AskedTooMuch,
     /// Its result must be redacted or cut, and cannot be read for that.
     Unreadable,
+    /// A rule over results holds its result back.
+    Withheld(ResultCause),
     /// The agent left, which cancels a modern call: nobody is there to be told.
     Cancelled,
 }
 
-/// The agent's own authentication failed or is missing; a 401 body carries it (own code, outside the reserved ranges).
+/// The agent's own authentication failed or is missing, or it may not call at present; bodies of 401 and 403 carry it (own code, outside the
+/// reserved ranges).
 pub const UNAUTHENTICATED: i64 = -33401;
 /// No such route, host or method here.
 pub const NO_ROUTE: i64 = -33404;
@@ -173,7 +176,10 @@ impl Refusal {
     pub fn outward(&self) -> Outward {
         match self {
             Self::Route(refusal) => refusal.outward(),
-            Self::Identity(error) => outward(challenge(error).status, UNAUTHENTICATED, "authentication required"),
+            Self::Identity(error) => {
+                let told = challenge(error);
+                outward(told.status, UNAUTHENTICATED, told.description)
+            }
             Self::Limit(refusal) => refusal.outward(),
             Self::Body(error) => outward(400, code::PARSE_ERROR, error.to_string()),
             Self::Message(error) => outward(400, error.code(), error.to_string()),
@@ -371,6 +377,7 @@ impl UpstreamFailure {
             Self::LeakedSecret => "upstream_leaked_secret",
             Self::AskedTooMuch => "upstream_asked_too_much",
             Self::Unreadable => "result_unreadable",
+            Self::Withheld(cause) => cause.name(),
             Self::Cancelled => "cancelled",
         }
     }
@@ -390,6 +397,7 @@ impl UpstreamFailure {
             Self::Unreadable => {
                 outward(200, code::DENIED, "the result was withheld: policy has it redacted, and it cannot be read")
             }
+            Self::Withheld(cause) => outward(200, code::DENIED, cause.words()),
             Self::Cancelled => outward(499, UPSTREAM, "cancelled"),
         }
     }

@@ -77,6 +77,7 @@ impl Sample {
             server: snapshot.server(server)?.settings.name.clone(),
             target,
             arguments: arguments.map(Box::from),
+            output: None,
             source: facts.source,
             at: facts.now,
         };

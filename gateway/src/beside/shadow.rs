@@ -59,7 +59,13 @@ impl Shadow {
         let would = match would {
             Ok(would) => would,
             // Whom the candidate's registry does not know it would refuse; it is the live one's, so this is rare.
-            Err(Untried::UnknownAgent | Untried::UnknownServer | Untried::UnknownTool | Untried::Arguments(_)) => {
+            Err(
+                Untried::UnknownAgent
+                | Untried::UnknownServer
+                | Untried::UnknownTool
+                | Untried::Arguments(_)
+                | Untried::Output(_),
+            ) => {
                 seen.unasked += 1;
                 return;
             }

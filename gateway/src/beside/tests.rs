@@ -47,6 +47,7 @@ fn sample(snapshot: &Arc<Snapshot>, table: &str, tried: Option<Tried>) -> Sample
         server: "crm".into(),
         target: Target::Tool("read".into()),
         arguments: Some(format!("{{\"table\":\"{table}\"}}").into_bytes().into()),
+        output: None,
         source: "127.0.0.1".parse().unwrap(),
         at: UnixMillis(1_795_428_000_000),
     };

@@ -4,7 +4,7 @@
 mod why;
 
 use crate::cli::segments::{self, Line, Reader};
-use crate::cli::{End, Failure, Outcome, Ways, say};
+use crate::cli::{self, End, Failure, Outcome, Ways, say};
 use crate::sources;
 use clap::Subcommand;
 use portcullis_core::audit::view::{Call, Pairing, one_line};
@@ -56,19 +56,21 @@ pub fn audit(verb: &AuditVerb, ways: &Ways) -> Outcome {
 
 /// Why the log cannot be read.
 pub fn unreadable(folder: &std::path::Path, error: &io::Error) -> Failure {
-    let help = match error.kind() {
-        io::ErrorKind::NotFound => "nothing was recorded yet, or the configuration names another folder",
-        _ => "read it as root or as the gateway's user",
-    };
-    Failure::new(format!("the audit log in `{}` cannot be read: {error}", folder.display()), help)
+    match error.kind() {
+        io::ErrorKind::NotFound => Failure::new(
+            format!("there is no audit log in `{}` yet", folder.display()),
+            "it begins with the first `portcullis run`; or the configuration names another folder in `[audit]`",
+        ),
+        _ => Failure::new(
+            format!("the audit log in `{}` cannot be read: {error}", folder.display()),
+            "read it as root or as the gateway's user",
+        ),
+    }
 }
 
 /// Where the configuration says that the log lies.
 pub fn folder(ways: &Ways) -> Result<PathBuf, Failure> {
-    let settings = sources::settings(&ways.config).map_err(|findings| {
-        let first = findings.first().map(ToString::to_string).unwrap_or_default();
-        Failure::new(first, "the configuration names the audit folder; give it with `--config`")
-    })?;
+    let settings = sources::settings(&ways.config).map_err(cli::first)?;
     Ok(settings.0.audit.folder)
 }
 
@@ -161,9 +163,7 @@ fn find(mut reader: Reader, id: &str) -> Result<Vec<Line>, Failure> {
             "name it as `portcullis audit tail` does, such as 1795428000000-0-17",
         )
     })?;
-    let lines = reader.boot(wanted.boot).map_err(|error| {
-        Failure::new(format!("the audit log cannot be read: {error}"), "read it as root or as the gateway's user")
-    })?;
+    let lines = reader.boot(wanted.boot).map_err(|error| unreadable(reader.folder(), &error))?;
     let of = |line: &Line, seq: u64| {
         line.entry.shard == wanted.shard && (line.entry.seq == seq || line.entry.decision_seq == Some(seq))
     };
@@ -174,7 +174,12 @@ fn find(mut reader: Reader, id: &str) -> Result<Vec<Line>, Failure> {
     if records.is_empty() {
         return Err(Failure::new(
             format!("no record `{id}` in the log"),
-            "it may lie in another folder, or be removed for its age",
+            match wanted.boot {
+                Some(_) => {
+                    "`portcullis audit tail` shows those there are; it may lie in another folder, or be removed for its age"
+                }
+                None => "SHARD-SEQ names a record of the latest start alone; `portcullis audit tail` shows whole names",
+            },
         ));
     }
     Ok(records)

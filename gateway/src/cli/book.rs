@@ -61,7 +61,7 @@ pub enum Shut {
 /// Opens a rule set. Findings are shown here.
 pub fn open(which: Which<'_>, ways: &Ways) -> Result<Book, Failure> {
     try_open(which, ways).map_err(|shut| match shut {
-        Shut::Findings(name, findings) => refused(findings, &name, ways),
+        Shut::Findings(name, findings) => refused(findings, &name, which, ways),
         Shut::Failure(failure) => failure,
     })
 }
@@ -86,7 +86,7 @@ pub fn try_open(which: Which<'_>, ways: &Ways) -> Result<Book, Shut> {
     let (texts, kept, name) = match which {
         Which::Files => (texts, None, "the files".to_owned()),
         Which::Candidate(folder) => {
-            let policies = sources::rules(folder).map_err(shut("the candidate"))?;
+            let policies = sources::rules(folder).map_err(|findings| Shut::Failure(cli::first(findings)))?;
             (Texts { policies, ..texts }, None, format!("the candidate in {}", folder.display()))
         }
         Which::Version(version) => {
@@ -120,9 +120,10 @@ pub fn try_open(which: Which<'_>, ways: &Ways) -> Result<Book, Shut> {
 
 /// The files with nothing but these rules.
 pub fn with_rules(rules: &str, ways: &Ways) -> Result<Snapshot, Failure> {
-    let texts = sources::read(&ways.config).map_err(|findings| refused(findings, "the files", ways))?;
+    let texts = sources::read(&ways.config).map_err(|findings| refused(findings, "the files", Which::Files, ways))?;
     let policies = vec![Text { file: "draft.cedar".into(), text: rules.to_owned() }];
-    Snapshot::build(Texts { policies, ..texts }, 0).map_err(|findings| refused(findings, "the draft", ways))
+    Snapshot::build(Texts { policies, ..texts }, 0)
+        .map_err(|findings| refused(findings, "the draft", Which::Candidate(Path::new("")), ways))
 }
 
 /// A kept version as it stands in the history, if it can be read.
@@ -138,15 +139,21 @@ fn of_kept(texts: Texts, kept: &Kept) -> Texts {
 }
 
 /// Shows why a rule set does not load; there is nothing to ask then.
-fn refused(findings: Diagnostics, name: &str, ways: &Ways) -> Failure {
+fn refused(findings: Diagnostics, name: &str, which: Which<'_>, ways: &Ways) -> Failure {
     let findings = sources::named(findings, &ways.config);
     if ways.json {
         say::note(&answers::findings(&findings).to_string());
     } else {
         cli::findings(&findings);
     }
-    Failure::new(
-        format!("{name}: this rule set does not load"),
-        "`portcullis check` tells all that is wrong with the files",
-    )
+    let cure = match which {
+        Which::Files => "`portcullis check` tells all that is wrong with the files",
+        Which::Candidate(_) => {
+            "mend what is named above; rules are checked with the agents and tools of the configuration"
+        }
+        Which::Version(_) | Which::Serving => {
+            "its rules are checked with the tools and settings of today's files, which no longer fit them"
+        }
+    };
+    Failure::new(format!("{name}: this rule set does not load"), cure)
 }

@@ -1,12 +1,14 @@
 //! Asks the gateway. In: a method, a path, a body. Out: status and JSON from the control socket. Never here: what is asked.
 
 use crate::cli::{Failure, Ways, say};
+use crate::disk::{self, Guard, ReadFailure};
 use crate::sources;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
+use portcullis_core::config::control;
 use portcullis_core::diagnostic::Diagnostic;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -54,14 +56,37 @@ pub fn post(ways: &Ways, path: &str, body: Option<&Value>) -> Result<Answer, Fai
     ask(ways, Method::POST, path, body)
 }
 
+/// Reads something, where a gateway is there to be asked; else why nobody is.
+pub fn get_if_there(ways: &Ways, path: &str) -> Result<Result<Answer, Failure>, Failure> {
+    let socket = socket(ways)?;
+    match reached(&socket, Method::GET, path, None) {
+        Ok(answer) => Ok(Ok(answer)),
+        Err(Unasked::Nobody(failure)) => Ok(Err(failure)),
+        Err(Unasked::Broken(failure)) => Err(failure),
+    }
+}
+
 fn ask(ways: &Ways, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
-    let socket = socket(ways);
-    let runtime = runtime()?;
+    let socket = socket(ways)?;
+    reached(&socket, method, path, body).map_err(|unasked| match unasked {
+        Unasked::Nobody(failure) | Unasked::Broken(failure) => failure,
+    })
+}
+
+/// Why there is no answer.
+enum Unasked {
+    /// Nobody listens.
+    Nobody(Failure),
+    /// Somebody does, and something is in the way.
+    Broken(Failure),
+}
+
+fn reached(socket: &Place, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, Unasked> {
+    let runtime = runtime().map_err(Unasked::Broken)?;
     let asked = runtime.block_on(async {
-        let exchange = exchange(&socket, method, path, body);
-        tokio::time::timeout(ANSWER_MAX, exchange)
-            .await
-            .unwrap_or_else(|_| Err(Failure::new("the gateway did not answer in time", "look into its log")))
+        let exchange = exchange(socket, method, path, body);
+        let late = || Failure::new("the gateway did not answer in time", "look into its log");
+        tokio::time::timeout(ANSWER_MAX, exchange).await.unwrap_or_else(|_| Err(Unasked::Broken(late())))
     });
     let (status, value) = asked?;
     Ok(if (200..300).contains(&status) { Answer::Done(value) } else { Answer::Refused(value) })
@@ -73,13 +98,13 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     runtime.map_err(|error| Failure::new(format!("no runtime: {error}"), "raise the limits of this process"))
 }
 
-async fn exchange(socket: &Path, method: Method, path: &str, body: Option<&Value>) -> Result<(u16, Value), Failure> {
-    let stream = UnixStream::connect(socket).await.map_err(|error| unreachable(socket, &error))?;
+async fn exchange(socket: &Place, method: Method, path: &str, body: Option<&Value>) -> Result<(u16, Value), Unasked> {
+    let stream = UnixStream::connect(&socket.path).await.map_err(|error| unreachable(socket, &error))?;
     let broken = |error: &dyn std::fmt::Display| {
-        Failure::new(
+        Unasked::Broken(Failure::new(
             format!("the gateway broke the exchange off: {error}"),
             "only root, the gateway's user and the socket's group may steer it; otherwise look into its log",
-        )
+        ))
     };
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
     tokio::spawn(async move {
@@ -100,21 +125,66 @@ async fn exchange(socket: &Path, method: Method, path: &str, body: Option<&Value
     Ok((status, value))
 }
 
-fn unreachable(socket: &Path, error: &std::io::Error) -> Failure {
-    let help = match error.kind() {
-        std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => {
-            "start the gateway with `portcullis run`, or name its socket with `--socket`"
+fn unreachable(socket: &Place, error: &std::io::Error) -> Unasked {
+    let failure = |help: &str| Failure::new(format!("nobody answers on `{}`: {error}", socket.path.display()), help);
+    match (error.kind(), &socket.unread) {
+        (std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused, None) => {
+            Unasked::Nobody(failure("start the gateway with `portcullis run`, or name its socket with `--socket`"))
         }
-        std::io::ErrorKind::PermissionDenied => "only root, the gateway's user and the socket's group may steer it",
-        _ => "name its socket with `--socket`",
-    };
-    Failure::new(format!("nobody answers on `{}`: {error}", socket.display()), help)
+        (std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused, Some(unread)) => {
+            Unasked::Nobody(failure(&format!(
+                "this is the default socket, since {unread}; name the configuration with `--config`, or the socket with `--socket`"
+            )))
+        }
+        (std::io::ErrorKind::PermissionDenied, _) => {
+            Unasked::Broken(failure("only root, the gateway's user and the socket's group may steer it"))
+        }
+        (_, _) => Unasked::Broken(failure("name its socket with `--socket`")),
+    }
 }
 
-/// The one named, else the configuration's, else the default one.
-fn socket(ways: &Ways) -> PathBuf {
-    let configured = || sources::settings(&ways.config).ok().map(|(settings, _)| settings.control.socket);
-    ways.socket.clone().or_else(configured).unwrap_or_else(|| SOCKET.into())
+/// Where the gateway is asked.
+struct Place {
+    path: PathBuf,
+    /// Why the configuration did not say so, where it could not be read at all.
+    unread: Option<String>,
+}
+
+/// The one named, else the configuration's, else the default one. A file that is wrong elsewhere still says where the gateway is: whoever must
+/// suspend an agent now is not sent to mend it first.
+fn socket(ways: &Ways) -> Result<Place, Failure> {
+    if let Some(path) = ways.socket.clone() {
+        return Ok(Place { path, unread: None });
+    }
+    let file = ways.config.display();
+    let text = match disk::read(&ways.config, Guard::Open) {
+        Ok(text) => text,
+        Err(
+            failure @ (ReadFailure::Missing
+            | ReadFailure::System(_)
+            | ReadFailure::Exposed(_)
+            | ReadFailure::Foreign(_)),
+        ) => {
+            let unread = format!("`{file}` was not read: {}", failure.words(&ways.config).0);
+            return Ok(Place { path: SOCKET.into(), unread: Some(unread) });
+        }
+        Err(failure @ (ReadFailure::TooLarge | ReadFailure::NotText)) => {
+            return Err(sources::refused(&ways.config, &failure).into());
+        }
+    };
+    let folder = ways.config.parent().unwrap_or(Path::new(""));
+    match control::control(&text, &file.to_string(), folder) {
+        Ok((control, wrong)) => {
+            if let Some(wrong) = wrong {
+                say::note(&format!("warning: the configuration does not load as it is now: {wrong}"));
+            }
+            Ok(Place { path: control.socket, unread: None })
+        }
+        Err(findings) => Err(match findings.into_iter().next() {
+            Some(first) => first.into(),
+            None => Failure::new(format!("`{file}` names no control socket"), "name the socket with `--socket`"),
+        }),
+    }
 }
 
 /// Shows a refusal.
@@ -157,6 +227,17 @@ mod tests {
             shown(&json!({"severity": "error", "file": "x", "message": "m", "line": null, "help": null})),
             "x: m"
         );
+    }
+
+    #[test]
+    fn without_a_configuration_the_default_socket_is_named_as_such() {
+        let ways = Ways { config: "/nonexistent/p.toml".into(), socket: None, json: false };
+        let place = socket(&ways).ok().unwrap();
+        assert_eq!(place.path, Path::new(SOCKET));
+        let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
+        let Unasked::Nobody(failure) = unreachable(&place, &gone) else { panic!("somebody answers") };
+        let help = failure.help.unwrap();
+        assert!(help.contains("`/nonexistent/p.toml` was not read: the file does not exist; name"), "{help}");
     }
 
     #[test]

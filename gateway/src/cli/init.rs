@@ -1,10 +1,6 @@
 //! `portcullis init`: writes a starter configuration. In: a folder. Out: files to edit, that load as they are. Never here: overwriting.
 
-use crate::cli::{End, Failure, Outcome, Ways, say};
-use aws_lc_rs::rand;
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
-use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use crate::cli::{End, Failure, Outcome, Ways, keys, say};
 use clap::Args;
 use portcullis_core::config::example::STARTER;
 use serde_json::json;
@@ -36,7 +32,11 @@ tokens = [{ issuer = "example", client_id = "example-bot" }]
 
 const RULES: &str = r#"// What agents may do. Whatever no rule permits is refused; a forbid beats every permit.
 //
-// First list the server's tools with `portcullis tools learn crm`. Then, for example:
+// First list the server's tools with `portcullis tools learn crm`. Then, to begin with, all of them for one group:
+//
+// permit (principal in Group::"support", action in Action::"call", resource == Server::"crm");
+//
+// or one of them, with what its arguments may be:
 //
 // permit (principal in Group::"support", action == Action::"crm.read_customer", resource == Server::"crm")
 // when { context.input has region && context.input.region == "eu" };
@@ -63,7 +63,7 @@ reason = "no_rule"
 # arguments = { region = "eu" }
 # at = 2026-11-23T10:00:00Z              # where a rule reads the time
 # expect = "allow"
-# rule = "example.cedar:5"
+# rule = "example.cedar:9"
 "#;
 
 /// A file of the starter: where, what, and who may read it.
@@ -82,16 +82,15 @@ pub fn init(init: &Init, ways: &Ways) -> Outcome {
             "name the folder instead of `--config`, as in `portcullis init FOLDER`",
         ));
     }
-    let (private, public) = key_pair()
-        .ok_or_else(|| Failure::new("no key could be made", "the system's source of randomness is broken"))?;
+    let made = keys::make("example-1")?;
     let file = |name: &str, text: String, mode: u32| Starter { path: init.folder.join(name), text, mode };
     let files = [
         file(CONFIG, format!("{STARTER}{CONTROL}"), 0o644),
         file("agents.toml", AGENTS.to_owned(), 0o644),
         file("policies/example.cedar", RULES.to_owned(), 0o644),
         file("policies/tests.toml", CASES.to_owned(), 0o644),
-        file("example.jwks.json", public, 0o644),
-        file("keys/example.pem", private, 0o600),
+        file("example.jwks.json", made.public, 0o644),
+        file("keys/example.pem", made.private, 0o600),
     ];
     if let Some(there) = files.iter().find(|file| file.path.exists()) {
         return Err(Failure::new(
@@ -113,9 +112,9 @@ pub fn init(init: &Init, ways: &Ways) -> Outcome {
         return Ok(End::Done);
     }
     files.iter().for_each(|file| say::line(&format!("wrote {}", file.path.display())));
+    let here = if init.folder == Path::new(".") { String::new() } else { format!(" in {}", init.folder.display()) };
     say::line(&format!(
-        "\n`keys/example.pem` signs tokens of the issuer `example`, to try things out; put your provider's key set in its place.\nNext: portcullis check -c {0}, then portcullis run -c {0}",
-        config.display()
+        "\nNext{here}:\n  set `url` in {CONFIG} to your MCP server\n  portcullis tools learn crm     lists its tools, to be reviewed\n  edit policies/example.cedar    says who may call which\n  portcullis check\n  portcullis run\n  portcullis token mint --agent example-bot     a token to try it with\n\n`keys/example.pem` signs tokens of the issuer `example`, for trying out alone: put your provider's issuer and key set in its place."
     ));
     Ok(End::Done)
 }
@@ -126,28 +125,12 @@ fn write(file: &Starter) -> io::Result<()> {
     out.write_all(file.text.as_bytes())
 }
 
-/// What stands before the seed of an Ed25519 key in the first version of PKCS #8 (RFC 8410 §7). The second version, which holds the public
-/// half too, is one that many tools do not read.
-const PKCS8_HEAD: [u8; 16] =
-    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
-
-/// A fresh Ed25519 key: PKCS #8 in PEM (RFC 8410), and its public half as a JWK set (RFC 8037).
-fn key_pair() -> Option<(String, String)> {
-    let mut seed = [0; 32];
-    rand::fill(&mut seed).ok()?;
-    let pair = Ed25519KeyPair::from_seed_unchecked(&seed).ok()?;
-    let encoded = STANDARD.encode([PKCS8_HEAD.as_slice(), seed.as_slice()].concat());
-    let lines: Vec<&str> = encoded.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
-    let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n"));
-    let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
-    let set =
-        json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": "example-1", "x": x}]});
-    Some((pem, format!("{set:#}\n")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use std::os::unix::fs::MetadataExt;
 
     fn ways(folder: &Path) -> Ways {
@@ -175,7 +158,7 @@ mod tests {
         let key: rustls_pki_types::PrivatePkcs8KeyDer<'_> =
             rustls_pki_types::pem::PemObject::from_pem_slice(&pem).unwrap();
         let der = key.secret_pkcs8_der();
-        assert!(der.len() == 48 && der.starts_with(&PKCS8_HEAD), "the first version of PKCS #8");
+        assert!(der.len() == 48 && der.starts_with(&keys::PKCS8_HEAD), "the first version of PKCS #8");
         let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).unwrap();
         let set = fs::read_to_string(target.join("example.jwks.json")).unwrap();
         assert!(set.contains(&URL_SAFE_NO_PAD.encode(pair.public_key().as_ref())));

@@ -9,6 +9,7 @@ pub mod client;
 pub mod completions;
 pub mod drain;
 pub mod init;
+pub mod keys;
 pub mod policy;
 pub mod recorded;
 pub mod prove;
@@ -18,11 +19,12 @@ pub mod say;
 pub mod schema;
 pub mod segments;
 pub mod status;
+pub mod token;
 pub mod tools;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use portcullis_core::diagnostic::Diagnostics;
+use portcullis_core::diagnostic::{Diagnostic, Diagnostics, Severity};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -76,6 +78,12 @@ pub enum Verb {
         #[command(subcommand)]
         verb: agent::AgentVerb,
     },
+    /// Make keys and tokens to try things out with
+    Token {
+        /// Which of them.
+        #[command(subcommand)]
+        verb: token::TokenVerb,
+    },
     /// List, compare and approve the tools of a server
     Tools {
         /// What to do with them.
@@ -128,6 +136,12 @@ impl Failure {
     }
 }
 
+impl From<Diagnostic> for Failure {
+    fn from(finding: Diagnostic) -> Self {
+        Self { message: Diagnostic { help: None, ..finding.clone() }.to_string(), help: finding.help }
+    }
+}
+
 /// What a verb came to.
 pub type Outcome = Result<End, Failure>;
 
@@ -145,6 +159,14 @@ pub fn end(outcome: Outcome, ways: &Ways) -> ExitCode {
             }
             ExitCode::from(2)
         }
+    }
+}
+
+/// The first of the findings that refuse, as what ended the verb.
+pub fn first(findings: Diagnostics) -> Failure {
+    match findings.into_iter().find(|finding| finding.severity == Severity::Error) {
+        Some(finding) => finding.into(),
+        None => Failure::new("the files do not load", "`portcullis check` tells why"),
     }
 }
 

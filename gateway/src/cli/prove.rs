@@ -145,12 +145,14 @@ fn run(asked: &Prove, config: &Path, progress: &ProgressBar) -> Result<(String, 
 fn theorems(asked: &Prove, snapshot: &Snapshot) -> Result<(Vec<Theorem>, Vec<Vec<Text>>), Stop> {
     let (mut theorems, mut others, mut findings) = (Vec::new(), Vec::new(), Diagnostics::new());
     if let Some(file) = &asked.file {
-        let text = disk::read(file, Guard::Open).map_err(|failure| vec![sources::refused(file, &failure)])?;
+        let cure = "name a file of invariants; `portcullis policy prove --help` shows one";
+        let text =
+            disk::read(file, Guard::Open).map_err(|failure| vec![sources::refused(file, &failure).help(cure)])?;
         for invariant in invariant::parse(&text, &file.display().to_string())? {
             let claim = match invariant.claim {
                 Claim::NoMoreThan(folder) => {
                     let folder = file.parent().unwrap_or(Path::new("")).join(folder);
-                    others.push(sources::policies(&folder, &mut findings));
+                    others.push(compared_with(&folder, (&file.display().to_string(), invariant.line), &mut findings));
                     Kind::NothingNew(others.len() - 1)
                 }
                 own @ (Claim::Never(_) | Claim::Always(_) | Claim::NeverErrors(_)) => Kind::Own(own),
@@ -162,7 +164,10 @@ fn theorems(asked: &Prove, snapshot: &Snapshot) -> Result<(Vec<Theorem>, Vec<Vec
     if let Some(against) = &asked.against {
         others.push(match against.parse::<u64>() {
             Ok(version) => version_of(version, snapshot)?,
-            Err(_) => sources::policies(Path::new(against), &mut findings),
+            Err(_) => sources::rules(Path::new(against)).map_err(|found| {
+                let cure = "`--against` takes a folder of `.cedar` files, or the number of a version that served";
+                found.into_iter().map(|finding| finding.help(cure)).collect::<Diagnostics>()
+            })?,
         });
         let beside = |what: &str, claim| Theorem {
             name: format!("{what} beside {against}"),
@@ -174,6 +179,18 @@ fn theorems(asked: &Prove, snapshot: &Snapshot) -> Result<(Vec<Theorem>, Vec<Vec
         theorems.push(beside("nothing is newly denied", Kind::NothingGone(others.len() - 1)));
     }
     if findings.is_empty() { Ok((theorems, others)) } else { Err(findings.into()) }
+}
+
+/// The rules that an invariant compares with; what is wrong with their folder is the invariant's own fault.
+fn compared_with(folder: &Path, (file, line): (&str, u32), findings: &mut Diagnostics) -> Vec<Text> {
+    sources::rules(folder).unwrap_or_else(|found| {
+        let about = |finding: Diagnostic| {
+            let message = format!("`no-more-than` of this invariant: {}: {}", finding.file, finding.message);
+            Diagnostic { help: finding.help, ..Diagnostic::error(file, Some(line), message) }
+        };
+        findings.extend(found.into_iter().map(about));
+        Vec::new()
+    })
 }
 
 /// The rules of a version that served.
@@ -334,7 +351,7 @@ impl Verdict {
 
 /// What a proof is about.
 const UNIVERSE: &str = "every agent that could be registered (or, where an invariant says so, those that are), with any user, claims, source and account or none, \
-at any time from 1970 to 9999, all arguments of the types that the tools declare, any calendars open and any SQL that can be read; `connect`, `complete` and `task` follow from other actions and are not asked about";
+at any time from 1970 to 9999, all arguments of the types that the tools declare, any calendars open and any SQL that can be read; `connect`, `complete` and `task` follow from other actions and are not asked about, nor is what rules over results withhold of a call that was permitted";
 
 fn shown(solver: &str, findings: &[Finding], ways: &Ways) -> End {
     let count = |verdict| findings.iter().filter(|finding| finding.verdict() == verdict).count();

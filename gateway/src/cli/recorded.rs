@@ -91,6 +91,8 @@ pub fn trial(line: &Line) -> Result<Trial, Unreplayable> {
         server: entry.server.as_deref().unwrap_or_default().into(),
         target,
         arguments,
+        // Results are not judged again: a record may hold no more than their digest.
+        output: None,
         source: source.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         at: UnixMillis(entry.ts),
     })
@@ -118,7 +120,7 @@ pub fn judge(trial: &Trial, snapshot: &Snapshot) -> Result<Judged, Unreplayable>
             why: tried.denied.map(|denied| denied.name().to_owned()),
             rules: tried.rules.iter().map(ToString::to_string).collect(),
         }),
-        Err(Untried::Arguments(_)) => Err(Unreplayable::Arguments),
+        Err(Untried::Arguments(_) | Untried::Output(_)) => Err(Unreplayable::Arguments),
         Err(untried @ (Untried::UnknownAgent | Untried::UnknownServer | Untried::UnknownTool)) => {
             Ok(Judged { word: "deny", why: Some(cause(&untried).to_owned()), rules: Vec::new() })
         }
@@ -131,7 +133,7 @@ pub fn cause(untried: &Untried) -> &'static str {
         Untried::UnknownAgent => "unknown_agent",
         Untried::UnknownServer => "unknown_server",
         Untried::UnknownTool => "unknown_tool",
-        Untried::Arguments(error) => error.name(),
+        Untried::Arguments(error) | Untried::Output(error) => error.name(),
     }
 }
 

@@ -44,6 +44,11 @@ impl Reader {
         Self { folder: folder.to_owned(), offsets: BTreeMap::new(), unreadable: 0 }
     }
 
+    /// Where the log lies.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The records of the latest boots, at least `lines_min` of them if there are as many; older segments count as read.
     pub fn latest(&mut self, lines_min: usize) -> io::Result<Vec<Line>> {
         let mut found = Vec::new();

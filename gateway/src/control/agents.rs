@@ -2,7 +2,7 @@
 //!
 //! Comments, order and white space stay as the operator wrote them.
 
-use portcullis_core::diagnostic::did_you_mean;
+use portcullis_core::diagnostic::{did_you_mean, line_of};
 use portcullis_core::identity::registry::Status;
 use toml_edit::{DocumentMut, Item, TableLike, Value, value};
 
@@ -21,9 +21,12 @@ impl EditFailure {
     /// Cause and cure, in words for the operator.
     pub fn words(&self, id: &str) -> (String, Option<String>) {
         match self {
-            Self::Unreadable(why) => {
-                (format!("the registry file cannot be edited: {why}"), Some("mend it, then try again".into()))
-            }
+            Self::Unreadable(why) => (
+                format!("the registry file cannot be edited: {why}"),
+                Some(
+                    "mend it (`portcullis check` names the file and all that is wrong with it), then try again".into(),
+                ),
+            ),
             Self::Unknown(near) => (
                 format!("unknown agent `{id}`"),
                 near.clone().or(Some("list them with `portcullis agent list`".into())),
@@ -36,7 +39,11 @@ impl EditFailure {
 /// The text with the agent's `status` set.
 pub fn with_status(text: &str, id: &str, status: Status) -> Result<String, EditFailure> {
     let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| {
-        EditFailure::Unreadable(error.message().lines().next().unwrap_or("no TOML").to_owned())
+        let why = error.message().lines().next().unwrap_or("no TOML");
+        EditFailure::Unreadable(match error.span() {
+            Some(span) => format!("line {}: {why}", line_of(text, span.start)),
+            None => why.to_owned(),
+        })
     })?;
     let agents = document.get_mut("agent").and_then(Item::as_table_like_mut).ok_or(EditFailure::Unknown(None))?;
     if agents.get(id).is_none() {
@@ -90,7 +97,11 @@ status = "retired"
         check(FILE, "crm-bto", Status::Suspended, Err(EditFailure::Unknown(Some("did you mean `crm-bot`?".into()))));
         check("", "crm-bot", Status::Suspended, Err(EditFailure::Unknown(None)));
         check(FILE, "gone", Status::Active, Err(EditFailure::Retired));
-        assert!(matches!(with_status("[agent", "x", Status::Active), Err(EditFailure::Unreadable(_))));
+        let Err(broken) = with_status("[agent.x]\nowner = \"a\"\n[agent", "x", Status::Active) else {
+            panic!("edited")
+        };
+        let words = broken.words("x").0;
+        assert!(words.starts_with("the registry file cannot be edited: line 3: "), "{words}");
         assert!(matches!(with_status("agent.x = 1", "x", Status::Active), Err(EditFailure::Unreadable(_))));
     }
 

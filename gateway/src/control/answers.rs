@@ -106,8 +106,10 @@ impl From<ChangeFailure> for Refused {
             ChangeFailure::Unwritten(id, failure) => {
                 let why = Self::from(*failure);
                 let message = format!("agent `{id}` is suspended from now on, but not in writing: {}", why.message);
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "unwritten", message)
-                    .help("mend the disk, then suspend it again: a restart may forget it")
+                let cure = why.help.unwrap_or_else(|| "mend what is named here".to_owned());
+                let help = format!("{cure}; until it is suspended again in writing, a restart may forget it");
+                Self { findings: why.findings, ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "unwritten", message) }
+                    .help(help)
             }
             ChangeFailure::Stopped => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,

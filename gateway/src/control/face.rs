@@ -1,10 +1,11 @@
 //! Routes the requests of operators. In: HTTP on the control socket, or a scrape of metrics. Out: JSON, or text. Never here: how a change is made.
 
+use crate::compared;
 use crate::control::answers::{self, Refused};
 use crate::control::peer::Caller;
 use crate::control::socket::Socket;
 use crate::control::{self, Plane, live, policies, status};
-use crate::history::{By, Kept};
+use crate::history::By;
 use crate::reload::{Change, Changed};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, State};
 use axum::http::{StatusCode, header};
@@ -96,16 +97,11 @@ async fn metrics(State(plane): Shared) -> Response {
 
 async fn policy(State(plane): Shared) -> Answer {
     let kept = plane.keeper.kept();
-    let mut shown = about(&kept);
+    let mut shown = compared::about(&kept);
     if let Some(members) = shown.as_object_mut() {
         members.insert("sources".into(), json!(kept.sources));
     }
     Ok(Json(shown))
-}
-
-/// A kept rule set without its rules.
-pub fn about(kept: &Kept) -> Value {
-    json!({"version": kept.version, "hash": kept.hash, "applied_at": kept.applied_at, "by_uid": kept.by.uid, "how": kept.how.as_str(), "files": kept.sources.len()})
 }
 
 async fn reload(State(plane): Shared, ConnectInfo(caller): ConnectInfo<Caller>) -> Answer {

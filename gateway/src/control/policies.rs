@@ -2,19 +2,19 @@
 
 use crate::asked::Asked;
 use crate::beside::shadow::Shadow;
-use crate::compared;
+use crate::compared::{self, texts};
 use crate::control::Plane;
 use crate::control::answers::{self, Refused};
-use crate::control::face::{Answer, Shared, about};
+use crate::control::face::{Answer, Shared};
 use crate::explained::{self, Set};
-use crate::history::{Kept, KeptText};
+use crate::history::KeptText;
 use crate::reload::{self, Change};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use portcullis_core::config::snapshot::Text;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -68,39 +68,13 @@ pub async fn try_out(plane: Arc<Plane>, expect: Option<u64>) -> Answer {
 /// The versions that are kept, each with the rules that came and went with it.
 pub async fn history(State(plane): Shared) -> Answer {
     aside(move || {
-        let history = plane.keeper.history();
         let failed = |error: std::io::Error| {
             Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "disk", format!("the history cannot be read: {error}"))
         };
-        let mut shown = Vec::new();
-        let mut before: Option<Vec<Text>> = None;
-        for version in history.versions().map_err(failed)? {
-            match history.read(version) {
-                Ok(Some(kept)) => {
-                    let rules = texts(&kept);
-                    shown.push(with_rules(about(&kept), before.as_deref(), &rules));
-                    before = Some(rules);
-                }
-                Ok(None) => {}
-                Err(error) => shown.push(json!({"version": version, "unreadable": error.to_string()})),
-            }
-        }
+        let shown = compared::history(plane.keeper.history()).map_err(failed)?;
         Ok(Json(json!({"serving": plane.keeper.kept().version, "versions": shown})))
     })
     .await
-}
-
-/// The oldest that is kept has none before it to be compared with.
-fn with_rules(mut about: Value, before: Option<&[Text]>, after: &[Text]) -> Value {
-    if let (Some(members), Some(before)) = (about.as_object_mut(), before) {
-        members.insert("rules".into(), compared::rules(before, after));
-    }
-    about
-}
-
-/// The rules of a kept set.
-pub fn texts(kept: &Kept) -> Vec<Text> {
-    kept.sources.iter().cloned().map(Text::from).collect()
 }
 
 /// Off the control plane's own thread, which has others to answer.

@@ -37,6 +37,7 @@ fn answer(decision_seq: u64) -> Record<'static> {
         cause: None,
         result: NOTHING,
         obliged: Default::default(),
+        objected: None,
         duration_us: 1,
     })
 }

@@ -2,10 +2,15 @@
 //! that nothing does. Never here: which obligations there are, which was decided with the call.
 
 use super::Change;
+use crate::counters::Count;
 use crate::ownership;
 use crate::relay::Way;
+use portcullis_core::config::settings::Mode;
+use portcullis_core::filter::judged::{self, Brings};
 use portcullis_core::filter::redact::{self, Unreadable};
 use portcullis_core::identity::principal::Principal;
+use portcullis_core::policy::result::Bearing;
+use portcullis_core::protocol::json::Value;
 use portcullis_core::protocol::reply::{self, ErrorReply};
 use portcullis_core::refusal::{Refusal, UpstreamFailure};
 use std::sync::atomic::Ordering;
@@ -17,8 +22,27 @@ pub fn is_on(way: &Way<'_>) -> bool {
     way.obliged.touch_results() || way.case.session.as_ref().is_some_and(|session| marked(session))
 }
 
-/// Narrows an answer; what passes stands in `out` then.
-pub fn answer(way: &Way<'_>, body: &[u8], out: &mut Vec<u8>) -> Result<Change, UpstreamFailure> {
+/// Judges the result of a call that has to meet rules, as its server gave it. On a route that only observes an objection is noted.
+fn judge(way: &Way<'_>, root: Value<'_>) -> Result<(), UpstreamFailure> {
+    let Some(results) = way.obliged.results() else { return Ok(()) };
+    way.core.counters.add(Count::PolicySlow);
+    let Err(withheld) = judged::answer(root, Brings::of(way.plan.method), results) else { return Ok(()) };
+    let cause = withheld.cause;
+    let mut applied = way.case.applied.borrow_mut();
+    applied.obligations.join(way.obliged);
+    applied.objected = Some(withheld);
+    match results.bearing() {
+        Bearing::Withholds => Err(UpstreamFailure::Withheld(cause)),
+        Bearing::Notes => {
+            way.core.counters.add(Count::ObservedDenied);
+            Ok(())
+        }
+    }
+}
+
+/// Judges an answer and narrows it; what passes stands in `out` then.
+pub fn answer(way: &Way<'_>, body: &[u8], root: Value<'_>, out: &mut Vec<u8>) -> Result<Change, UpstreamFailure> {
+    judge(way, root)?;
     if !way.obliged.touch_results() {
         return Ok(Change::AsItIs);
     }
@@ -50,7 +74,13 @@ pub fn notification(way: &Way<'_>, data: &[u8]) -> Result<Option<Vec<u8>>, Upstr
 /// is gone and nobody can tell.
 pub fn words_pass(way: &Way<'_>, principal: &Principal, task: &str) -> bool {
     match ownership::task_tool(way.core, way.snapshot, way.server, principal, task, way.core.now()) {
-        Ok(Some(tool)) => !way.snapshot.engine.obligations_of(way.server, tool).touch_results(),
+        Ok(Some(tool)) => {
+            let obliged = way.snapshot.engine.obligations_of(way.server, tool);
+            let observes = way.snapshot.server(way.server).is_some_and(|route| route.settings.mode == Mode::Observe);
+            // What a rule over results forbids passes there.
+            let obliged = if observes { obliged.with_results(None) } else { obliged };
+            !obliged.touch_results()
+        }
         Ok(None) | Err(_) => false,
     }
 }
@@ -62,8 +92,10 @@ pub fn tasks(list: &mut Vec<u8>) -> Result<(), UpstreamFailure> {
 }
 
 /// The answer on a stream in the place of one that is withheld, under the raw id of its request.
-pub fn withheld(way: &Way<'_>, raw_id: &[u8]) -> Vec<u8> {
-    let failure = UpstreamFailure::Unreadable;
+pub fn withheld(way: &Way<'_>, failure: UpstreamFailure, raw_id: &[u8]) -> Vec<u8> {
+    if let UpstreamFailure::Withheld(_) = failure {
+        way.core.counters.add(Count::ResultsWithheld);
+    }
     way.case.applied.borrow_mut().withheld = Some(failure.name());
     let outward = Refusal::Upstream(failure).outward();
     let mut json = Vec::new();

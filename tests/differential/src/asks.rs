@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::calendars;
 use crate::chance::Chance;
 use crate::ground::{Ground, Tool};
 use crate::json::Json;
@@ -101,7 +102,7 @@ pub fn ask(ground: &Ground, chance: &mut Chance) -> Ask {
         body,
         token: chance.below(ground.tokens.len()),
         account: chance.percent(70).then(|| chance.pick(&pools.texts).clone()),
-        now: *chance.pick(&pools.nows),
+        now: if chance.percent(40) { *chance.pick(&pools.nows) } else { calendars::instant(&ground.calendars, chance) },
         source: *chance.pick(&pools.sources),
     }
 }
@@ -142,7 +143,26 @@ fn of_tool(tool: &Tool, ground: &Ground, chance: &mut Chance) -> Option<Json> {
         let value = if chance.percent(90) { text(ground, chance) } else { wrong(ground, chance) };
         members.push((path[0].clone(), value));
     }
+    if let Some(sql) = &tool.sql
+        && chance.percent(90)
+    {
+        put(&mut whole, &sql.argument, &chance.pick(&sql.statements).text, chance);
+    }
     Some(whole)
+}
+
+/// Puts SQL where the tool expects it; where there is nothing, it mostly comes to be there.
+fn put(at: &mut Json, path: &[String], text: &str, chance: &mut Chance) {
+    let Some((name, below)) = path.split_first() else {
+        *at = Json::Text(text.to_owned());
+        return;
+    };
+    let Json::Object(members) = at else { return };
+    match members.iter().position(|(own, _)| own == name) {
+        Some(position) => put(&mut members[position].1, below, text, chance),
+        None if below.is_empty() && chance.percent(70) => members.push((name.clone(), Json::Text(text.to_owned()))),
+        None => {}
+    }
 }
 
 fn object(record: &Record, care: Care, ground: &Ground, chance: &mut Chance) -> Json {

@@ -2,12 +2,18 @@
 
 use crate::chance::Chance;
 use crate::rules::{Read, quoted};
+use crate::sets;
 use crate::shape::{Presence, Ty};
 use crate::values::{self, Guarded, Sort, made, value};
 use crate::writer::{self, Env, Path};
 
 /// One test.
 pub fn atom(env: &Env<'_>, chance: &mut Chance) -> Guarded {
+    if chance.percent(22)
+        && let Some(test) = sets::test(env, chance)
+    {
+        return test;
+    }
     if !env.paths.is_empty() && chance.percent(60) {
         let path = chance.pick(&env.paths).clone();
         return about(env, &path, chance);

@@ -1,15 +1,18 @@
 //! Compares one world. In: a seed. Out: what was met, and the first mismatch with all it takes to see it again. Never here: many worlds.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use portcullis_core::protocol::json::{Document, JsonLimits, Scratch, Value, read};
 
 use crate::asks::{Ask, ask};
+use crate::calendars;
 use crate::chance::Chance;
+use crate::convert;
 use crate::ground::{Column, Ground};
 use crate::oracle::{Expected, Oracle, Prepared};
-use crate::rules::{Action, Effect, Principal, Resource, Rule};
-use crate::subject::{Got, Subject};
+use crate::rules::{Action, Effect, Principal, Read, Resource, Rule};
+use crate::subject::{Got, Refused, Stage, Subject};
 use crate::tally::Tally;
 use crate::writer;
 
@@ -37,6 +40,10 @@ pub enum Fault {
     ErringForbidSkipped,
     /// Lists are empty.
     ListsEmpty,
+    /// The engine's calendars never open.
+    CalendarsShut,
+    /// The engine takes all tables for those of another schema.
+    TablesElsewhere,
 }
 
 /// Names of this file's limits: most decisions name this many rules at most.
@@ -47,6 +54,7 @@ const QUESTIONS_MAX: u64 = 512;
 
 struct World {
     ground: Ground,
+    stage: Arc<Stage>,
     rules: Vec<Rule>,
     subject: Subject,
 }
@@ -67,9 +75,10 @@ pub fn world(plan: Plan) -> Tally {
 /// Loads a world without the rules that the load refuses.
 fn load(ground: Ground, mut rules: Vec<Rule>, fault: Fault, tally: &mut Tally) -> Result<World, String> {
     tally.written += rules.len() as u64;
+    let stage = Arc::new(staged(&ground, fault));
     loop {
-        match loaded(&ground, &rules, fault) {
-            Ok(subject) => return Ok(World { ground, rules, subject }),
+        match loaded(&ground, &stage, &rules, fault) {
+            Ok(subject) => return Ok(World { ground, stage, rules, subject }),
             Err(refused) if refused.rules.is_empty() => return Err(refused.others.join("\n")),
             Err(refused) => {
                 tally.refused += refused.rules.len() as u64;
@@ -84,15 +93,21 @@ fn load(ground: Ground, mut rules: Vec<Rule>, fault: Fault, tally: &mut Tally) -
     }
 }
 
-fn loaded(ground: &Ground, rules: &[Rule], fault: Fault) -> Result<Subject, crate::subject::Refused> {
+fn staged(ground: &Ground, fault: Fault) -> Stage {
+    let stage = Stage::new(ground);
     match fault {
-        Fault::RuleLost => {
-            Subject::load(ground, rules)?;
-            Subject::load(ground, &rules[..rules.len().saturating_sub(1)])
-        }
-        Fault::None | Fault::ReasonLost | Fault::ErringForbidSkipped | Fault::ListsEmpty => {
-            Subject::load(ground, rules)
-        }
+        Fault::CalendarsShut => stage.with_calendars_shut(ground),
+        Fault::TablesElsewhere => stage.with_tables_elsewhere(),
+        Fault::None | Fault::RuleLost | Fault::ReasonLost | Fault::ErringForbidSkipped | Fault::ListsEmpty => stage,
+    }
+}
+
+fn loaded(ground: &Ground, stage: &Arc<Stage>, rules: &[Rule], fault: Fault) -> Result<Subject, Refused> {
+    let whole = Subject::load(ground, stage, rules)?;
+    match fault {
+        Fault::RuleLost => Subject::load(ground, stage, &rules[..rules.len().saturating_sub(1)]),
+        Fault::None | Fault::ReasonLost | Fault::ErringForbidSkipped | Fault::ListsEmpty => Ok(whole),
+        Fault::CalendarsShut | Fault::TablesElsewhere => Ok(whole),
     }
 }
 
@@ -103,26 +118,25 @@ fn cases(world: &World, plan: Plan, chance: &mut Chance, tally: &mut Tally) {
     let mut scratches: Vec<Scratch> = asks.iter().map(|_| Scratch::new()).collect();
     let documents: Vec<Option<Document<'_>>> =
         asks.iter().zip(&mut scratches).map(|(ask, scratch)| document(ask, scratch)).collect();
+    let columns: Vec<Option<usize>> = asks.iter().map(|ask| column_of(&world.ground, ask)).collect();
     let agents = world.ground.agents.len();
-    let mut met = vec![vec![0_u64; world.ground.columns.len()]; agents];
+    let mut put = vec![0_u64; agents * asks.len()];
     let mut permitted = vec![false; agents * world.ground.columns.len()];
     for _ in 0..plan.cases {
         let (number, who) = (chance.below(asks.len()), (chance.below(agents), chance.below(world.ground.users.len())));
         let (ask, arguments) = (&asks[number], documents[number].as_ref().map(Document::root));
         let expected = oracle.decide(ask, &prepared[number], who.0, who.1);
-        let got = faulty(world.subject.decide(&world.ground, ask, arguments, who), plan.fault);
+        let (got, evaluator) = world.subject.decide(&world.ground, ask, arguments, who);
+        let got = faulty(got, plan.fault);
         tally.cases += 1;
-        *tally.outcomes.entry(outcome(&expected)).or_default() += 1;
-        *tally.calls.entry(ask.call.name()).or_default() += 1;
-        let column = column_of(&world.ground, ask);
-        if let Some(column) = column {
-            met[who.0][column] += 1;
-        }
+        put[number * agents + who.0] += 1;
         if !agree(&expected, &got) {
             tally.mismatches.push(told(world, plan, ask, who));
             return;
         }
-        if let (Some(column), Some(tool), Got::Allowed(..)) = (column, tool_of(ask), &got)
+        *tally.outcomes.entry(outcome(&expected, &got)).or_default() += 1;
+        *tally.evaluators.entry(evaluator).or_default() += 1;
+        if let (Some(column), Some(tool), Got::Allowed(..)) = (columns[number], tool_of(ask), &got)
             && !std::mem::replace(&mut permitted[who.0 * world.ground.columns.len() + column], true)
         {
             tally.listed += 1;
@@ -133,6 +147,16 @@ fn cases(world: &World, plan: Plan, chance: &mut Chance, tally: &mut Tally) {
                 ));
                 return;
             }
+        }
+    }
+    let mut met = vec![vec![0_u64; world.ground.columns.len()]; agents];
+    for (position, cases) in put.into_iter().enumerate().filter(|(_, cases)| *cases > 0) {
+        let (number, agent) = (position / agents, position % agents);
+        *tally.calls.entry(asks[number].call.name()).or_default() += cases;
+        let Some(column) = columns[number] else { continue };
+        met[agent][column] += cases;
+        for fact in oracle.facts((&asks[number], &prepared[number]), agent, column) {
+            *tally.facts.entry(fact).or_default() += cases;
         }
     }
     exercised(world, &oracle, &met, tally);
@@ -200,12 +224,12 @@ fn agree(expected: &Expected, got: &Got) -> bool {
     }
 }
 
-fn outcome(expected: &Expected) -> &'static str {
-    match expected {
-        Expected::Allowed(_) => "allowed",
-        Expected::Implied(_) => "implied",
-        Expected::Denied(cause, _) => cause,
-        Expected::Unfit(misfits) => misfits.first().map_or("unfit", |(cause, _)| cause),
+/// The name of a decision that both agree on.
+fn outcome(expected: &Expected, got: &Got) -> &'static str {
+    match (expected, got) {
+        (Expected::Implied(_), Got::Allowed(..)) => "implied",
+        (_, Got::Allowed(..)) => "allowed",
+        (_, Got::Denied(cause, ..)) => cause,
     }
 }
 
@@ -252,21 +276,21 @@ fn kinds(rule: &Rule) -> Vec<&'static str> {
 }
 
 /// The answers to one question with some of the rules; none where they do not load.
-fn asked(ground: &Ground, rules: &[Rule], fault: Fault, ask: &Ask, who: (usize, usize)) -> Option<(Expected, Got)> {
-    let subject = loaded(ground, rules, fault).ok()?;
+fn asked(world: &World, rules: &[Rule], fault: Fault, ask: &Ask, who: (usize, usize)) -> Option<(Expected, Got)> {
+    let ground = &world.ground;
+    let subject = loaded(ground, &world.stage, rules, fault).ok()?;
     let oracle = Oracle::new(ground, rules);
     let mut scratch = Scratch::new();
     let document = document(ask, &mut scratch);
     let arguments: Option<Value<'_>> = document.as_ref().map(Document::root);
-    let got = faulty(subject.decide(ground, ask, arguments, who), fault);
+    let got = faulty(subject.decide(ground, ask, arguments, who).0, fault);
     Some((oracle.decide(ask, &oracle.prepare(ask), who.0, who.1), got))
 }
 
 /// Given, when, expected, got: with as few rules as still show it.
 fn told(world: &World, plan: Plan, ask: &Ask, who: (usize, usize)) -> String {
-    let differs = |rules: &[Rule]| {
-        asked(&world.ground, rules, plan.fault, ask, who).filter(|(expected, got)| !agree(expected, got))
-    };
+    let differs =
+        |rules: &[Rule]| asked(world, rules, plan.fault, ask, who).filter(|(expected, got)| !agree(expected, got));
     let mut rules = world.rules.clone();
     for position in (0..rules.len()).rev() {
         let mut fewer = rules.clone();
@@ -285,12 +309,17 @@ fn told(world: &World, plan: Plan, ask: &Ask, who: (usize, usize)) -> String {
             rules = shorter;
         }
     }
-    let (ground, answers) = (&world.ground, asked(&world.ground, &rules, plan.fault, ask, who));
+    let (ground, answers) = (&world.ground, asked(world, &rules, plan.fault, ask, who));
     let agent = &ground.agents[who.0];
     let mut out = String::from("given\n");
     for (number, rule) in rules.iter().enumerate() {
         let effect = if rule.effect == Effect::Permit { 'p' } else { 'f' };
         writeln!(out, "  {effect}{number} {}", rule.text()).unwrap();
+    }
+    if rules.iter().any(|rule| rule.reads().contains(&Read::Calendars)) {
+        let open = ground.calendars.iter().filter(|calendar| calendar.is_open(ask.now));
+        let open: Vec<&str> = open.map(|calendar| calendar.name.as_str()).collect();
+        writeln!(out, "  {}  open {open:?}", calendars::file(&ground.calendars)).unwrap();
     }
     let server = &ground.servers[ask.server];
     if let Some(tool) = tool_of(ask) {
@@ -298,6 +327,10 @@ fn told(world: &World, plan: Plan, ask: &Ask, who: (usize, usize)) -> String {
         writeln!(out, "  tool {} {} types {:?} account {:?}", tool.name, tool.definition, tool.types, tool.account)
             .unwrap();
         writeln!(out, "  groups {:?} input {:?}", tool.groups, tool.input).unwrap();
+        if let Some(sql) = &tool.sql {
+            let facts = convert::statement(sql, ask.arguments.as_ref());
+            writeln!(out, "  sql {:?} does {facts:?}", crate::subject::sql_rules(sql)).unwrap();
+        }
     }
     writeln!(
         out,
@@ -335,9 +368,16 @@ mod tests {
 
     #[test]
     fn an_engine_that_is_broken_on_purpose_is_found_out() {
-        for fault in [Fault::RuleLost, Fault::ReasonLost, Fault::ErringForbidSkipped, Fault::ListsEmpty] {
-            let found = check(fault, 12).mismatches;
-            assert!(!found.is_empty(), "{fault:?} was not seen in 12 worlds");
+        for (fault, worlds) in [
+            (Fault::RuleLost, 12),
+            (Fault::ReasonLost, 12),
+            (Fault::ErringForbidSkipped, 12),
+            (Fault::ListsEmpty, 12),
+            (Fault::CalendarsShut, 24),
+            (Fault::TablesElsewhere, 48),
+        ] {
+            let found = check(fault, worlds).mismatches;
+            assert!(!found.is_empty(), "{fault:?} was not seen in {worlds} worlds");
             assert!(found.iter().all(|told| told.contains("repeat\n  cargo xtask differential --seed ")), "{found:?}");
         }
     }

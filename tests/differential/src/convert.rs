@@ -9,6 +9,7 @@ use crate::ground::{Tool, pointer};
 use crate::json::Json;
 use crate::rules::Read;
 use crate::shape::{Presence, Record, Ty};
+use crate::statements::{Facts, Sql};
 
 /// Why something that a rule reads cannot be read: the cause's name, and where.
 pub type Misfit = (&'static str, Option<String>);
@@ -97,7 +98,8 @@ pub fn misfits(read: &Read, arguments: Option<&Json>, tool: &Tool) -> Vec<Misfit
                 found.push((UNREADABLE, Some(pointer(path))));
             }
         }
-        Read::Claim(_) | Read::AnyClaim => {}
+        Read::Sql => found.extend(tool.sql.iter().flat_map(|sql| statement(sql, arguments).err().unwrap_or_default())),
+        Read::Claim(_) | Read::AnyClaim | Read::Calendars => {}
     }
     found
 }
@@ -128,6 +130,23 @@ fn argument(path: &[String], arguments: Option<&Json>, input: &Record, valued: b
         }
     }
 }
+
+/// What the SQL of a call does, or why it is not judged; a grammar of its own may refuse a text as no statement at all.
+pub fn statement<'s>(sql: &'s Sql, arguments: Option<&Json>) -> Result<&'s Facts, Vec<Misfit>> {
+    let place = || Some(pointer(&sql.argument));
+    let Some(Json::Text(text)) = reach(arguments, &sql.argument).filter(|_| !ambiguous(arguments, &sql.argument))
+    else {
+        return Err(vec![(UNREADABLE, place())]);
+    };
+    match sql.statement_of(text).map(|statement| &statement.facts) {
+        Some(Ok(facts)) => Ok(facts),
+        Some(Err(why)) => Err(vec![(why, place()), ("sql_unparsable", place())]),
+        None => Err(NO_SQL.map(|why| (why, place())).to_vec()),
+    }
+}
+
+/// Why texts that are no SQL are refused: none of those that arguments are made of is a statement.
+const NO_SQL: [&str; 5] = ["sql_unparsable", "sql_character", "sql_literal", "sql_statement", "sql_construct"];
 
 /// Does another key on the way to a path read like its own?
 fn ambiguous(arguments: Option<&Json>, path: &[String]) -> bool {

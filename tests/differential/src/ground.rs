@@ -2,9 +2,11 @@
 
 use serde_json::{Value, json};
 
+use crate::calendars::{self, Calendar};
 use crate::chance::Chance;
 use crate::pools::Pools;
 use crate::shape::{self, Field, Presence, Record, Ty};
+use crate::statements::Sql;
 
 /// What one world has before its rules.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub struct Ground {
     pub tokens: Vec<Vec<(String, Claim)>>,
     /// Values that meet.
     pub pools: Pools,
+    /// Calendars, sorted by name.
+    pub calendars: Vec<Calendar>,
     /// Every action of every server.
     pub columns: Vec<Column>,
 }
@@ -47,6 +51,8 @@ pub struct Tool {
     pub groups: Vec<String>,
     /// The path of the argument that names the account.
     pub account: Option<Vec<String>>,
+    /// How it takes SQL.
+    pub sql: Option<Sql>,
     /// Types that the configuration gives: pointer and name.
     pub types: Vec<(String, &'static str)>,
     /// The element of the live list.
@@ -143,7 +149,8 @@ impl Ground {
         let user = chance.pick(&pools.texts).clone();
         let tokens = (0..3).map(|_| token(&pools, chance)).collect();
         let columns = columns(&servers);
-        Self { servers, agents, groups, users: vec![None, Some("eve".to_owned()), Some(user)], tokens, pools, columns }
+        let users = vec![None, Some("eve".to_owned()), Some(user)];
+        Self { servers, agents, groups, users, tokens, pools, calendars: calendars::some(chance), columns }
     }
 
     /// The column of a kind on a server.
@@ -189,6 +196,11 @@ fn tool(name: &str, shared: &[(String, Option<Ty>)], chance: &mut Chance) -> Too
         // Go's decoder takes one for the other.
         fields.push(Field { name: "Table".to_owned(), ty: Some(Ty::Text), presence: Presence::Optional });
     }
+    let takes_sql = chance.percent(40);
+    if takes_sql && chance.percent(75) {
+        let presence = shape::presence(chance, Some(&Ty::Text));
+        fields.push(Field { name: "sql".to_owned(), ty: Some(Ty::Text), presence });
+    }
     let mut input = Record { fields, closed: chance.percent(15) };
     let mut schema = input.schema(chance);
     schema["$defs"] = shape::definitions();
@@ -210,8 +222,23 @@ fn tool(name: &str, shared: &[(String, Option<Ty>)], chance: &mut Chance) -> Too
         _ => json!({"name": name, "description": "does something", "inputSchema": schema}),
     };
     let account = account(&input, chance);
+    let mut texts = if takes_sql { texts(&input, &[]) } else { Vec::new() };
+    let sql = (!texts.is_empty()).then(|| Sql::new(texts.swap_remove(chance.below(texts.len())), chance));
     let groups = chance.some(&["customerTools", "risky \u{1F4A3}"], 0, 2).into_iter().map(String::from).collect();
-    Tool { name: name.to_owned(), input, groups, account, types, definition, drifted: chance.percent(2) }
+    Tool { name: name.to_owned(), input, groups, account, sql, types, definition, drifted: chance.percent(2) }
+}
+
+/// The paths of all arguments that are texts.
+fn texts(input: &Record, upto: &[String]) -> Vec<Vec<String>> {
+    let below = input.fields.iter().flat_map(|field| {
+        let path: Vec<String> = upto.iter().chain([&field.name]).cloned().collect();
+        match &field.ty {
+            Some(Ty::Text) => vec![path],
+            Some(Ty::Record(inner)) => texts(inner, &path),
+            Some(Ty::Long | Ty::Bool | Ty::Decimal | Ty::Set(_)) | None => Vec::new(),
+        }
+    });
+    below.collect()
 }
 
 /// Any argument may name the account, declared or not.

@@ -8,6 +8,8 @@
 
 pub mod chance;
 pub mod pools;
+pub mod calendars;
+pub mod statements;
 pub mod json;
 pub mod shape;
 pub mod ground;
@@ -15,6 +17,7 @@ pub mod rules;
 pub mod writer;
 pub mod atoms;
 pub mod values;
+pub mod sets;
 pub mod known;
 pub mod asks;
 pub mod convert;
@@ -22,4 +25,5 @@ pub mod oracle;
 pub mod subject;
 pub mod tally;
 pub mod compare;
+pub mod pace;
 pub mod run;

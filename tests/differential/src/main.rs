@@ -1,14 +1,15 @@
 //! Compares our policy engine with Cedar on worlds made by chance. In: how many cases. Out: a report, and failure where one case differs.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Parser;
+use portcullis_differential::pace::{Pace, clock};
 use portcullis_differential::run::{self, Run};
 use portcullis_differential::tally::{Length, Tally};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// What to compare.
 #[derive(Parser)]
@@ -28,66 +29,102 @@ struct Args {
     /// Where the report goes
     #[arg(long)]
     report: Option<PathBuf>,
+    /// The git revision that the report names
+    #[arg(long)]
+    revision: Option<String>,
     /// Succeed only where a mismatch is found: the engine is broken on purpose
     #[arg(long)]
     broken: bool,
 }
 
-/// Up to this many cases worlds are many and short.
-const SHORT_CASES_MAX: u64 = 1_000_000;
+/// Worlds that a run makes at least, where its cases suffice: many short worlds find more than few long ones.
+const WORLDS: u64 = 2_000;
 
-/// A run from this many cases on must have met every kind of expression and decision.
-const WHOLE_CASES_MIN: u64 = 500_000;
+/// A run of this many cases, in this many worlds, must have met every kind of expression and decision.
+const WHOLE_MIN: (u64, u64) = (500_000, 1_000);
+
+/// How often a run that no terminal shows says how far it is.
+const SHOWN_EVERY: Duration = Duration::from_secs(10);
+
+/// How often a long run writes its report while it runs.
+const WRITTEN_EVERY: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let per_world = args.per_world.unwrap_or(if args.cases <= SHORT_CASES_MAX { 500 } else { 5_000 }).max(1);
+    let per_world = args.per_world.unwrap_or((args.cases / WORLDS).clamp(500, 5_000)).max(1);
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let run = Run { cases: args.cases, seed: args.seed, jobs: args.jobs.unwrap_or_else(cores), per_world };
-    let start = Instant::now();
-    let mut shown = Duration::ZERO;
+    let (mut shown, mut written) = (Duration::ZERO, Duration::ZERO);
     let terminal = std::io::stderr().is_terminal();
-    let tally = run::run(&run, |tally, elapsed| {
+    let (tally, pace) = run::run(&run, |tally, pace| {
         if terminal {
-            eprint!("\r{}", line(tally, elapsed, run.cases));
-        } else if elapsed >= shown + Duration::from_secs(10) {
-            shown = elapsed;
-            eprintln!("{}", line(tally, elapsed, run.cases));
+            eprint!("\r\x1b[K{}", line(tally, pace, run.cases));
+        } else if pace.running >= shown + SHOWN_EVERY {
+            shown = pace.running;
+            eprintln!("{}", line(tally, pace, run.cases));
+        }
+        if pace.running >= written + WRITTEN_EVERY {
+            written = pace.running;
+            // Whether it can be written is told at the end.
+            let _ = write(&args, &report(&args, &run, tally, pace));
         }
     });
     if terminal {
         eprintln!();
     }
-    let took = start.elapsed();
-    println!("{}", line(&tally, took, run.cases));
-    if let Some(file) = &args.report {
-        let mut report = tally.json();
-        report["run"] = json!({
-            "seed": run.seed, "per_world": per_world, "jobs": run.jobs, "seconds": took.as_secs_f64(),
-            "cases_per_second": (tally.cases as f64 / took.as_secs_f64()).round(),
-            "microseconds_per_case_and_thread": took.as_secs_f64() * 1e6 * run.jobs as f64 / tally.cases.max(1) as f64,
-        });
-        if let Err(error) = std::fs::write(file, format!("{report:#}\n")) {
-            eprintln!("error: cannot write `{}`: {error}", file.display());
+    println!("{}", line(&tally, &pace, run.cases));
+    match write(&args, &report(&args, &run, &tally, &pace)) {
+        Ok(None) => {}
+        Ok(Some(file)) => println!("wrote {}", file.display()),
+        Err(words) => {
+            eprintln!("error: {words}");
             return ExitCode::FAILURE;
         }
-        println!("wrote {}", file.display());
     }
-    if args.broken {
-        found(&tally)
-    } else {
-        judged(&tally, if tally.cases >= WHOLE_CASES_MIN { Length::Whole } else { Length::Short })
-    }
+    if args.broken { found(&tally) } else { judged(&tally, length(&tally)) }
 }
 
-fn line(tally: &Tally, took: Duration, cases: u64) -> String {
+fn length(tally: &Tally) -> Length {
+    if tally.cases >= WHOLE_MIN.0 && tally.worlds >= WHOLE_MIN.1 { Length::Whole } else { Length::Short }
+}
+
+fn report(args: &Args, run: &Run, tally: &Tally, pace: &Pace) -> Value {
+    let mut report = tally.json();
+    let finished = tally.cases == run.cases;
+    report["run"] = json!({
+        "revision": args.revision, "seed": run.seed, "of_cases": run.cases, "finished": finished,
+        "per_world": run.per_world, "jobs": run.jobs,
+        "seconds": pace.running.as_secs_f64(), "seconds_stopped": pace.stopped.as_secs_f64(),
+        "cases_per_second": pace.rate(tally.cases).round(),
+        "microseconds_per_case_and_thread": 1e6 * run.jobs as f64 / pace.rate(tally.cases).max(0.001),
+        "memory_mib_warm": pace.memory.map(|(warm, _)| warm), "memory_mib_end": pace.memory.map(|(_, end)| end),
+        "gaps": tally.gaps(length(tally)),
+    });
+    report
+}
+
+/// Writes the report beside its place and moves it there, so that whoever reads it finds a whole one.
+fn write<'a>(args: &'a Args, report: &Value) -> Result<Option<&'a Path>, String> {
+    let Some(file) = &args.report else { return Ok(None) };
+    let beside = file.with_extension("part");
+    let written = std::fs::write(&beside, format!("{report:#}\n")).and_then(|()| std::fs::rename(&beside, file));
+    written.map(|()| Some(file.as_path())).map_err(|error| format!("cannot write `{}`: {error}", file.display()))
+}
+
+fn line(tally: &Tally, pace: &Pace, cases: u64) -> String {
+    let percent = tally.cases as f64 * 100.0 / cases.max(1) as f64;
+    let memory = pace.memory.map_or(String::new(), |(_, now)| format!(", {now} MiB"));
+    let left = match pace.left(tally.cases, cases) {
+        Duration::ZERO => String::new(),
+        left => format!(", {} left", clock(left)),
+    };
     format!(
-        "{} of {cases} cases in {} worlds, {} mismatches, {:.0} cases/s, {} s",
+        "{} of {cases} cases ({percent:.1} %) in {} worlds, {} mismatches, {:.0} cases/s, {}{left}{memory}",
         tally.cases,
         tally.worlds,
         tally.mismatches.len(),
-        tally.cases as f64 / took.as_secs_f64().max(0.001),
-        took.as_secs()
+        pace.rate(tally.cases),
+        clock(pace.running),
     )
 }
 

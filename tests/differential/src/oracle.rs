@@ -9,7 +9,8 @@
 //!    permit can hold the denial names no rule.
 //! 4. `connect` is implied by any possible permit on the server; `complete` follows what is completed and `task` the call that made it; a forbid on the
 //!    action itself still counts.
-//! 5. A call whose arguments are no object, or hold one that the schema rules out, is denied; so is a drifted tool and a method that nobody configured.
+//! 5. SQL that is not judged, and an instant for which calendars are not laid out, deny like any other misfit where a rule in question reads them.
+//! 6. A call whose arguments are no object, or hold one that the schema rules out, is denied; so is a drifted tool and a method that nobody configured.
 
 use cedar_policy::{
     AuthorizationError, Authorizer, Context, Decision, Entities, Entity, EntityId, EntityTypeName, EntityUid, Policy,
@@ -17,11 +18,13 @@ use cedar_policy::{
 };
 
 use crate::asks::{Ask, Call};
+use crate::calendars::laid_out;
 use crate::convert::{self, Misfit};
 use crate::ground::{Claim, Column, Ground, Kind, Tool};
 use crate::json::Json;
 use crate::known::{Certainty, certainty};
 use crate::rules::{Effect, Read, Rule};
+use crate::statements::{Facts, Sql};
 use crate::values::iso;
 
 /// What the decision must be.
@@ -44,6 +47,10 @@ pub struct Oracle<'w> {
     set: PolicySet,
     /// All entities, by the user that the token names.
     entities: Vec<Entities>,
+    /// By agent.
+    principals: Vec<EntityUid>,
+    /// By column: action and server.
+    asked: Vec<(EntityUid, EntityUid)>,
     reads: Vec<Read>,
     /// By agent and column.
     cells: Vec<Vec<Cell>>,
@@ -69,6 +76,8 @@ pub struct Prepared {
     /// By read.
     misfits: Vec<Vec<Misfit>>,
     fits: bool,
+    /// How many calendars are open.
+    open: usize,
 }
 
 fn uid(ty: &str, id: &str) -> EntityUid {
@@ -91,6 +100,8 @@ impl<'w> Oracle<'w> {
             rules,
             set,
             entities: ground.users.iter().map(|user| entities(ground, user.as_deref())).collect(),
+            principals: ground.agents.iter().map(|agent| uid("Agent", &agent.id)).collect(),
+            asked: ground.columns.iter().map(|column| asked(column, ground)).collect(),
             reads,
             cells: Vec::new(),
             authorizer: Authorizer::new(),
@@ -133,6 +144,22 @@ impl<'w> Oracle<'w> {
         &self.cells[agent][column]
     }
 
+    /// What calendars and SQL came to in a question, where a rule in question reads them.
+    pub fn facts(&self, (ask, prepared): (&Ask, &Prepared), agent: usize, column: usize) -> Vec<&'static str> {
+        let reads = |wanted: &Read| self.cell(agent, column).reads.iter().any(|read| self.reads[*read] == *wanted);
+        let mut met = Vec::new();
+        if reads(&Read::Calendars) && laid_out(ask.now) {
+            met.push(["no calendar open", "one calendar open", "several calendars open"][prepared.open.min(2)]);
+        }
+        let sql = self.ground.tool(column).and_then(|tool| tool.sql.as_ref()).filter(|_| reads(&Read::Sql));
+        if let Some(Ok(facts)) = sql.map(|sql| convert::statement(sql, ask.arguments.as_ref())) {
+            met.extend(&facts.kinds);
+            met.push(["no table", "one table", "several tables"][facts.tables.len().min(2)]);
+            met.push(if facts.functions.is_empty() { "no function" } else { "a function" });
+        }
+        met
+    }
+
     /// A question, made ready.
     pub fn prepare(&self, ask: &Ask) -> Prepared {
         let tool = match &ask.call {
@@ -146,11 +173,15 @@ impl<'w> Oracle<'w> {
                 vec![("claim_unreadable", None)]
             }
             (Read::AnyClaim, _) if token.iter().any(|(_, claim)| odd(claim)) => vec![("claim_unreadable", None)],
+            (Read::Calendars, _) if !laid_out(ask.now) => vec![("calendars_ended", None)],
             (_, Some(tool)) => convert::misfits(read, ask.arguments.as_ref(), tool),
             (_, None) => Vec::new(),
         });
         let misfits: Vec<Vec<Misfit>> = misfits.collect();
-        Prepared { context: context(ask, tool), fits: misfits.iter().all(Vec::is_empty), misfits }
+        let open = self.ground.calendars.iter().filter(|calendar| calendar.is_open(ask.now));
+        let open: Vec<&str> = open.map(|calendar| calendar.name.as_str()).collect();
+        let fits = misfits.iter().all(Vec::is_empty);
+        Prepared { context: context(ask, tool, &open), misfits, fits, open: open.len() }
     }
 
     /// What the decision must be.
@@ -262,18 +293,14 @@ impl<'w> Oracle<'w> {
                 return early.unwrap_or(Expected::Unfit(misfits));
             }
         }
-        self.authorize(at, column)
+        self.authorize(at, number)
     }
 
     /// Cedar over everything, except that an erring forbid denies.
-    fn authorize(&self, at: &At<'_>, column: &Column) -> Expected {
-        let request = Request::new(
-            uid("Agent", &self.ground.agents[at.agent].id),
-            uid("Action", &column.action),
-            uid("Server", &self.ground.servers[column.server].name),
-            at.prepared.context.clone(),
-            None,
-        );
+    fn authorize(&self, at: &At<'_>, column: usize) -> Expected {
+        let (principal, (action, server)) = (&self.principals[at.agent], &self.asked[column]);
+        let context = at.prepared.context.clone();
+        let request = Request::new(principal.clone(), action.clone(), server.clone(), context, None);
         let response = self.authorizer.is_authorized(&request.unwrap(), &self.set, &self.entities[at.user]);
         let number = |id: &PolicyId| AsRef::<str>::as_ref(id).parse::<u32>().unwrap();
         let mut reasons: Vec<u32> = response.diagnostics().reason().map(number).collect();
@@ -294,6 +321,10 @@ impl<'w> Oracle<'w> {
             (Decision::Deny, true, true) => Expected::Denied("no_rule", Vec::new()),
         }
     }
+}
+
+fn asked(column: &Column, ground: &Ground) -> (EntityUid, EntityUid) {
+    (uid("Action", &column.action), uid("Server", &ground.servers[column.server].name))
 }
 
 fn implied(permits: Vec<u32>) -> Expected {
@@ -350,7 +381,23 @@ fn entities(ground: &Ground, user: Option<&str>) -> Entities {
     Entities::from_entities(all, None).unwrap()
 }
 
-fn context(ask: &Ask, tool: Option<&Tool>) -> Context {
+fn texts<'t>(all: impl Iterator<Item = &'t str>) -> Expression {
+    Expression::new_set(all.map(|text| Expression::new_string(text.to_owned())))
+}
+
+/// What SQL does. Where it is not judged it stands as doing nothing: no rule in question is then asked.
+fn done(sql: &Sql, arguments: Option<&Json>) -> Expression {
+    let none = Facts::default();
+    let facts = convert::statement(sql, arguments).unwrap_or(&none);
+    let members = [
+        ("functions".to_owned(), texts(facts.functions.iter().map(String::as_str))),
+        ("kinds".to_owned(), texts(facts.kinds.iter().copied())),
+        ("tables".to_owned(), texts(facts.tables.iter().map(String::as_str))),
+    ];
+    Expression::new_record(members).unwrap()
+}
+
+fn context(ask: &Ask, tool: Option<&Tool>, open: &[&str]) -> Context {
     let text = |text: &str| Expression::new_string(text.to_owned());
     let mut pairs = vec![
         ("claims".to_owned(), Expression::new_entity_uid(uid("Claims", &ask.token.to_string()))),
@@ -358,6 +405,7 @@ fn context(ask: &Ask, tool: Option<&Tool>) -> Context {
         // An IPv4 address inside IPv6 is the IPv4 address.
         ("source".to_owned(), Expression::new_ip(ask.source.to_string().trim_start_matches("::ffff:"))),
     ];
+    pairs.push(("calendars".to_owned(), texts(open.iter().copied())));
     let named = tool.and_then(|tool| tool.account.as_ref());
     let account = match named {
         Some(path) => convert::reach(ask.arguments.as_ref(), path).and_then(convert::account),
@@ -366,6 +414,7 @@ fn context(ask: &Ask, tool: Option<&Tool>) -> Context {
     pairs.extend(account.map(|account| ("account".to_owned(), text(&account))));
     if let Some(tool) = tool {
         pairs.push(("input".to_owned(), convert::input(ask.arguments.as_ref(), &tool.input)));
+        pairs.extend(tool.sql.as_ref().map(|sql| ("sql".to_owned(), done(sql, ask.arguments.as_ref()))));
     }
     match &ask.call {
         Call::Resource(uri) | Call::CompleteResource(uri) => pairs.push(("uri".to_owned(), text(uri))),

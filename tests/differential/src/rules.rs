@@ -154,6 +154,10 @@ pub enum Read {
     Claim(String),
     /// A claim whose name is computed.
     AnyClaim,
+    /// The calendars.
+    Calendars,
+    /// What SQL does.
+    Sql,
 }
 
 /// A string or an id as Cedar writes it.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::chance::world_seed;
 use crate::compare::{Fault, Plan, world};
+use crate::pace::Pace;
 use crate::tally::Tally;
 
 /// A run.
@@ -28,9 +29,9 @@ const MISMATCHES_MAX: usize = 5;
 /// How often a waiting run looks up.
 const GLANCE: Duration = Duration::from_secs(1);
 
-/// Compares; `progress` hears of the tally at least once a second.
-pub fn run(run: &Run, mut progress: impl FnMut(&Tally, Duration)) -> Tally {
-    let start = Instant::now();
+/// Compares; `progress` hears of the tally about once a second.
+pub fn run(run: &Run, mut progress: impl FnMut(&Tally, &Pace)) -> (Tally, Pace) {
+    let mut pace = Pace::new(Instant::now());
     let worlds = run.cases.div_ceil(run.per_world);
     let (next, ended) = (AtomicU64::new(0), AtomicBool::new(false));
     let (sender, receiver) = channel();
@@ -63,11 +64,14 @@ pub fn run(run: &Run, mut progress: impl FnMut(&Tally, Duration)) -> Tally {
             if whole.mismatches.len() >= MISMATCHES_MAX {
                 ended.store(true, Ordering::Relaxed);
             }
+            pace.glance(Instant::now());
             if shown.elapsed() >= GLANCE {
                 shown = Instant::now();
-                progress(&whole, start.elapsed());
+                pace.look();
+                progress(&whole, &pace);
             }
         }
+        pace.look();
     });
-    whole
+    (whole, pace)
 }

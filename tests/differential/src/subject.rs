@@ -13,15 +13,18 @@ use portcullis_core::policy::engine::{Action, Engine, Inputs};
 use portcullis_core::policy::facts::Facts;
 use portcullis_core::policy::index::AgentSource;
 use portcullis_core::policy::source::Source;
+use portcullis_core::policy::sql::{self, SqlRules};
 use portcullis_core::policy::surface::{ServerIndex, ServerSource, ToolRules};
-use portcullis_core::policy::verdict::Visibility;
+use portcullis_core::policy::verdict::{Evaluator, Visibility};
 use portcullis_core::policy::who::{Claims, Who};
 use portcullis_core::protocol::json::Value;
 use portcullis_core::time::UnixMillis;
 
 use crate::asks::{Ask, Call};
+use crate::calendars;
 use crate::ground::{Claim, Ground, Server};
 use crate::rules::Rule;
+use crate::statements::{Dialect, Sql};
 
 /// What the engine said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +40,7 @@ pub struct Subject {
     engine: Engine,
     /// By server and tool.
     tools: Vec<Vec<ToolIndex>>,
-    tokens: Vec<Vec<(Box<str>, ClaimValue)>>,
+    stage: Arc<Stage>,
 }
 
 /// Why a world is not loaded.
@@ -48,67 +51,105 @@ pub struct Refused {
     pub others: Vec<String>,
 }
 
+/// What one world has before its rules, as a gateway would meet it.
+pub struct Stage {
+    servers: Vec<Staged>,
+    calendars: Calendars,
+    /// Claims, by token.
+    tokens: Vec<Vec<(Box<str>, ClaimValue)>>,
+}
+
+/// One server of the stage.
+struct Staged {
+    catalogue: Catalogue,
+    settings: BTreeMap<Box<str>, ToolRules>,
+    methods: Vec<Box<str>>,
+    drift: Arc<Drift>,
+}
+
+impl Stage {
+    /// Reads catalogues, settings and calendars.
+    pub fn new(ground: &Ground) -> Self {
+        let servers = ground.servers.iter().map(|server| {
+            let catalogue = catalogue(server);
+            let drift = Arc::new(drift(server, &catalogue));
+            let methods = server.extensions.iter().map(|one| one.as_str().into()).collect();
+            Staged { settings: settings(server), methods, drift, catalogue }
+        });
+        Self {
+            servers: servers.collect(),
+            calendars: read(&calendars::file(&ground.calendars)),
+            tokens: ground.tokens.iter().map(|token| claims(token)).collect(),
+        }
+    }
+
+    /// The same, with calendars that never open.
+    pub fn with_calendars_shut(mut self, ground: &Ground) -> Self {
+        let shut = ground.calendars.iter().map(|calendar| calendar.shut());
+        self.calendars = read(&shut.collect::<String>());
+        self
+    }
+
+    /// The same, with tables of another schema than the statements'.
+    pub fn with_tables_elsewhere(mut self) -> Self {
+        for tool in self.servers.iter_mut().flat_map(|server| server.settings.values_mut()) {
+            if let Some(sql) = &mut tool.sql {
+                Arc::make_mut(sql).schema = Some("elsewhere".into());
+            }
+        }
+        self
+    }
+}
+
+fn read(file: &str) -> Calendars {
+    Calendars::parse(file, "calendars.toml", UnixMillis(calendars::READ_AT)).unwrap_or_else(|findings| {
+        panic!("{file}\n{findings:#?}");
+    })
+}
+
 impl Subject {
-    /// Loads a world: two policy files, catalogues, a registry.
-    pub fn load(ground: &Ground, rules: &[Rule]) -> Result<Self, Refused> {
+    /// Loads rules as two policy files.
+    pub fn load(ground: &Ground, stage: &Arc<Stage>, rules: &[Rule]) -> Result<Self, Refused> {
         let half = rules.len() / 2;
         let lines = |rules: &[Rule]| rules.iter().map(|rule| rule.text() + "\n").collect::<String>();
         let (first, second) = (lines(&rules[..half]), lines(&rules[half..]));
         let sources = [Source { file: "a.cedar", text: &first }, Source { file: "b.cedar", text: &second }];
-        let settings: Vec<BTreeMap<Box<str>, ToolRules>> = ground.servers.iter().map(settings).collect();
-        let catalogues: Vec<Catalogue> = ground.servers.iter().map(catalogue).collect();
-        let methods: Vec<Vec<Box<str>>> = ground
-            .servers
-            .iter()
-            .map(|server| server.extensions.iter().map(|one| one.as_str().into()).collect())
-            .collect();
-        let servers: Vec<(ServerSource<'_>, Arc<Drift>)> = (0..ground.servers.len())
-            .map(|at| {
-                let source = ServerSource {
-                    name: &ground.servers[at].name,
-                    catalogue: &catalogues[at],
-                    tools: &settings[at],
-                    extension_methods: &methods[at],
-                };
-                (source, Arc::new(drift(&ground.servers[at], &catalogues[at])))
-            })
-            .collect();
-        let texts = |all: &'_ [String]| -> Vec<String> { all.to_vec() };
-        let held: Vec<(Vec<String>, Vec<String>)> =
-            ground.agents.iter().map(|agent| (texts(&agent.groups), texts(&agent.accounts))).collect();
-        let agents: Vec<AgentSource<'_>> = ground
-            .agents
-            .iter()
-            .zip(&held)
-            .map(|(agent, (groups, accounts))| AgentSource {
-                id: &agent.id,
-                groups: groups.iter().map(String::as_str).collect(),
-                accounts: accounts.iter().map(String::as_str).collect(),
-            })
-            .collect();
+        let servers = ground.servers.iter().zip(&stage.servers).map(|(server, staged)| {
+            let source = ServerSource {
+                name: &server.name,
+                catalogue: &staged.catalogue,
+                tools: &staged.settings,
+                extension_methods: &staged.methods,
+            };
+            (source, Arc::clone(&staged.drift))
+        });
+        let agents = ground.agents.iter().map(|agent| AgentSource {
+            id: &agent.id,
+            groups: agent.groups.iter().map(String::as_str).collect(),
+            accounts: agent.accounts.iter().map(String::as_str).collect(),
+        });
         let inputs = Inputs {
             sources: &sources,
-            servers: &servers,
-            agents: &agents,
-            calendars: &Calendars::default(),
+            servers: &servers.collect::<Vec<_>>(),
+            agents: &agents.collect::<Vec<_>>(),
+            calendars: &stage.calendars,
             settings_file: "portcullis.toml",
         };
         let engine = Engine::build(inputs).map_err(|findings| refused(&findings, half))?;
-        let tools = ground.servers.iter().zip(&catalogues);
-        let tools = tools
-            .map(|(server, catalogue)| server.tools.iter().map(|tool| catalogue.find(&tool.name).unwrap()).collect())
-            .collect();
-        Ok(Self { engine, tools, tokens: ground.tokens.iter().map(|token| claims(token)).collect() })
+        let tools = ground.servers.iter().zip(&stage.servers).map(|(server, staged)| {
+            server.tools.iter().map(|tool| staged.catalogue.find(&tool.name).unwrap()).collect()
+        });
+        Ok(Self { engine, tools: tools.collect(), stage: Arc::clone(stage) })
     }
 
-    /// The engine's decision.
+    /// The engine's decision, and who worked it out.
     pub fn decide(
         &self,
         ground: &Ground,
         ask: &Ask,
         arguments: Option<Value<'_>>,
         (agent, user): (usize, usize),
-    ) -> Got {
+    ) -> (Got, &'static str) {
         let who = self.who(ground, ask, (agent, user));
         let facts = Facts { arguments, source: ask.source, now: UnixMillis(ask.now) };
         let tool = |tool: &usize| self.tools[ask.server][*tool];
@@ -126,13 +167,15 @@ impl Subject {
             Call::Extension(method) => Action::Extension { method },
         };
         match self.engine.decide(&who, server(ask.server), action, &facts) {
-            Ok(permit) => Got::Allowed(permit.determining().rules().to_vec(), permit.determining().total()),
-            Err(denial) => Got::Denied(
-                denial.cause().name(),
-                denial.determining().rules().to_vec(),
-                denial.determining().total(),
-                denial.pointer().map(str::to_owned),
-            ),
+            Ok(permit) => {
+                let determining = permit.determining();
+                (Got::Allowed(determining.rules().to_vec(), determining.total()), named(permit.evaluator()))
+            }
+            Err(denial) => {
+                let (determining, pointer) = (denial.determining(), denial.pointer().map(str::to_owned));
+                let (named_rules, total) = (determining.rules().to_vec(), determining.total());
+                (Got::Denied(denial.cause().name(), named_rules, total, pointer), named(denial.evaluator()))
+            }
         }
     }
 
@@ -148,7 +191,7 @@ impl Subject {
             id: &ground.agents[agent].id,
             user: ground.users[user].as_deref(),
             account: ask.account.as_deref(),
-            claims: Claims::Listed(&self.tokens[ask.token]),
+            claims: Claims::Listed(&self.stage.tokens[ask.token]),
         }
     }
 }
@@ -157,9 +200,31 @@ fn server(position: usize) -> ServerIndex {
     ServerIndex(position as u16)
 }
 
+fn named(evaluator: Evaluator) -> &'static str {
+    match evaluator {
+        Evaluator::Tables => "tables",
+        Evaluator::Cedar => "cedar",
+    }
+}
+
+/// How a tool takes SQL, as the engine is told.
+pub fn sql_rules(sql: &Sql) -> SqlRules {
+    SqlRules {
+        argument: crate::ground::pointer(&sql.argument).into(),
+        dialect: match sql.dialect {
+            Dialect::Postgres => sql::Dialect::Postgres,
+            Dialect::MySql => sql::Dialect::MySql,
+            Dialect::Sqlite => sql::Dialect::Sqlite,
+            Dialect::Generic => sql::Dialect::Generic,
+        },
+        schema: sql.schema.map(Box::from),
+        functions: sql.functions.iter().map(|name| Box::from(*name)).collect(),
+    }
+}
+
 fn settings(server: &Server) -> BTreeMap<Box<str>, ToolRules> {
     let of = |tool: &crate::ground::Tool| ToolRules {
-        sql: None,
+        sql: tool.sql.as_ref().map(|sql| Arc::new(sql_rules(sql))),
         groups: tool.groups.iter().map(|group| group.as_str().into()).collect(),
         types: tool.types.iter().map(|(pointer, ty)| (pointer.as_str().into(), (*ty).into())).collect(),
         account: tool.account.as_ref().map(|path| crate::ground::pointer(path).into()),

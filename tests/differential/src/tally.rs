@@ -19,6 +19,10 @@ pub struct Tally {
     pub refusals: Vec<String>,
     /// Cases by what the decision had to be.
     pub outcomes: BTreeMap<&'static str, u64>,
+    /// Cases by who worked the engine's decision out: our tables and programs, or Cedar's evaluator inside it.
+    pub evaluators: BTreeMap<&'static str, u64>,
+    /// Cases by what calendars and SQL came to, where a rule in question read them.
+    pub facts: BTreeMap<&'static str, u64>,
     /// Cases by what was asked.
     pub calls: BTreeMap<&'static str, u64>,
     /// By kind of expression: rules that hold one, and cases in which such a rule was in question.
@@ -30,7 +34,7 @@ pub struct Tally {
 }
 
 /// Every outcome that a whole run must have met.
-pub const OUTCOMES: [&str; 10] = [
+pub const OUTCOMES: [&str; 22] = [
     "allowed",
     "implied",
     "no_rule",
@@ -41,10 +45,57 @@ pub const OUTCOMES: [&str; 10] = [
     "claim_unreadable",
     "drifted",
     "unknown_method",
+    "calendars_ended",
+    "sql_too_long",
+    "sql_too_deep",
+    "sql_character",
+    "sql_comment",
+    "sql_literal",
+    "sql_unparsable",
+    "sql_several_statements",
+    "sql_statement",
+    "sql_construct",
+    "sql_name",
+    "sql_function",
 ];
 
+/// All that calendars and SQL must have come to in a whole run.
+pub const FACTS: [&str; 13] = [
+    "no calendar open",
+    "one calendar open",
+    "several calendars open",
+    "select",
+    "insert",
+    "update",
+    "delete",
+    "replace",
+    "no table",
+    "one table",
+    "several tables",
+    "no function",
+    "a function",
+];
+
+/// Everything that can be asked.
+pub const CALLS: [&str; 11] = [
+    "connect",
+    "tool",
+    "resource",
+    "prompt",
+    "complete prompt",
+    "complete resource",
+    "task",
+    "sample",
+    "elicit",
+    "roots",
+    "extension",
+];
+
+/// Who works decisions out.
+pub const EVALUATORS: [&str; 2] = ["tables", "cedar"];
+
 /// Every kind of expression that a whole run must have exercised.
-pub const EXPRESSIONS: [&str; 83] = [
+pub const EXPRESSIONS: [&str; 119] = [
     "!",
     "!=",
     "&&",
@@ -53,37 +104,58 @@ pub const EXPRESSIONS: [&str; 83] = [
     "-",
     "<",
     "<=",
-    "==",
     "== of conditions",
+    "==",
     ">",
     ">=",
     "action ==",
     "action in",
     "argument",
     "boolean",
+    "calendars ==",
+    "calendars contains",
+    "calendars containsAll",
+    "calendars containsAny",
+    "calendars isEmpty",
     "computed tag",
     "constant",
     "contains",
+    "containsAll calendars",
+    "containsAll sql.functions",
+    "containsAll sql.kinds",
+    "containsAll sql.tables",
     "containsAll",
     "containsAny",
+    "context has calendars",
+    "context has claims",
+    "context has now",
+    "context has source",
+    "context has sql",
+    "context has sql.member",
+    "context has sql.tables",
     "context.account",
+    "context.calendars",
     "context.name",
     "context.now",
     "context.source",
+    "context.sql has",
+    "context.sql.functions",
+    "context.sql.kinds",
+    "context.sql.tables",
     "context.uri",
     "datetime",
     "decimal",
-    "duration",
     "duration in units",
+    "duration",
     "durationSince",
     "getTag",
     "greaterThan",
     "greaterThanOrEqual",
-    "has",
     "has path",
+    "has",
     "hasTag",
-    "if",
     "if value",
+    "if",
     "ip",
     "isEmpty",
     "isInRange",
@@ -93,33 +165,48 @@ pub const EXPRESSIONS: [&str; 83] = [
     "isMulticast",
     "lessThan",
     "lessThanOrEqual",
-    "like",
     "like with \\*",
+    "like",
     "long",
     "now twice",
     "offset",
     "principal ==",
     "principal in",
-    "principal is",
     "principal is in",
+    "principal is",
     "principal.accounts",
     "principal.user",
     "record",
     "resource ==",
     "scope action ==",
-    "scope action in",
     "scope action in set",
+    "scope action in",
     "scope any action",
     "scope any principal",
     "scope any resource",
     "scope principal ==",
     "scope principal in",
-    "scope principal is",
     "scope principal is in",
+    "scope principal is",
     "scope resource ==",
     "scope resource in",
     "scope resource is",
     "set",
+    "sql.functions ==",
+    "sql.functions contains",
+    "sql.functions containsAll",
+    "sql.functions containsAny",
+    "sql.functions isEmpty",
+    "sql.kinds ==",
+    "sql.kinds contains",
+    "sql.kinds containsAll",
+    "sql.kinds containsAny",
+    "sql.kinds isEmpty",
+    "sql.tables ==",
+    "sql.tables contains",
+    "sql.tables containsAll",
+    "sql.tables containsAny",
+    "sql.tables isEmpty",
     "string",
     "toDate",
     "toTime",
@@ -144,11 +231,15 @@ impl Tally {
         self.refusals.extend(other.refusals);
         self.refusals.truncate(20);
         self.mismatches.extend(other.mismatches);
-        for (name, count) in other.outcomes {
-            *self.outcomes.entry(name).or_default() += count;
-        }
-        for (name, count) in other.calls {
-            *self.calls.entry(name).or_default() += count;
+        for (own, others) in [
+            (&mut self.outcomes, other.outcomes),
+            (&mut self.evaluators, other.evaluators),
+            (&mut self.facts, other.facts),
+            (&mut self.calls, other.calls),
+        ] {
+            for (name, count) in others {
+                *own.entry(name).or_default() += count;
+            }
         }
         for (name, (rules, cases)) in other.expressions {
             let own = self.expressions.entry(name).or_default();
@@ -169,12 +260,33 @@ impl Tally {
             ));
         }
         if whole == Length::Whole {
-            let met = |name: &&&str| !self.outcomes.contains_key(**name);
-            gaps.extend(OUTCOMES.iter().filter(met).map(|name| format!("no decision was `{name}`")));
-            let exercised = |name: &&&str| self.expressions.get(**name).is_none_or(|(_, cases)| *cases == 0);
-            gaps.extend(EXPRESSIONS.iter().filter(exercised).map(|name| format!("no case exercised `{name}`")));
+            let words = [
+                "no decision was",
+                "no decision was worked out by",
+                "no rule in question met",
+                "nothing asked was",
+                "no case exercised",
+            ];
+            for (met, words) in self.kinds().iter().zip(words) {
+                gaps.extend(met.missing.iter().map(|name| format!("{words} `{name}`")));
+            }
         }
         gaps
+    }
+
+    /// The kinds of decisions, evaluators, facts, calls and expressions: how many were met, and which were not.
+    fn kinds(&self) -> [Kinds; 5] {
+        let of = |name, all: &[&'static str], met: &dyn Fn(&str) -> bool| {
+            let missing: Vec<&'static str> = all.iter().copied().filter(|name| !met(name)).collect();
+            Kinds { name, all: all.len(), missing }
+        };
+        [
+            of("decisions", &OUTCOMES, &|name| self.outcomes.contains_key(name)),
+            of("evaluators", &EVALUATORS, &|name| self.evaluators.contains_key(name)),
+            of("facts", &FACTS, &|name| self.facts.contains_key(name)),
+            of("calls", &CALLS, &|name| self.calls.contains_key(name)),
+            of("expressions", &EXPRESSIONS, &|name| self.expressions.get(name).is_some_and(|(_, cases)| *cases > 0)),
+        ]
     }
 
     /// The report.
@@ -184,17 +296,33 @@ impl Tally {
             .iter()
             .map(|(name, (rules, cases))| (name, json!({"rules": rules, "cases": cases})))
             .collect();
+        let kinds: BTreeMap<_, _> = (self.kinds().iter())
+            .map(|kinds| {
+                let met = kinds.all - kinds.missing.len();
+                (kinds.name, json!({"met": met, "of": kinds.all, "missing": kinds.missing}))
+            })
+            .collect();
         json!({
             "cases": self.cases,
             "worlds": self.worlds,
             "mismatches": self.mismatches,
+            "kinds_met": kinds,
             "decisions": self.outcomes,
+            "worked_out_by": self.evaluators,
+            "facts": self.facts,
             "calls": self.calls,
             "listed_because_permitted": self.listed,
             "rules": {"written": self.written, "refused": self.refused, "refusals": self.refusals},
             "expressions": expressions,
         })
     }
+}
+
+/// Kinds of one sort.
+struct Kinds {
+    name: &'static str,
+    all: usize,
+    missing: Vec<&'static str>,
 }
 
 /// How long a run is.

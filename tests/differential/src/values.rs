@@ -44,7 +44,8 @@ pub fn made(kind: &'static str, text: String, parts: impl IntoIterator<Item = Gu
     whole
 }
 
-fn reading(kind: &'static str, text: String, read: Option<Read>) -> Guarded {
+/// An expression of `kind` that reads something of the call.
+pub fn reading(kind: &'static str, text: String, read: Option<Read>) -> Guarded {
     let mut whole = made(kind, text, []);
     whole.piece.reads.extend(read);
     whole

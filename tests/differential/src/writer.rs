@@ -5,6 +5,7 @@ use crate::chance::Chance;
 use crate::ground::{Column, Ground, Kind};
 use crate::rules::{Action, Cond, Effect, Known, Piece, Principal, Resource, Rule, Sign, Uid, Word};
 use crate::shape::{Presence, Record, Ty};
+use crate::statements::{SCHEMA, Sql, TABLES};
 
 /// What a rule may read, by what it covers.
 pub struct Env<'g> {
@@ -18,6 +19,10 @@ pub struct Env<'g> {
     pub uri: Fact,
     /// How `context.name` can be read.
     pub name: Fact,
+    /// How `context.sql` can be read.
+    pub sql: Fact,
+    /// Tables as every covered tool that takes SQL may name them.
+    pub tables: Vec<String>,
 }
 
 /// How a fact can be read.
@@ -148,13 +153,27 @@ fn env<'g>(ground: &'g Ground, rule: &Rule) -> Env<'g> {
             (_, false) => Fact::Never,
         }
     };
+    let taking: Vec<&Sql> =
+        covered.iter().filter_map(|column| ground.tool(*column)).filter_map(|tool| tool.sql.as_ref()).collect();
     Env {
         ground,
         paths: paths(&inputs),
         input_guarded: inputs.len() < covered.len(),
         uri: fact(Kind::Resource),
         name: fact(Kind::Prompt),
+        sql: match taking.len() {
+            0 => Fact::Never,
+            some if some == covered.len() => Fact::Always,
+            _ => Fact::Guarded,
+        },
+        tables: tables(&taking),
     }
+}
+
+/// Names of tables: with a schema, and without one unless no tool knows such names. All in lower case: a rule over other names may not load.
+fn tables(taking: &[&Sql]) -> Vec<String> {
+    let plain = TABLES.into_iter().map(String::from).filter(|_| taking.iter().any(|sql| sql.schema.is_none()));
+    TABLES.into_iter().map(|table| format!("{SCHEMA}.{table}")).chain(plain).collect()
 }
 
 /// The paths that have the same type in every input that declares them.

@@ -203,6 +203,8 @@ pub struct Answer<'r> {
     pub result: Part<'r>,
     /// What was taken out of it before.
     pub obliged: Obliged<'r>,
+    /// What rules over results objected to it, where they did.
+    pub objected: Option<Judged<'r>>,
     /// From the end of the request's head to this record.
     pub duration_us: u64,
 }
@@ -212,9 +214,9 @@ pub struct Answer<'r> {
 pub struct Obliged<'r> {
     /// The ids of the rules that obliged, at most `DETERMINING_MAX`.
     pub rules: &'r [&'r str],
-    /// Values that were redacted.
+    /// Values that were redacted, each place counted: what stands in the structured content and again in its text counts twice.
     pub redactions: u64,
-    /// Rows that were cut off.
+    /// Rows that were cut off, counted in the same way.
     pub rows_dropped: u64,
 }
 
@@ -442,7 +444,10 @@ fn write_answer(line: &mut Line<'_>, answer: &Answer<'_>) {
     line.text(Field::Server, answer.server);
     line.number(Field::Status, u64::from(answer.status));
     line.word(Field::Outcome, answer.outcome.as_str());
-    line.text_if(Field::Cause, answer.cause);
+    match &answer.objected {
+        Some(judged) => write_judged(line, judged),
+        None => line.text_if(Field::Cause, answer.cause),
+    }
     line.number(Field::DurationUs, answer.duration_us);
     if !answer.obliged.rules.is_empty() {
         write_obligations(line, answer.obliged.rules);

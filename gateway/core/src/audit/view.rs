@@ -187,12 +187,23 @@ fn target(entry: &Entry) -> Option<String> {
 }
 
 fn answered(out: &mut String, answer: &Entry) {
+    let objected = answer.decision.as_deref();
     if let Some(outcome) = answer.outcome.as_deref().filter(|outcome| *outcome != "complete") {
         part(out, outcome);
-        named(out, "cause", answer.cause.as_deref());
+    } else if objected == Some("observed_deny") {
+        part(out, "would-withhold");
     }
-    for (count, name) in [(answer.redactions, "redacted"), (answer.rows_dropped, "rows_cut")] {
+    named(out, "cause", answer.cause.as_deref());
+    if !answer.rules.is_empty() {
+        named(out, "rule", Some(&answer.rules.join(",")));
+    }
+    let counts = [(answer.redactions, "redacted"), (answer.rows_dropped, "rows_cut")];
+    for (count, name) in counts {
         named(out, name, count.filter(|count| *count > 0).map(|count| count.to_string()).as_deref());
+    }
+    // Most servers send a result twice, structured and as text, and both are narrowed.
+    if counts.iter().any(|(count, _)| count.is_some_and(|count| count > 0)) {
+        part(out, "(structured and text counted each)");
     }
     if let Some(micros) = answer.duration_us {
         // A fraction of a millisecond is all that a person reads.
@@ -234,7 +245,7 @@ const SHOWN_CHARACTERS_MAX: usize = 160;
 mod tests {
     use super::*;
     use crate::audit::chain::{Position, Shard};
-    use crate::audit::record::samples::{NOTHING, answer, decision, part};
+    use crate::audit::record::samples::{NOTHING, answer, decision, judged, part};
     use crate::audit::record::{self, Caller, Decision, Outcome, Record, Refusal, Stop, Subject, Verdict};
 
     const AT: UnixMillis = UnixMillis(1_795_428_000_000);
@@ -316,6 +327,21 @@ mod tests {
                     method: None,
                 })],
                 "REFUSE crm cause=no_token from=10.0.0.1",
+            ),
+            (
+                vec![
+                    Record::Decision(decision(Verdict::Allow)),
+                    Record::Result(record::Answer {
+                        outcome: Outcome::Refused,
+                        objected: Some(record::Judged {
+                            cause: Some("result_forbidden"),
+                            rules: &["small"],
+                            ..judged(Verdict::Deny)
+                        }),
+                        ..answer(0)
+                    }),
+                ],
+                r#"ALLOW recon-17 crm.read_table {"table":"customers"} rule=support.cedar:3 v12 refused cause=result_forbidden rule=small 1.2ms"#,
             ),
             (vec![Record::GatewayStopped(Stop { reason: "signal" })], "gateway.stopped reason=signal"),
         ];

@@ -13,6 +13,7 @@ pub mod schema;
 pub mod later;
 pub mod shape;
 pub mod mean;
+pub mod control;
 pub mod example;
 pub mod snapshot;
 
@@ -38,7 +39,7 @@ pub fn parse(text: &str, file: &str, folder: &Path) -> Result<(Settings, Diagnos
 
 /// The typed layer, or nothing where the text is no TOML.
 fn read(text: &str, findings: &mut Findings<'_>) -> Option<Typed> {
-    let (mut tree, faults) = toml::de::DeTable::parse_recoverable(text);
+    let (tree, faults) = toml::de::DeTable::parse_recoverable(text);
     for fault in &faults {
         let at = fault.span().map_or(0, |span| span.start);
         findings.refuse(at, first_line(fault.message()), syntax_cure(fault.message()));
@@ -46,6 +47,11 @@ fn read(text: &str, findings: &mut Findings<'_>) -> Option<Typed> {
     if findings.refused() {
         return None;
     }
+    shaped(tree, findings)
+}
+
+/// The typed layer of a tree; what is wrong with its shape is named and cut out.
+fn shaped(mut tree: toml::Spanned<toml::de::DeTable<'_>>, findings: &mut Findings<'_>) -> Option<Typed> {
     shape::prune(tree.get_mut(), &schema::json_schema(), findings);
     match Typed::deserialize(toml::de::Deserializer::from(tree)) {
         Ok(typed) => Some(typed),

@@ -124,11 +124,6 @@ impl PublicUrl {
     pub fn authority(&self) -> &str {
         self.text.split_once("://").map_or("", |(_, authority)| authority)
     }
-
-    /// The resource URI of a route: this URL and the route's path.
-    pub fn resource(&self, path: &str) -> String {
-        format!("{}{path}", self.text)
-    }
 }
 
 impl fmt::Display for PublicUrl {
@@ -199,6 +194,21 @@ pub struct Server {
     pub scopes: Vec<Box<str>>,
 }
 
+impl Server {
+    /// Scheme and authority of the route, without a path: the gateway's own, or the route's `host`.
+    pub fn base(&self, public_url: &PublicUrl) -> String {
+        match &self.host {
+            Some(host) => format!("{}://{host}", public_url.scheme().as_str()),
+            None => public_url.as_str().to_owned(),
+        }
+    }
+
+    /// The route's resource URI, which tokens for it name as their audience (RFC 8707 §2).
+    pub fn resource(&self, public_url: &PublicUrl) -> String {
+        format!("{}{}", self.base(public_url), self.path)
+    }
+}
+
 /// An upstream endpoint, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamUrl {
@@ -259,6 +269,8 @@ pub struct ToolSettings {
     pub capture: Capture,
     /// Cedar types of arguments whose schema does not say, by JSON pointer (RFC 6901).
     pub types: BTreeMap<Box<str>, Box<str>>,
+    /// The same of members of results.
+    pub output_types: BTreeMap<Box<str>, Box<str>>,
     /// JSON pointer of the argument that names the account touched.
     pub account: Option<Box<str>>,
     /// The argument that holds SQL, and how it is read.
@@ -286,7 +298,7 @@ pub struct Issuer {
     pub user_claim: Option<Box<str>>,
     /// The claim that names the account acted on.
     pub account_claim: Option<Box<str>>,
-    /// Allowed `typ` headers, lower-case, without `application/` (RFC 9068 §4). Never empty.
+    /// Allowed `typ` headers, lower-case, without `application/` (RFC 9068 §4); `none` stands for tokens without one. Never empty.
     pub token_types: Vec<Box<str>>,
     /// How far its clock may be off ours.
     pub clock_skew: Duration,

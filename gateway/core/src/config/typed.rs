@@ -134,13 +134,14 @@ pub struct Identity {
     pub algorithms: Option<At<Vec<At<AlgorithmText>>>>,
     /// Expected `aud`. Default: the URL of the route, as MCP asks.
     pub audience: Option<At<String>>,
-    /// The claim that names the agent. Default: `client_id`, then `azp`, then `sub`.
+    /// The claim that names the agent: `cid` at Okta, `azp` or `appid` at Entra ID. Default: `client_id`, then `azp`, then, where `token_types` is `["at+jwt"]`, `sub`.
     pub agent_claim: Option<At<String>>,
     /// The claim that names the user the agent acts for.
     pub user_claim: Option<At<String>>,
     /// The claim that names the account acted on.
     pub account_claim: Option<At<String>>,
-    /// Allowed `typ` headers. Default: `["at+jwt"]`.
+    /// Allowed `typ` headers; `none` stands for tokens without one. Default: `["at+jwt"]`. Okta writes none, Entra ID `JWT`: of such tokens what looks like an ID token is refused.
+    #[schemars(extend("examples" = [["at+jwt", "JWT", "none"]]))]
     pub token_types: Option<At<Vec<At<String>>>>,
     /// How far its clock may be off ours. Default: `30s`.
     pub clock_skew: Option<At<SpanText>>,
@@ -261,6 +262,8 @@ pub struct Tool {
     pub capture: Option<Capture>,
     /// Cedar types of arguments whose schema does not say, by JSON pointer.
     pub types: BTreeMap<At<String>, At<String>>,
+    /// The same of members of results, which rules read as `context.output`.
+    pub output_types: BTreeMap<At<String>, At<String>>,
     /// JSON pointer of the argument that names the account touched.
     #[schemars(extend("examples" = ["/account"]))]
     pub account: Option<At<String>>,

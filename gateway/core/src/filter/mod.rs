@@ -5,5 +5,6 @@ pub mod list;
 pub mod cache;
 pub mod capabilities;
 pub mod server_message;
+pub mod judged;
 pub mod place;
 pub mod redact;

@@ -67,22 +67,42 @@ enum Deed {
     Cap(usize),
 }
 
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// `structuredContent`: its shape is the one that the tool declares, and what may be missing there may be missing.
+    Structured,
+    /// A text that is JSON: nothing says what shape it has.
+    Text,
+}
+
 /// Adds to `found` all that the obligations are about in the value at `root`.
-pub fn values(bytes: &[u8], root: Range<usize>, obligations: &Obligations, found: &mut Vec<Found>) -> Marks {
+pub fn values(
+    (bytes, root): (&[u8], Range<usize>),
+    written: Written,
+    obligations: &Obligations,
+    found: &mut Vec<Found>,
+) -> Marks {
+    let mut walk = Walk { bytes, written, to_do: Deed::Redact, absent: Absent::Nothing, found };
     let mut marks = Vec::new();
-    let mut marked = |before: usize, found: &Vec<Found>| marks.push(found.len() > before);
-    for pointer in obligations.redactions() {
-        let before = found.len();
-        follow(bytes, root.clone(), pointer.segments(), Deed::Redact, found);
-        marked(before, found);
-    }
-    for cap in obligations.row_caps() {
-        let before = found.len();
-        match cap.at.as_ref().map(Pointer::segments) {
-            Some(segments) => follow(bytes, root.clone(), segments, Deed::Cap(cap.rows_max), found),
-            None => top(bytes, root.clone(), cap.rows_max, found),
+    let pointers = obligations.redactions().map(|pointer| (Some(pointer), Deed::Redact));
+    let caps = obligations.row_caps().map(|cap| (cap.at.as_ref(), Deed::Cap(cap.rows_max)));
+    for (pointer, to_do) in pointers.chain(caps) {
+        let before = walk.found.len();
+        (walk.to_do, walk.absent) = (to_do, Absent::Nothing);
+        match pointer.map(Pointer::segments) {
+            Some(segments) => walk.follow(root.clone(), segments),
+            None => walk.arrays(root.clone()),
         }
-        marked(before, found);
+        let last = pointer.and_then(|pointer| pointer.segments().last());
+        if let (true, Absent::Something, Some(Segment::One { name, index: _ })) =
+            (walk.found.len() == before, walk.absent, last)
+            && has_named(bytes, root.clone(), name)
+        {
+            // The tool answers in another shape than the rule was written for, and what it means stands somewhere else.
+            walk.hide(root.clone());
+        }
+        marks.push(walk.found.len() > before);
     }
     Marks(marks)
 }
@@ -94,62 +114,114 @@ pub fn cut(items: &[Range<usize>], rows_max: usize) -> Option<Found> {
     (dropped > 0).then_some(Found { range: kept.end..last.end, with: With::Cut(dropped) })
 }
 
-/// The arrays at the top: the value itself, or the members of it. A text that is all there is could hold any number of rows.
-fn top(bytes: &[u8], root: Range<usize>, rows_max: usize, found: &mut Vec<Found>) {
-    if bytes.get(root.start) != Some(&b'{') {
-        return deed(bytes, root, Deed::Cap(rows_max), found);
+/// Whether a pointer named a member that was not there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Absent {
+    Something,
+    Nothing,
+}
+
+/// One pointer's way through one value.
+struct Walk<'w> {
+    bytes: &'w [u8],
+    written: Written,
+    to_do: Deed,
+    absent: Absent,
+    found: &'w mut Vec<Found>,
+}
+
+impl Walk<'_> {
+    fn hide(&mut self, range: Range<usize>) {
+        self.found.push(Found { range, with: With::Redacted });
     }
-    for entry in span::entries(bytes, root).filter(|entry| bytes.get(entry.value.start) == Some(&b'[')) {
-        deed(bytes, entry.value, Deed::Cap(rows_max), found);
+
+    fn first(&self, here: &Range<usize>) -> Option<u8> {
+        self.bytes.get(here.start).copied()
+    }
+
+    /// The outermost arrays: the value itself, or what objects lead to. A text that is all there is could hold any number of rows.
+    fn arrays(&mut self, here: Range<usize>) {
+        if self.first(&here) != Some(b'{') {
+            return self.deed(here);
+        }
+        for entry in span::entries(self.bytes, here) {
+            if matches!(self.first(&entry.value), Some(b'[' | b'{')) {
+                self.arrays(entry.value);
+            }
+        }
+    }
+
+    /// Where something else stands than the pointer needs, the secret could stand in it in another shape: all of it goes. A `null` holds nothing.
+    fn follow(&mut self, here: Range<usize>, segments: &[Segment]) {
+        let bytes = self.bytes;
+        let Some((segment, rest)) = segments.split_first() else { return self.deed(here) };
+        match (self.first(&here), segment) {
+            (Some(b'['), Segment::Any) => span::elements(bytes, here).for_each(|item| self.follow(item, rest)),
+            (Some(b'['), Segment::One { name: _, index: Some(index) }) => {
+                if let Some(item) = span::elements(bytes, here).nth(*index) {
+                    self.follow(item, rest);
+                }
+            }
+            (Some(b'['), Segment::One { name: _, index: None }) => {
+                if span::elements(bytes, here.clone()).next().is_some() {
+                    self.hide(here);
+                }
+            }
+            (Some(b'{'), Segment::Any) => {
+                span::entries(bytes, here).for_each(|entry| self.follow(entry.value, rest));
+            }
+            (Some(b'{'), Segment::One { name, index: _ }) => self.member(here, name, rest),
+            (Some(b'n'), _) => {}
+            (Some(_) | None, _) => self.hide(here),
+        }
+    }
+
+    fn member(&mut self, object: Range<usize>, name: &str, rest: &[Segment]) {
+        let (mut anything, mut there) = (false, false);
+        for entry in span::entries(self.bytes, object.clone()) {
+            anything = true;
+            if is_named(self.bytes.get(entry.key.clone()).unwrap_or_default(), name) {
+                there = true;
+                self.follow(entry.value, rest);
+            }
+        }
+        if there || !anything {
+            return;
+        }
+        self.absent = Absent::Something;
+        let inner = !rest.is_empty() || matches!(self.to_do, Deed::Cap(_));
+        if inner && self.written == Written::Text {
+            self.hide(object);
+        }
+    }
+
+    fn deed(&mut self, here: Range<usize>) {
+        let Deed::Cap(rows_max) = self.to_do else { return self.hide(here) };
+        match self.first(&here) {
+            Some(b'[') => {
+                let items: Vec<Range<usize>> = span::elements(self.bytes, here).collect();
+                self.found.extend(cut(&items, rows_max));
+            }
+            // Rows under their keys.
+            Some(b'{') => {
+                let rows = span::entries(self.bytes, here).map(|entry| entry.key.start..entry.value.end);
+                let rows: Vec<Range<usize>> = rows.collect();
+                self.found.extend(cut(&rows, rows_max));
+            }
+            Some(b'"') => self.hide(here),
+            Some(_) | None => {}
+        }
     }
 }
 
-/// Where something else stands than the pointer needs, the secret could stand in it in another shape: all of it goes. A `null` holds nothing.
-fn follow(bytes: &[u8], here: Range<usize>, segments: &[Segment], to_do: Deed, found: &mut Vec<Found>) {
-    let Some((segment, rest)) = segments.split_first() else { return deed(bytes, here, to_do, found) };
-    match (bytes.get(here.start), segment) {
-        (Some(b'['), Segment::Any) => {
-            span::elements(bytes, here).for_each(|item| follow(bytes, item, rest, to_do, found));
-        }
-        (Some(b'['), Segment::One { name: _, index: Some(index) }) => {
-            if let Some(item) = span::elements(bytes, here).nth(*index) {
-                follow(bytes, item, rest, to_do, found);
-            }
-        }
-        (Some(b'['), Segment::One { name: _, index: None }) => {
-            if span::elements(bytes, here.clone()).next().is_some() {
-                found.push(Found { range: here, with: With::Redacted });
-            }
-        }
-        (Some(b'{'), Segment::Any) => {
-            span::entries(bytes, here).for_each(|entry| follow(bytes, entry.value, rest, to_do, found));
-        }
-        (Some(b'{'), Segment::One { name, index: _ }) => span::entries(bytes, here)
-            .filter(|entry| is_named(bytes.get(entry.key.clone()).unwrap_or_default(), name))
-            .for_each(|entry| follow(bytes, entry.value, rest, to_do, found)),
-        (Some(b'n'), _) => {}
-        (Some(_) | None, _) => found.push(Found { range: here, with: With::Redacted }),
-    }
-}
-
-fn deed(bytes: &[u8], here: Range<usize>, to_do: Deed, found: &mut Vec<Found>) {
-    let Deed::Cap(rows_max) = to_do else {
-        found.push(Found { range: here, with: With::Redacted });
-        return;
-    };
+/// Whether a member of this name stands anywhere in the value.
+fn has_named(bytes: &[u8], here: Range<usize>, name: &str) -> bool {
     match bytes.get(here.start) {
-        Some(b'[') => {
-            let items: Vec<Range<usize>> = span::elements(bytes, here).collect();
-            found.extend(cut(&items, rows_max));
-        }
-        // Rows under their keys.
-        Some(b'{') => {
-            let rows = span::entries(bytes, here).map(|entry| entry.key.start..entry.value.end);
-            let rows: Vec<Range<usize>> = rows.collect();
-            found.extend(cut(&rows, rows_max));
-        }
-        Some(b'"') => found.push(Found { range: here, with: With::Redacted }),
-        Some(_) | None => {}
+        Some(b'[') => span::elements(bytes, here).any(|item| has_named(bytes, item, name)),
+        Some(b'{') => span::entries(bytes, here).any(|entry| {
+            is_named(bytes.get(entry.key).unwrap_or_default(), name) || has_named(bytes, entry.value, name)
+        }),
+        Some(_) | None => false,
     }
 }
 

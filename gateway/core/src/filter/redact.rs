@@ -2,13 +2,13 @@
 //! replaced, or that they cannot be read. Never here: policy's word, re-serialised values.
 //!
 //! Pointers start at the tool's result: `structuredContent`, and every text of `content` that is JSON by itself. What a pointer cannot follow
-//! (a text where an object should be) is replaced whole. Of everything else in an answer only what MCP itself gives a meaning passes, and
+//! (a text where an object should be; in a text that is JSON, an object without the member on the way) is replaced whole. Of everything else in an answer only what MCP itself gives a meaning passes, and
 //! never prose: it could say what a pointer hides. A result that holds nothing but prose, or an image, cannot be read and so does not pass.
 
 use std::cmp::Reverse;
 use std::ops::Range;
 
-use super::place::{self, Counts, Found, Marks, With};
+use super::place::{self, Counts, Found, Marks, With, Written};
 use super::splice::{Edit, apply};
 use crate::limits::JSON_DEPTH_MAX;
 use crate::policy::oblige::Obligations;
@@ -24,7 +24,8 @@ pub struct Unreadable;
 
 /// Appends to `out` the answer `body` to a call of a tool, or about its task, as far as it may pass. On an error `out` is as it was.
 pub fn answer(body: &[u8], obligations: &Obligations, out: &mut Vec<u8>) -> Result<Counts, Unreadable> {
-    let mut redactor = Redactor { body, obligations, found: Vec::new(), structured: None, failed: Failed::No };
+    let mut redactor =
+        Redactor { body, obligations, found: Vec::new(), structured: None, content: None, failed: Failed::No };
     for entry in redactor.entries(0..body.len())? {
         if redactor.named(&entry, &["jsonrpc", "id"]) {
             continue;
@@ -43,7 +44,8 @@ pub fn answer(body: &[u8], obligations: &Obligations, out: &mut Vec<u8>) -> Resu
 /// Appends to `out` a notification that comes during such a call: how far it has come, and no words.
 pub fn notification(body: &[u8], out: &mut Vec<u8>) -> Result<Counts, Unreadable> {
     let none = Obligations::default();
-    let mut redactor = Redactor { body, obligations: &none, found: Vec::new(), structured: None, failed: Failed::No };
+    let mut redactor =
+        Redactor { body, obligations: &none, found: Vec::new(), structured: None, content: None, failed: Failed::No };
     for entry in redactor.entries(0..body.len())? {
         if redactor.named(&entry, &["jsonrpc", "method"]) {
             continue;
@@ -62,7 +64,8 @@ pub fn notification(body: &[u8], out: &mut Vec<u8>) -> Result<Counts, Unreadable
 /// Appends to `out` a list of tasks without what their servers say of them in words.
 pub fn task_list(body: &[u8], out: &mut Vec<u8>) -> Result<Counts, Unreadable> {
     let none = Obligations::default();
-    let mut redactor = Redactor { body, obligations: &none, found: Vec::new(), structured: None, failed: Failed::No };
+    let mut redactor =
+        Redactor { body, obligations: &none, found: Vec::new(), structured: None, content: None, failed: Failed::No };
     let tasks = span::member(body, &["result", "tasks"]).ok_or(Unreadable)?;
     for task in span::elements(body, tasks) {
         for member in redactor.entries(task)? {
@@ -98,6 +101,8 @@ struct Redactor<'r> {
     found: Vec<Found>,
     /// What the pointers met in the structured content; none where there is no such content.
     structured: Option<Marks>,
+    /// Where that content stands.
+    content: Option<Range<usize>>,
     failed: Failed,
 }
 
@@ -143,8 +148,14 @@ impl Redactor<'_> {
         let entries = self.entries(result)?;
         for entry in &entries {
             if self.named(entry, &["structuredContent"]) && self.first(&entry.value) != b'n' {
-                let marks = place::values(self.body, entry.value.clone(), self.obligations, &mut self.found);
+                let marks = place::values(
+                    (self.body, entry.value.clone()),
+                    Written::Structured,
+                    self.obligations,
+                    &mut self.found,
+                );
                 self.structured = Some(marks);
+                self.content = Some(entry.value.clone());
             }
             if self.named(entry, &["isError"]) && self.first(&entry.value) == b't' {
                 self.failed = Failed::Yes;
@@ -254,6 +265,13 @@ impl Redactor<'_> {
         Ok(())
     }
 
+    /// Whether a text says what the structured content says.
+    fn is_structured(&self, text: &str) -> bool {
+        let content = self.content.clone().and_then(|content| self.body.get(content)).unwrap_or_default();
+        let (content, text) = (serde_json::from_slice::<serde_json::Value>(content), serde_json::from_str(text));
+        content.is_ok_and(|content| text.is_ok_and(|text: serde_json::Value| text == content))
+    }
+
     /// A text that is JSON is narrowed as the structured content is. Where that has something that this text should have as well and has
     /// not, the text is of another shape and is hidden whole.
     fn text(&mut self, value: Range<usize>) -> Result<(), Unreadable> {
@@ -275,9 +293,14 @@ impl Redactor<'_> {
             self.hide(value);
             return Ok(());
         }
+        if self.obligations.withhold_results() && !self.is_structured(&text) {
+            // No rule was asked about what it says.
+            self.hide(value);
+            return Ok(());
+        }
         let root = span::member(text.as_bytes(), &[]).ok_or(Unreadable)?;
         let mut found = Vec::new();
-        let marks = place::values(text.as_bytes(), root, self.obligations, &mut found);
+        let marks = place::values((text.as_bytes(), root), Written::Text, self.obligations, &mut found);
         if self.structured.as_ref().is_some_and(|structured| structured.exceeds(&marks)) {
             self.hide(value);
             return Ok(());

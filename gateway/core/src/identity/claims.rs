@@ -153,6 +153,39 @@ pub(super) fn read(
     })
 }
 
+/// Refuses what is no access token by its claims, where its `typ` does not say that it is one. An issuer signs ID tokens with the same keys, and
+/// every user's browser holds one; were it taken, whoever signs in could act as an agent.
+pub(super) fn no_id_token(issuer: &Issuer, claims: &Members) -> Result<(), TokenError> {
+    if NEVER_IN_ACCESS_TOKENS.iter().any(|name| member(claims, name).is_some()) {
+        return Err(TokenError::IdToken);
+    }
+    // Keycloak and Cognito say in a claim what a token is.
+    let says = |name: &str, words: &[&str]| match member(claims, name) {
+        None => true,
+        Some(Json::Text(word)) => words.iter().any(|own| word.eq_ignore_ascii_case(own)),
+        Some(Json::Null | Json::Truth(_) | Json::Integer(_) | Json::Number | Json::List(_) | Json::Object(_)) => false,
+    };
+    if !says("typ", &["Bearer", "at+jwt"]) || !says("token_use", &["access"]) {
+        return Err(TokenError::IdToken);
+    }
+    // OpenID Connect Core 1.0 §2: an ID token's audience is the client that asked for it; an access token's is somebody else.
+    let own = |json: &Json| {
+        issuer.agent_claims.iter().map(|name| &**name).chain(CLIENTS).any(|name| member(claims, name) == Some(json))
+    };
+    let to_itself = match member(claims, "aud") {
+        Some(Json::List(list)) => list.iter().any(own),
+        Some(one) => own(one),
+        None => false,
+    };
+    if to_itself { Err(TokenError::IdToken) } else { Ok(()) }
+}
+
+/// Claims of ID tokens (OpenID Connect Core 1.0 §2, §3.3.2.11; FAPI 1.0 Part 2 §5.1.1) and of logout and event tokens (RFC 8417 §2.2).
+const NEVER_IN_ACCESS_TOKENS: [&str; 5] = ["nonce", "at_hash", "c_hash", "s_hash", "events"];
+
+/// Where issuers name the client.
+const CLIENTS: [&str; 4] = ["client_id", "azp", "appid", "cid"];
+
 /// `iat` and `exp`, after both and `nbf` were judged.
 fn times(issuer: &Issuer, claims: &Members, now: UnixMillis) -> Result<(UnixMillis, UnixMillis), TokenError> {
     let missing = |name| move || TokenError::ClaimMissing(name);

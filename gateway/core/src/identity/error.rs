@@ -27,6 +27,8 @@ pub enum TokenError {
     HeaderCompressed,
     /// `typ` is missing or none the issuer writes, as when an ID token is sent (RFC 8725 §3.11, RFC 9068 §4).
     Type,
+    /// `typ` does not say that it is an access token, and its claims say that it is none (OpenID Connect Core 1.0 §2).
+    IdToken,
     /// `alg` is missing, `none`, symmetric or unknown.
     Algorithm,
     /// `alg` is not one this issuer may use.
@@ -92,6 +94,7 @@ impl TokenError {
             Self::HeaderUnencoded => "token_header_unencoded",
             Self::HeaderCompressed => "token_header_compressed",
             Self::Type => "token_type",
+            Self::IdToken => "token_is_no_access_token",
             Self::Algorithm => "token_algorithm",
             Self::AlgorithmNotAllowed => "token_algorithm_not_allowed",
             Self::AlgorithmMismatch => "token_algorithm_mismatch",
@@ -138,6 +141,7 @@ impl TokenError {
             | Self::HeaderUnencoded
             | Self::HeaderCompressed
             | Self::Type
+            | Self::IdToken
             | Self::Algorithm
             | Self::AlgorithmNotAllowed
             | Self::AlgorithmMismatch
@@ -277,7 +281,7 @@ pub fn challenge(error: &IdentityError) -> Challenge {
         | IdentityError::AgentSuspended
         | IdentityError::AgentRetired
         | IdentityError::AgentExpired
-        | IdentityError::NetworkRefused => (403, None, "this caller has no access"),
+        | IdentityError::NetworkRefused => (403, None, "this caller may not call here at present"),
     };
     Challenge { status, error, description }
 }
@@ -307,7 +311,7 @@ mod tests {
             IdentityError::NetworkRefused,
         ] {
             check(error, 403, None);
-            assert_eq!(challenge(&error).description, "this caller has no access", "{error}");
+            assert_eq!(challenge(&error).description, "this caller may not call here at present", "{error}");
         }
         assert_eq!(ChallengeError::InsufficientScope.as_str(), "insufficient_scope");
         assert_eq!(TokenError::ClaimType("exp").to_string(), "claim `exp` has the wrong type");

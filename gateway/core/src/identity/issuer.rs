@@ -21,7 +21,7 @@ pub struct Issuer {
     pub user_claim: Option<Box<str>>,
     /// Where the account or accounts are named, if anywhere.
     pub account_claim: Option<Box<str>>,
-    /// The `typ` values it writes, such as `at+jwt` (RFC 9068 §2.1).
+    /// The `typ` values it writes, such as `at+jwt` (RFC 9068 §2.1); [`WITHOUT_TYPE`] where it may leave the member out.
     pub token_types: Vec<Box<str>>,
     /// How far its clock may be off; at most [`CLOCK_SKEW_MAX`] is granted.
     pub clock_skew: Duration,
@@ -33,6 +33,12 @@ impl Issuer {
         self.clock_skew.min(CLOCK_SKEW_MAX)
     }
 }
+
+/// The `typ` of an access token (RFC 9068 §2.1). Any other says nothing of what the token is for, so more is asked of it.
+pub const ACCESS_TOKEN: &str = "at+jwt";
+
+/// Among an issuer's types: tokens without any. A token whose `typ` is this very word is refused.
+pub const WITHOUT_TYPE: &str = "none";
 
 /// Clocks that are further apart are broken, and every second of skew is a second more for a stolen token.
 pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);

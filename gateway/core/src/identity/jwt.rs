@@ -5,7 +5,7 @@
 
 use crate::identity::claims::{self, VerifiedToken};
 use crate::identity::error::TokenError;
-use crate::identity::issuer::{Issuer, Issuers};
+use crate::identity::issuer::{ACCESS_TOKEN, Issuer, Issuers, WITHOUT_TYPE};
 use crate::identity::keys::{Algorithm, KeyMiss};
 use crate::identity::strict::{self, Json, Members, StrictError, member};
 use crate::limits::{KEY_ID_BYTES_MAX, TOKEN_BYTES_MAX};
@@ -34,6 +34,9 @@ pub fn verify(issuers: &Issuers, token: &str, resource: &str, now: UnixMillis) -
     })?;
     if !key.signed(parts.signed.as_bytes(), &decode(parts.signature)?) {
         return Err(TokenError::Signature);
+    }
+    if !header.says_access() {
+        claims::no_id_token(issuer, &claims)?;
     }
     claims::read(issuer, &claims, resource, now)
 }
@@ -96,9 +99,18 @@ impl Header {
         Ok(Self { algorithm, key_id: key_id.map(Into::into), kind: kind.map(Into::into) })
     }
 
+    /// RFC 9068 §2.1: whoever writes this type says that the token is an access token, and no ID token has it.
+    fn says_access(&self) -> bool {
+        self.kind.as_deref().is_some_and(|kind| media_type(kind).eq_ignore_ascii_case(ACCESS_TOKEN))
+    }
+
     fn check(&self, issuer: &Issuer) -> Result<(), TokenError> {
-        let kind = media_type(self.kind.as_deref().ok_or(TokenError::Type)?);
-        if !issuer.token_types.iter().any(|allowed| media_type(allowed).eq_ignore_ascii_case(kind)) {
+        let allowed = |kind: &str| issuer.token_types.iter().any(|own| media_type(own).eq_ignore_ascii_case(kind));
+        let fits = match self.kind.as_deref().map(media_type) {
+            Some(kind) => !kind.eq_ignore_ascii_case(WITHOUT_TYPE) && allowed(kind),
+            None => allowed(WITHOUT_TYPE),
+        };
+        if !fits {
             return Err(TokenError::Type);
         }
         if !issuer.algorithms.contains(&self.algorithm) {

@@ -156,6 +156,19 @@ impl Registry {
         .copied()
     }
 
+    /// The token bindings of an agent: issuer (by its configured name), kind of claim, value; sorted.
+    pub fn bindings(&self, agent: AgentIndex) -> Vec<(&str, AgentClaim, &str)> {
+        let mut found = Vec::new();
+        for (issuer, names) in &self.tokens {
+            for (claim, names) in [(AgentClaim::Client, &names.clients), (AgentClaim::Subject, &names.subjects)] {
+                let own = names.iter().filter(|(_, index)| **index == agent);
+                found.extend(own.map(|(value, _)| (&**issuer, claim, &**value)));
+            }
+        }
+        found.sort_by_key(|(issuer, claim, value)| (*issuer, *claim == AgentClaim::Subject, *value));
+        found
+    }
+
     /// The agent to whom the names of a certificate are bound. Names that are bound to nobody do not count.
     pub fn by_certificate(&self, names: &CertificateNames) -> CertificateMatch {
         let spiffe = names.spiffe().and_then(|id| self.spiffe.get(id));

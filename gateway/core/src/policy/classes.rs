@@ -44,7 +44,8 @@ pub fn classes<'a>(rules: &'a [Rule], agents: &'a [AgentSource<'a>]) -> (Vec<Cla
     let mut by_group: AHashMap<&str, Vec<u32>> = AHashMap::new();
     let mut named_groups: AHashSet<&str> = AHashSet::new();
     let mut named_agents: AHashSet<&str> = AHashSet::new();
-    for (number, rule) in (0_u32..).zip(rules) {
+    // Rules over results decide no request.
+    for (number, rule) in (0_u32..).zip(rules).filter(|(_, rule)| !rule.parsed.reads.is_over_results()) {
         match rule.principal() {
             PrincipalScope::Agent(id) => by_agent.entry(id).or_default().push(number),
             PrincipalScope::Group(id) => by_group.entry(id).or_default().push(number),

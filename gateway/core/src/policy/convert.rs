@@ -149,6 +149,9 @@ fn whole(value: Value<'_>, record: &Record, pointer: &str) -> Result<Expression,
     let mut pairs = Vec::with_capacity(record.fields.len());
     for (name, member) in value.entries() {
         let Some(field) = record.field(name) else { return Err(Unfit::Undeclared(pointer.into())) };
+        if unambiguous(value, name).is_none() {
+            return Err(Unfit::Unreadable(pointer.into()));
+        }
         let below = || format!("{pointer}{}", check::pointer([&field.name]));
         let Some(ty) = &field.ty else { return Err(Unfit::Unreadable(below().into())) };
         if member.is_null() && field.presence == Presence::Nullable {

@@ -26,7 +26,7 @@ impl Outlook {
     pub fn words(self) -> &'static str {
         match self {
             Self::Denied => "denied",
-            Self::Conditional => "depends on the call",
+            Self::Conditional => "allowed for some calls",
             Self::Allowed => "allowed",
         }
     }
@@ -77,9 +77,12 @@ impl Change {
 
     /// The whole change in one line.
     pub fn words(&self) -> String {
-        let otherwise = if self.before == self.after { ", on other conditions" } else { "" };
         let (before, after) = (self.before.words(), self.after.words());
-        format!("{}: {}: {before} -> {after}{otherwise}", self.whom(), self.label())
+        let change = match self.before == self.after {
+            true => format!("{after}, on other conditions than before"),
+            false => format!("{before} before, {after} after"),
+        };
+        format!("{}: {}: {change}", self.whom(), self.label())
     }
 
     fn label(&self) -> String {
@@ -89,13 +92,15 @@ impl Change {
     }
 }
 
-/// Rules that came and went, by id; a rule whose text changed went and came.
+/// Rules that came, went and changed, by id.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Rules {
     /// In the second set and not in the first.
     pub added: Vec<Box<str>>,
     /// In the first set and not in the second.
     pub removed: Vec<Box<str>>,
+    /// In both, with other texts.
+    pub changed: Vec<Box<str>>,
 }
 
 /// Agents that are named in one line.
@@ -120,7 +125,13 @@ pub fn rules(before: &[Source<'_>], after: &[Source<'_>]) -> Rules {
         source::parse(&own).unwrap_or_default()
     };
     let (before, after) = (parse(before, after), parse(after, before));
-    Rules { added: beyond(&after, &before), removed: beyond(&before, &after) }
+    let (mut added, mut removed) = (beyond(&after, &before), beyond(&before, &after));
+    let gone: AHashSet<Box<str>> = removed.iter().cloned().collect();
+    let changed: Vec<Box<str>> = added.iter().filter(|id| gone.contains(*id)).cloned().collect();
+    let both: AHashSet<&Box<str>> = changed.iter().collect();
+    added.retain(|id| !both.contains(id));
+    removed.retain(|id| !both.contains(id));
+    Rules { added, removed, changed }
 }
 
 /// The rules of `these` that have no twin among `those`.

@@ -15,8 +15,9 @@ use super::drift::{self, Drift, Live};
 use super::facts::{Facts, Standing, Subjects};
 use super::index::{AgentSource, Index};
 use super::lower::Unlowered;
-use super::oblige::{self, Obligations};
+use super::oblige;
 use super::pin::Pin;
+use super::result;
 use super::source::{Content, Source};
 use super::surface::{ServerIndex, ServerSource, Subject, Surface};
 use super::types::Undeclared;
@@ -154,7 +155,8 @@ pub struct Engine {
     pub(super) agents: Vec<Standing>,
     pub(super) index: Index,
     origins: Vec<Origin>,
-    obligations: oblige::Table,
+    pub(super) obligations: oblige::Table,
+    pub(super) results: result::Table,
     warnings: Diagnostics,
     hash: [u8; 32],
     kept: Kept,
@@ -208,9 +210,12 @@ impl Engine {
         }
     }
 
-    /// Every rule as it was written, as one set.
+    /// Every rule over requests as it was written, as one set.
     pub(super) fn whole(&self) -> &PolicySet {
-        self.whole.get_or_init(|| self.some((0..).take(self.origins.len())))
+        self.whole.get_or_init(|| {
+            let requests = (0..).zip(&self.origins).filter(|(_, origin)| !origin.content.reads.is_over_results());
+            self.some(requests.map(|(rule, _)| rule))
+        })
     }
 
     /// Some rules as they were written.
@@ -230,9 +235,11 @@ impl Engine {
 
     /// The rules that are left to Cedar's evaluator where they apply, with all rules beside them there.
     pub fn slow(&self) -> impl Iterator<Item = Slow<'_>> {
-        self.index.slow.iter().filter_map(|(rule, reason)| {
-            let origin = self.origins.get(*rule as usize)?;
-            Some(Slow { rule: *rule, id: &origin.id, file: &origin.file, line: origin.line, reason: *reason })
+        let results = (0..).zip(&self.origins).filter(|(_, origin)| origin.content.reads.is_over_results());
+        let results = results.map(|(rule, _)| (rule, Unlowered::Result));
+        self.index.slow.iter().copied().chain(results).filter_map(|(rule, reason)| {
+            let origin = self.origins.get(rule as usize)?;
+            Some(Slow { rule, id: &origin.id, file: &origin.file, line: origin.line, reason })
         })
     }
 
@@ -274,25 +281,14 @@ impl Engine {
             | DenialCause::RateExceeded
             | DenialCause::BudgetExceeded
             | DenialCause::AmountUnreadable
-            | DenialCause::LimitsFull => Ok(Permit::in_spite(server, action.subject(), denial)),
+            | DenialCause::LimitsFull
+            | DenialCause::Withheld(_) => Ok(Permit::in_spite(server, action.subject(), denial)),
             DenialCause::UnknownTool
             | DenialCause::Drifted
             | DenialCause::UnknownMethod
             | DenialCause::UnknownAgent
             | DenialCause::UnknownServer => Err(denial),
         }
-    }
-
-    /// What `permit` obliges to: its own tool's call, or a task that a call of `tool` made. Nothing else carries obligations.
-    pub fn obligations(&self, permit: &Permit, tool: ToolIndex) -> Obligations {
-        let column = self.surface.column(permit.server(), Subject::Tool(tool));
-        column.map_or_else(Obligations::default, |column| self.obligations.of_permit(permit, column))
-    }
-
-    /// All that any rule obliges to on a tool.
-    pub fn obligations_of(&self, server: ServerIndex, tool: ToolIndex) -> Obligations {
-        let column = self.surface.column(server, Subject::Tool(tool));
-        column.map_or_else(Obligations::default, |column| self.obligations.of_column(column))
     }
 
     /// The name of a reviewed tool.

@@ -6,16 +6,18 @@
 use cedar_policy::pst::{
     ActionConstraint, BinaryOp, Clause, Expr, PolicyID, PrincipalConstraint, ResourceConstraint, StaticPolicy, Template,
 };
-use cedar_policy::{Authorizer, Context, Decision, Entities, EvalResult, Policy, PolicySet, Request};
+use cedar_policy::{
+    Authorizer, Context, Decision, Entities, EvalResult, Policy, PolicySet, Request, RestrictedExpression,
+};
 use serde::Serialize;
 use std::sync::Arc;
 
 use super::calendar::Calendars;
-use super::convert::Unfit;
+use super::convert::{self, Unfit};
 use super::engine::{Action, Engine, Prepared};
 use super::facts::{self, Missing, Standing, Subjects};
-use super::plan::Plan;
-use super::reads::{Fact, Reads};
+use super::plan::{Input, Plan};
+use super::reads::{Argument, Fact, Reads};
 use super::scope::{self, PrincipalScope};
 use super::source::{self, Parsed, Source};
 use super::surface::{Column, Subject};
@@ -36,6 +38,8 @@ pub struct Explanation {
     pub pointer: Option<Box<str>>,
     /// The rules that determined it.
     pub rules: Vec<Told>,
+    /// The rules that its result will have to meet; only where it is allowed and no output was given.
+    pub results: Vec<Told>,
     /// Rules about this caller and this action that did not determine it, and what kept them from it.
     pub near: Vec<Near>,
     /// Permits of this action that are about somebody else, the first [`ELSEWHERE_MAX`]; only where it is denied.
@@ -92,6 +96,11 @@ pub enum Kept {
         /// RFC 6901 pointer into the arguments.
         pointer: Box<str>,
     },
+    /// A member of the result that it reads is of another type than its tool declares, or not declared.
+    Output {
+        /// RFC 6901 pointer into the structured content.
+        pointer: Box<str>,
+    },
     /// A claim that it reads has a shape that no rule can read.
     Claim,
     /// SQL that it reads is not judged.
@@ -137,7 +146,7 @@ const VALUE_CHARACTERS_MAX: usize = 400;
 
 /// Explains what `engine`, made from `sources`, says to `question`.
 pub fn explain(engine: &Engine, sources: &[Source<'_>], question: &Question<'_>) -> Explanation {
-    let decided = question.decide(engine);
+    let decided = question.judge(engine);
     let tried = Tried::of(engine, &decided);
     let determining: Vec<u32> = match &decided {
         Ok(permit) => permit.determining().rules().to_vec(),
@@ -149,6 +158,7 @@ pub fn explain(engine: &Engine, sources: &[Source<'_>], question: &Question<'_>)
         why: tried.denied.map_or("a permit holds, and no forbid does", words),
         pointer: tried.pointer,
         rules: Vec::new(),
+        results: Vec::new(),
         near: Vec::new(),
         elsewhere: Vec::new(),
         values: Vec::new(),
@@ -158,11 +168,17 @@ pub fn explain(engine: &Engine, sources: &[Source<'_>], question: &Question<'_>)
     let Ok(parsed) = source::parse(sources) else { return told };
     told.rules = determining.iter().filter_map(|rule| parsed.get(*rule as usize)).map(Told::of).collect();
     let Some(bench) = Bench::new(engine, question) else { return told };
+    let made = matches!(tried.denied, None | Some(DenialCause::Withheld(_)));
     for (number, rule) in (0_u32..).zip(&parsed) {
         if !scope::columns(&rule.scope, &engine.surface).matching.contains(&bench.position) {
             continue;
         }
-        match (bench.is_about(rule), determining.contains(&number)) {
+        let is_about = bench.is_about(rule);
+        if rule.reads.is_over_results() && (!made || question.output.is_none()) {
+            told.results.extend((is_about && made).then(|| Told::of(rule)));
+            continue;
+        }
+        match (is_about, determining.contains(&number)) {
             (true, true) => bench.read(rule, &mut told.values),
             (true, false) => {
                 bench.read(rule, &mut told.values);
@@ -201,6 +217,7 @@ fn words(cause: DenialCause) -> &'static str {
         DenialCause::BudgetExceeded => "the amount is more than a permit's budget has left",
         DenialCause::AmountUnreadable => "an amount that a permit's budget counts could not be read",
         DenialCause::LimitsFull => "no further rate or budget can be counted, and what is not counted is refused",
+        DenialCause::Withheld(cause) => cause.meaning(),
         DenialCause::UnknownTool => "nobody reviewed a tool of this name",
         DenialCause::Drifted => "the tool's live definition is not the reviewed one",
         DenialCause::UnknownMethod => "the method is neither of the protocol nor named for this server",
@@ -311,13 +328,30 @@ impl<'e> Bench<'e> {
 
     fn given(&self, reads: &Reads) -> Result<(Context, Entities), Missing> {
         let plan = Plan::of(std::iter::once(reads), self.column);
-        let context = facts::context(&plan, self.subjects(), &self.question.facts)?;
+        let mut context = facts::context(&plan, self.subjects(), &self.question.facts)?;
+        if let Ok(Some(output)) = self.output(reads) {
+            context = context.merge([("output".to_owned(), output)]).map_err(|_| Missing::Defect)?;
+        }
         let entities = facts::entities(&plan, self.subjects(), (&self.prepared.action, &self.prepared.groups))?;
         Ok((context, entities))
     }
 
+    /// What the rule reads of the result, where it reads any.
+    fn output(&self, reads: &Reads) -> Result<Option<RestrictedExpression>, Unfit> {
+        let read: Vec<&Argument> = reads.outputs.iter().collect();
+        match (&self.column.result, self.question.output) {
+            (Some(result), Some(output)) if !read.is_empty() => {
+                convert::input(&Input::of(result, &read), Some(output)).map(Some)
+            }
+            (_, _) => Ok(None),
+        }
+    }
+
     /// The first part of the rule's condition that does not hold.
     fn kept(&self, rule: &Parsed) -> Kept {
+        if let Err(Unfit::Unreadable(pointer) | Unfit::Undeclared(pointer)) = self.output(&rule.reads) {
+            return Kept::Output { pointer: pointer.as_ref().into() };
+        }
         let (context, entities) = match self.given(&rule.reads) {
             Ok(given) => given,
             Err(Missing::Argument(Unfit::Unreadable(pointer) | Unfit::Undeclared(pointer))) => {
@@ -354,13 +388,14 @@ impl<'e> Bench<'e> {
             }
         };
         let context = self.given(&rule.reads).ok().map(|(context, _)| context);
-        for argument in &rule.reads.arguments {
-            let steps = ["input"].into_iter().chain(argument.path.iter().map(|step| &**step));
+        let members = rule.reads.arguments.iter().map(|read| ("input", read));
+        for (root, argument) in members.chain(rule.reads.outputs.iter().map(|read| ("output", read))) {
+            let steps = [root].into_iter().chain(argument.path.iter().map(|step| &**step));
             let name = format!("context.{}", steps.clone().collect::<Vec<_>>().join("."));
             add(name, context.as_ref().and_then(|context| found(context, steps)));
         }
         // Whatever else of the context the rule reads stands in the context that was made for it.
-        for name in Reads::context_names().filter(|name| !matches!(*name, "input" | "claims")) {
+        for name in Reads::context_names().filter(|name| !matches!(*name, "input" | "output" | "claims")) {
             let read = rule.reads.reads_context(name);
             if read {
                 add(format!("context.{name}"), context.as_ref().and_then(|context| found(context, [name])));

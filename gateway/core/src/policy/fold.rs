@@ -78,6 +78,7 @@ impl Bearing {
             account: None,
             sql: None,
             output: None,
+            result: None,
         };
         let known = Known { agent: "", groups: &[], column: &nothing, server: "" };
         Self { fold: (!entities).then(|| clauses(conditions, &known)), resource }
@@ -249,6 +250,7 @@ mod tests {
             account: None,
             sql: None,
             output: None,
+            result: None,
         };
         let known = Known { agent: "bot", groups: &["support"], column: &column, server: "crm" };
         assert_eq!(clauses(policy.to_pst().unwrap().body().clauses(), &known), expected, "{condition}");

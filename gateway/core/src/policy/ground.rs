@@ -25,7 +25,7 @@ pub struct Ground<'a> {
 pub struct Book<'a> {
     /// Its files.
     pub sources: Vec<Source<'a>>,
-    /// As loaded.
+    /// Those that decide requests, as loaded.
     pub rules: Vec<Rule>,
     /// The same for Cedar, each under its position as id.
     pub set: PolicySet,
@@ -123,7 +123,9 @@ const REPLACED: &str = "\u{0}replaced";
 
 fn book<'s>(inputs: Inputs<'s>, surface: &Surface, names: &KnownNames<'_>) -> Result<Book<'s>, Diagnostics> {
     let engine = Engine::build(inputs)?;
-    let rules = load::load(inputs.sources, surface, names)?.rules;
+    let mut rules = load::load(inputs.sources, surface, names)?.rules;
+    // A proof is about requests. Rules over results only forbid further, once a call has been made.
+    rules.retain(|rule| !rule.parsed.reads.is_over_results());
     let mut set = PolicySet::new();
     for rule in &rules {
         if set.add(rule.parsed.numbered()).is_err() {

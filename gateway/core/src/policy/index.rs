@@ -140,7 +140,7 @@ impl<'a> Builder<'a> {
     fn cover(&mut self) {
         self.everyone.covering = vec![Vec::new(); self.surface.columns.len()];
         for (number, rule) in (0_u32..).zip(self.rules) {
-            if *rule.principal() != PrincipalScope::Everyone {
+            if *rule.principal() != PrincipalScope::Everyone || rule.parsed.reads.is_over_results() {
                 continue;
             }
             self.everyone.groups.extend(rule.parsed.reads.groups.iter().map(|group| &**group));

@@ -10,9 +10,10 @@ use cedar_policy::{Effect, PolicySet, ValidationError, ValidationMode, Validatio
 
 use super::check::{self, KnownNames, Place};
 use super::oblige;
+use super::output;
 use super::quick;
 use super::reads::Fact;
-use super::schema;
+use super::schema::{self, Stage};
 use super::scope::{Columns, Form, PrincipalScope, Scopes};
 use super::source::{self, Contents, Parsed, Source};
 use super::spread::Spread;
@@ -147,6 +148,7 @@ fn judge(
     }
     let mut wrong = check::rule(rule, covered, place);
     wrong.extend(oblige::findings(rule, covered, place));
+    wrong.extend(output::findings(rule, covered, place));
     if wrong.is_empty() { Ok(Judged { under, warnings: None }) } else { Err(wrong) }
 }
 
@@ -217,14 +219,15 @@ fn validate(
     surface: &Surface,
     texts: &AHashMap<&str, &str>,
 ) -> Result<Validated, Diagnostics> {
-    let mut groups: BTreeMap<Option<&[u32]>, Vec<&Parsed>> = BTreeMap::new();
+    let mut groups: BTreeMap<(Stage, Option<&[u32]>), Vec<&Parsed>> = BTreeMap::new();
     for (rule, covered) in doubtful {
         let scope = if rule.reads.names_actions { None } else { covered.by_action.as_deref() };
-        groups.entry(scope).or_default().push(rule);
+        let stage = if rule.reads.is_over_results() { Stage::Result } else { Stage::Request };
+        groups.entry((stage, scope)).or_default().push(rule);
     }
     let mut validated = Validated::default();
-    for (scope, rules) in groups {
-        let schema = schema::build(surface, scope, "catalogues").map_err(|finding| vec![finding])?;
+    for ((stage, scope), rules) in groups {
+        let schema = schema::build_at(stage, surface, scope, "catalogues").map_err(|finding| vec![finding])?;
         let mut set = PolicySet::new();
         for rule in &rules {
             if set.add(rule.numbered()).is_err() {

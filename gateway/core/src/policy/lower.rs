@@ -36,6 +36,8 @@ pub enum Unlowered {
     TooManyValues,
     /// It uses an operation of Cedar's that has no instruction.
     Operation,
+    /// It reads what a call brings.
+    Result,
 }
 
 impl fmt::Display for Unlowered {
@@ -48,6 +50,7 @@ impl fmt::Display for Unlowered {
             Self::TooDeep => write!(out, "its conditions are nested deeper than {DEPTH_MAX}"),
             Self::TooManyValues => write!(out, "it and the rules beside it read more than {SLOTS_MAX} values"),
             Self::Operation => out.write_str("it uses an operation without an instruction"),
+            Self::Result => out.write_str("it reads the result, which is there only once the server has answered"),
         }
     }
 }

@@ -143,11 +143,13 @@ impl Rate {
 
 impl Budget {
     fn take(&self, number: &mut i64, used: &mut u64, amount: u64, now: UnixMillis) -> Result<(), UsedUp> {
+        // A clock that steps back over the end of a window and comes again must not open the window twice: till then it counts as entered.
         let current = self.window.number(now);
+        let current = if current.checked_add(1) == Some(*number) { *number } else { current };
         if *number < current {
             *used = 0;
         }
-        // A window that lies ahead was counted before the clock was set back: what was used stays used.
+        // A window that lies further ahead was counted before the clock was set back: what was used stays used.
         *number = current;
         let after = used.checked_add(amount).filter(|after| *after <= self.sum_max);
         let Some(after) = after else {
@@ -296,6 +298,16 @@ mod tests {
                 ("2026-11-24T12:00:00Z", 10, "ok"),
                 ("2026-11-20T12:00:00Z", 1, "43200"),
                 ("2026-11-21T00:00:00Z", 1, "ok"),
+            ],
+        );
+        check(
+            budget(10, Window::Day),
+            &[
+                ("2026-11-24T23:59:59Z", 10, "ok"),
+                ("2026-11-25T00:00:01Z", 10, "ok"),
+                ("2026-11-24T23:59:59Z", 1, "1"),
+                ("2026-11-25T00:00:01Z", 1, "86399"),
+                ("2026-11-26T00:00:00Z", 10, "ok"),
             ],
         );
     }

@@ -6,7 +6,7 @@
 //! | annotation | meaning |
 //! |---|---|
 //! | `@redact("/rows/*/ssn, /total")` | these values of the result are replaced by `"[redacted]"` |
-//! | `@max_rows("500")`, `@max_rows("/rows 500, /notes 3")` | arrays of the result are cut after so many elements |
+//! | `@max_rows("500")`, `@max_rows("/rows 500, /notes 3")` | the outermost arrays of the result, or those named, are cut after so many elements |
 //! | `@rate("10/m, 100/h")` | an agent calls a tool so often; `s`, `m`, `h`, `d` |
 //! | `@budget("/amount 5000/day, /amount 50000/month")` | an agent's calls of a tool sum to no more; `hour`, `day`, `month` in UTC |
 //!

@@ -15,6 +15,7 @@ use super::declares::{Declared, declares};
 use super::load::Rule;
 use super::meter::{Limit, UsedUp};
 use super::obligation::{Bound, Fault, KEYS, Pointer, RowCap, Stated};
+use super::result::{Bearing, Results};
 use super::scope::Columns;
 use super::source::Parsed;
 use super::surface::{Column, Subject};
@@ -36,6 +37,8 @@ pub struct Duties {
 #[derive(Clone, Debug, Default)]
 pub struct Obligations {
     duties: SmallVec<[Arc<Duties>; 2]>,
+    /// The rules that the result has to meet; none for most calls.
+    results: Option<Arc<Results>>,
 }
 
 /// What a call takes of one rate or budget.
@@ -128,17 +131,41 @@ impl Obligations {
         let mut stated = Stated::default();
         annotations.iter().for_each(|(key, text)| stated.add(key, text).unwrap());
         let duties = Duties { rule: 0, id: "rule".into(), names: vec![[0; 32]; stated.bounds.len()], stated };
-        Self { duties: [Arc::new(duties)].into_iter().collect() }
+        Self { duties: [Arc::new(duties)].into_iter().collect(), results: None }
+    }
+
+    /// These, and rules that the result has to meet.
+    #[must_use]
+    pub fn with_results(self, results: Option<Arc<Results>>) -> Self {
+        Self { results, ..self }
+    }
+
+    /// The same where what those rules read of the call is not kept: its result is withheld then.
+    #[must_use]
+    pub fn forgetting_call(self) -> Self {
+        let results = self.results.map(|results| Arc::new(results.forgetting_call()));
+        Self { results, ..self }
+    }
+
+    /// The rules that the result has to meet.
+    pub fn results(&self) -> Option<&Results> {
+        self.results.as_deref()
+    }
+
+    /// Whether results are withheld that a rule forbids: then nothing passes that no rule could read.
+    pub fn withhold_results(&self) -> bool {
+        self.results.as_ref().is_some_and(|results| results.bearing() == Bearing::Withholds)
     }
 
     /// Whether the result may not pass as it came.
     pub fn touch_results(&self) -> bool {
-        self.duties.iter().any(|duties| !duties.stated.redact.is_empty() || !duties.stated.rows.is_empty())
+        let narrowing = |duties: &Arc<Duties>| !duties.stated.redact.is_empty() || !duties.stated.rows.is_empty();
+        self.withhold_results() || self.duties.iter().any(narrowing)
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.duties.is_empty()
+        self.duties.is_empty() && self.results.is_none()
     }
 
     /// What is redacted.
@@ -151,9 +178,10 @@ impl Obligations {
         self.duties.iter().flat_map(|duties| &duties.stated.rows)
     }
 
-    /// The ids of the rules that oblige.
+    /// The ids of the rules that oblige, and of those that the result has to meet.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
-        self.duties.iter().map(|duties| &*duties.id)
+        let results = self.results.iter().flat_map(|results| results.ids());
+        self.duties.iter().map(|duties| &*duties.id).chain(results)
     }
 
     /// Adds those of `others` that are not among them.
@@ -162,6 +190,9 @@ impl Obligations {
             if !self.duties.iter().any(|own| Arc::ptr_eq(own, duties)) {
                 self.duties.push(Arc::clone(duties));
             }
+        }
+        if self.results.is_none() {
+            self.results.clone_from(&others.results);
         }
     }
 
@@ -186,10 +217,11 @@ impl Obligations {
                 |own: &Arc<Duties>| own.stated.redact == duties.stated.redact && own.stated.rows == duties.stated.rows;
             self.duties.iter().any(same)
         };
-        live.duties.iter().any(|duties| {
+        let narrower = live.duties.iter().any(|duties| {
             let touches = !duties.stated.redact.is_empty() || !duties.stated.rows.is_empty();
             touches && !known(duties)
-        })
+        });
+        narrower || live.results().is_some_and(|results| !results.are_among(self.results()))
     }
 }
 
@@ -235,13 +267,14 @@ impl Table {
         let determining = permit.determining();
         let cut = usize::try_from(determining.total()).map_or(true, |total| total > determining.rules().len());
         let named = |rule: &&u32| cut || determining.rules().contains(rule);
-        Obligations { duties: covering.iter().filter(named).filter_map(|rule| self.duties(*rule)).collect() }
+        let duties = covering.iter().filter(named).filter_map(|rule| self.duties(*rule)).collect();
+        Obligations { duties, results: None }
     }
 
     /// All that any rule obliges to on the tool of `column`.
     pub fn of_column(&self, column: u32) -> Obligations {
         let covering = self.by_column.get(column as usize).into_iter().flatten();
-        Obligations { duties: covering.filter_map(|rule| self.duties(*rule)).collect() }
+        Obligations { duties: covering.filter_map(|rule| self.duties(*rule)).collect(), results: None }
     }
 
     fn duties(&self, rule: u32) -> Option<Arc<Duties>> {

@@ -104,6 +104,17 @@ pub enum Input {
     Members(Vec<Member>),
 }
 
+impl Input {
+    /// What is wanted of an object of this shape.
+    pub fn of(record: &Record, wanted: &[&Argument]) -> Self {
+        if wanted.iter().any(|member| member.path.is_empty() && member.how == How::Value) {
+            return Self::Whole(record.clone());
+        }
+        let paths: Vec<(&[Box<str>], How)> = wanted.iter().map(|member| (member.path.as_slice(), member.how)).collect();
+        Self::Members(members(record, &paths, &mut Vec::new()))
+    }
+}
+
 /// One wanted member of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Member {
@@ -152,14 +163,7 @@ impl Plan {
             plan.sql = column.sql.clone();
         }
         if matches!(column.subject, Subject::Tool(_)) && !wanted.is_empty() {
-            let whole = wanted.iter().any(|argument| argument.path.is_empty() && argument.how == How::Value);
-            let paths: Vec<(&[Box<str>], How)> =
-                wanted.iter().map(|argument| (argument.path.as_slice(), argument.how)).collect();
-            plan.input = Some(if whole {
-                Input::Whole(column.input.clone())
-            } else {
-                Input::Members(members(&column.input, &paths, &mut Vec::new()))
-            });
+            plan.input = Some(Input::of(&column.input, &wanted));
         }
         plan
     }

@@ -29,7 +29,7 @@ pub fn passing(rules: &[(&Parsed, &Columns)], surface: &Surface, spread: Spread)
 }
 
 fn may_pass(rule: &Parsed) -> bool {
-    rule.scope.form == Form::Plain && !rule.reads.names_actions
+    rule.scope.form == Form::Plain && !rule.reads.names_actions && !rule.reads.is_over_results()
 }
 
 fn pass(covered: &Columns, rules: &[&Parsed], surface: &Surface) -> Vec<u32> {

@@ -71,10 +71,10 @@ pub enum How {
     Value,
 }
 
-/// One argument that is read; the empty path is `context.input` itself.
+/// One argument or member of a result that is read; the empty path is `context.input` or `context.output` itself.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Argument {
-    /// Member names below `context.input`.
+    /// Member names below it.
     pub path: Vec<Box<str>>,
     /// Value or presence.
     pub how: How,
@@ -96,6 +96,10 @@ pub struct Reads {
     pub facts: FactSet,
     /// Arguments, in the order of the text, each once.
     pub arguments: Vec<Argument>,
+    /// Members of the result, below `context.output`, in the order of the text, each once.
+    pub outputs: Vec<Argument>,
+    /// Whether the conditions take the context as a whole.
+    pub takes_context: bool,
     /// Groups that the conditions name.
     pub groups: Vec<Box<str>>,
     /// Agents that the conditions name.
@@ -129,7 +133,10 @@ impl Reads {
         match expr {
             Expr::Var(Var::Principal) => self.facts.insert(Fact::Principal),
             Expr::Var(Var::Action) => self.facts.insert(Fact::Action),
-            Expr::Var(Var::Context) => self.everything(),
+            Expr::Var(Var::Context) => {
+                self.takes_context = true;
+                self.everything();
+            }
             Expr::Literal(Literal::EntityUID(uid)) => self.name(&uid.ty.to_string(), &uid.eid),
             Expr::GetAttr { expr: inner, attr: _ } => match context_path(expr) {
                 Some(path) => self.read(&path, How::Value),
@@ -209,22 +216,29 @@ impl Reads {
 
     fn read(&mut self, path: &[&str], how: How) {
         let Some((first, rest)) = path.split_first() else { return self.everything() };
-        if *first == "input" {
-            let argument = Argument { path: rest.iter().map(|step| Box::from(*step)).collect(), how };
-            if !self.arguments.contains(&argument) {
-                self.arguments.push(argument);
+        if let "input" | "output" = *first {
+            let member = Argument { path: rest.iter().map(|step| Box::from(*step)).collect(), how };
+            let members = if *first == "input" { &mut self.arguments } else { &mut self.outputs };
+            if !members.contains(&member) {
+                members.push(member);
             }
+            return;
         }
         if let Some((_, fact)) = CONTEXT_FACTS.iter().find(|(name, _)| name == first) {
             self.facts.insert(*fact);
-        } else if *first != "input" && !self.unknown.iter().any(|name| **name == **first) {
+        } else if !self.unknown.iter().any(|name| **name == **first) {
             self.unknown.push((*first).into());
         }
     }
 
     /// The names of all that a rule can read of the context.
     pub fn context_names() -> impl Iterator<Item = &'static str> {
-        CONTEXT_FACTS.iter().map(|(name, _)| *name).chain(["input"])
+        CONTEXT_FACTS.iter().map(|(name, _)| *name).chain(["input", "output"])
+    }
+
+    /// Whether the rule is about what a call brought: it is judged with the result and not with the request.
+    pub fn is_over_results(&self) -> bool {
+        !self.outputs.is_empty()
     }
 
     /// Whether this member of the context is read.

@@ -16,8 +16,10 @@ use crate::diagnostic::Diagnostic;
 /// `context.calendars` holds the names of the open calendars. `context.sql` exists for tools whose configuration says which argument holds SQL; what cannot be
 /// read as SQL is a denial before any rule is asked, so that its members are always there.
 ///
+/// `context.output` exists where rules over results are typed, for tools that declare what they return.
+///
 /// `scope` narrows it to some columns; all groups stay.
-pub fn json(surface: &Surface, scope: Option<&[u32]>) -> Value {
+pub fn json(surface: &Surface, scope: Option<&[u32]>, stage: Stage) -> Value {
     let mut actions = Map::new();
     for group in surface.group_ids() {
         actions.insert(group.to_owned(), json!({}));
@@ -29,7 +31,8 @@ pub fn json(surface: &Surface, scope: Option<&[u32]>) -> Value {
             continue;
         }
         let member_of: Vec<Value> = column.groups.iter().map(|group| json!({ "id": group })).collect();
-        let applies = json!({"principalTypes": ["Agent"], "resourceTypes": ["Server"], "context": context(column)});
+        let applies =
+            json!({"principalTypes": ["Agent"], "resourceTypes": ["Server"], "context": context(column, stage)});
         actions.insert(column.action.to_string(), json!({"memberOf": member_of, "appliesTo": applies}));
     }
     let agent = json!({
@@ -45,14 +48,28 @@ pub fn json(surface: &Surface, scope: Option<&[u32]>) -> Value {
 
 /// The schema that rules are validated against. `file` is named where Cedar refuses it, which no configuration should bring about.
 pub fn build(surface: &Surface, scope: Option<&[u32]>, file: &str) -> Result<Schema, Diagnostic> {
-    Schema::from_json_value(json(surface, scope)).map_err(|error| {
+    build_at(Stage::Request, surface, scope, file)
+}
+
+/// What rules are judged with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// The request.
+    Request,
+    /// The result of the call, and all that the request was judged with.
+    Result,
+}
+
+/// The same for the rules of one stage.
+pub fn build_at(stage: Stage, surface: &Surface, scope: Option<&[u32]>, file: &str) -> Result<Schema, Diagnostic> {
+    Schema::from_json_value(json(surface, scope, stage)).map_err(|error| {
         let said = DetailedError::from(&error);
         Diagnostic::error(file, None, format!("the tools of the catalogues give no schema: {}", said.message))
     })
 }
 
 /// The context that an action's rules read.
-fn context(column: &Column) -> Value {
+fn context(column: &Column, stage: Stage) -> Value {
     let mut attributes = Map::new();
     for (name, ty) in [
         ("account", json!({"type": "String"})),
@@ -67,6 +84,9 @@ fn context(column: &Column) -> Value {
     match column.subject {
         Subject::Tool(_) => {
             add("input", record(&column.input));
+            if let (Stage::Result, Some(result)) = (stage, &column.result) {
+                add("output", record(result));
+            }
             if column.sql.is_some() {
                 let members = json!({"kinds": texts(), "tables": texts(), "functions": texts()});
                 add("sql", json!({"type": "Record", "attributes": members}));

@@ -23,6 +23,8 @@ pub struct ToolRules {
     pub groups: Vec<Box<str>>,
     /// Types of arguments by JSON pointer, where the schema gives none: `/amount` = `decimal`.
     pub types: BTreeMap<Box<str>, Box<str>>,
+    /// Types of members of the result in the same way, where `outputSchema` gives none.
+    pub output_types: BTreeMap<Box<str>, Box<str>>,
     /// The pointer of the argument that names the customer account; without it the account comes from the token.
     pub account: Option<Box<str>>,
     /// The argument that holds SQL, and how it is read.
@@ -101,6 +103,8 @@ pub struct Column {
     pub sql: Option<Arc<SqlRules>>,
     /// A tool's `outputSchema`, where it has one.
     pub output: Option<Box<Value>>,
+    /// What its results hold by that, as rules read it.
+    pub result: Option<Record>,
 }
 
 /// Names what a column, or a set of columns, offers to rules beside names of actions and servers. Where it is the same, a rule means the same: what
@@ -111,7 +115,7 @@ pub struct Shape([u8; 32]);
 impl Shape {
     fn of(column: &Column) -> Self {
         // Taken apart without a rest: what a column gains later must be looked at here.
-        let Column { server: _, subject, action: _, groups, input, account, sql, output } = column;
+        let Column { server: _, subject, action: _, groups, input, account, sql, output, result } = column;
         let kind = match subject {
             Subject::Tool(_) => "tool",
             Subject::Extension(_) => "extension",
@@ -125,7 +129,7 @@ impl Shape {
             Subject::Roots => "roots",
         };
         let mut digest = Digest::default();
-        (kind, groups, input, account, sql).hash(&mut digest);
+        (kind, groups, input, account, sql, result).hash(&mut digest);
         output.as_ref().map(|schema| schema.to_string()).hash(&mut digest);
         digest.shape()
     }
@@ -230,6 +234,7 @@ impl Surface {
             account: None,
             sql: None,
             output: None,
+            result: None,
         };
         self.by_name.entry(server.name.into()).or_insert(index);
         self.faces.push(Face {
@@ -248,12 +253,25 @@ impl Surface {
         for (position, tool) in server.catalogue.tools().iter().enumerate() {
             let rules = server.tools.get(&tool.name).unwrap_or(&standard);
             let mut input = Record::of_schema(tool.definition.get("inputSchema"));
-            for (pointer, ty) in &rules.types {
-                if let Err(error) = input.assign(pointer, ty) {
-                    findings.push(bad_type(file, &format!("{}.{}", server.name, tool.name), (pointer, ty), error));
-                }
-            }
+            let output = tool.definition.get("outputSchema");
+            let mut result = output.map(|schema| Record::of_schema(Some(schema)));
             let action = format!("{}.{}", server.name, tool.name);
+            let mut typed = |record: &mut Record, types: &BTreeMap<Box<str>, Box<str>>| {
+                for (pointer, ty) in types {
+                    if let Err(error) = record.assign(pointer, ty) {
+                        findings.push(bad_type(file, &action, (pointer, ty), error));
+                    }
+                }
+            };
+            typed(&mut input, &rules.types);
+            match &mut result {
+                Some(result) => typed(result, &rules.output_types),
+                None if rules.output_types.is_empty() => {}
+                None => findings.push(
+                    Diagnostic::error(file, None, format!("tool `{action}` declares no results that could have types"))
+                        .help("take out its `output_types`: without an `outputSchema` no rule reads its results"),
+                ),
+            }
             if let Some(sql) = &rules.sql
                 && !may_hold_text(&input, &sql.argument)
             {
@@ -269,7 +287,8 @@ impl Surface {
                 input,
                 account: rules.account.clone(),
                 sql: rules.sql.clone(),
-                output: tool.definition.get("outputSchema").cloned().map(Box::new),
+                output: output.cloned().map(Box::new),
+                result,
             });
         }
     }

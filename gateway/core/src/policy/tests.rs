@@ -4,6 +4,7 @@ mod decisions;
 mod explaining;
 mod facts;
 mod incremental;
+pub(crate) mod judging;
 mod listing;
 mod loading;
 mod obligations;
@@ -78,7 +79,7 @@ fn rules() -> BTreeMap<Box<str>, ToolRules> {
         groups: groups.iter().map(|group| Box::from(*group)).collect(),
         types: types.iter().map(|(pointer, ty)| (Box::from(*pointer), Box::from(*ty))).collect(),
         account: account.map(Box::from),
-        sql: None,
+        ..ToolRules::default()
     };
     BTreeMap::from([
         ("read_table".into(), of(&["customerTools"], &[], None)),

@@ -5,16 +5,18 @@
 use std::net::IpAddr;
 
 use super::cell::Verdict;
+use super::duty::Arguments;
 use super::engine::{Action, Engine};
 use super::facts::Facts;
 use super::reads::Fact;
+use super::result::{Results, Withheld};
 use super::surface::{ServerIndex, Subject};
 use super::verdict::{Denial, DenialCause, Permit};
 use super::who::{Claims, Who};
 use crate::identity::AgentIndex;
 use crate::identity::claims::ClaimValue;
 use crate::identity::registry::Registry;
-use crate::protocol::json::{self, BodyError, JsonLimits, Scratch};
+use crate::protocol::json::{self, BodyError, JsonLimits, Scratch, Value};
 use crate::time::UnixMillis;
 
 /// What is asked, owned; see [`Action`].
@@ -51,6 +53,8 @@ pub struct Trial {
     pub target: Target,
     /// The raw JSON of `params.arguments`.
     pub arguments: Option<Box<[u8]>>,
+    /// The raw JSON of the result's `structuredContent`, for a call whose result is to be judged as well.
+    pub output: Option<Box<[u8]>>,
     /// Where it comes from.
     pub source: IpAddr,
     /// When.
@@ -68,6 +72,8 @@ pub struct Question<'q> {
     pub action: Action<'q>,
     /// With what.
     pub facts: Facts<'q>,
+    /// And what it brings, where that is to be judged as well.
+    pub output: Option<Value<'q>>,
 }
 
 /// What an engine said, in words.
@@ -92,12 +98,31 @@ pub enum Untried {
     UnknownTool,
     /// The arguments are no JSON that a request could carry.
     Arguments(BodyError),
+    /// The output is no JSON that an answer could carry.
+    Output(BodyError),
 }
 
 impl Question<'_> {
-    /// The engine's answer.
+    /// The engine's answer to the request.
     pub fn decide(&self, engine: &Engine) -> Result<Permit, Denial> {
         engine.decide(&self.who, self.server, self.action, &self.facts)
+    }
+
+    /// The engine's answer to the request and, where one is given, to what it brings.
+    pub fn judge(&self, engine: &Engine) -> Result<Permit, Denial> {
+        let permit = self.decide(engine)?;
+        match (self.output, self.results(engine)) {
+            (Some(output), Some(results)) => {
+                results.judge(Some(output)).map_err(Withheld::into_denial).map(|()| permit)
+            }
+            (_, _) => Ok(permit),
+        }
+    }
+
+    /// The rules that the result has to meet.
+    pub fn results(&self, engine: &Engine) -> Option<Results> {
+        let Action::Tool(tool) = self.action else { return None };
+        engine.results(&self.who, (self.server, tool), &self.facts, Arguments::Known)
     }
 
     /// Whether a rule that could bear on it reads claims of the token, which nobody records.
@@ -151,14 +176,19 @@ impl Trial {
             Target::Roots => Action::Roots,
             Target::Extension(method) => Action::Extension { method },
         };
-        let mut scratch = Scratch::new();
+        let (mut scratch, mut room) = (Scratch::new(), Scratch::new());
         let document = match &self.arguments {
             Some(raw) => Some(json::read(&mut scratch, raw, limits).map_err(Untried::Arguments)?),
             None => None,
         };
+        let brought = match &self.output {
+            Some(raw) => Some(json::read(&mut room, raw, limits).map_err(Untried::Output)?),
+            None => None,
+        };
         let arguments = document.as_ref().map(json::Document::root);
+        let output = brought.as_ref().map(json::Document::root);
         let facts = Facts { arguments, source: self.source, now: self.at };
-        Ok(then(&Question { who: self.who(agent), server, action, facts }))
+        Ok(then(&Question { who: self.who(agent), server, action, facts, output }))
     }
 
     /// What `engine` says.
@@ -166,7 +196,7 @@ impl Trial {
     /// # Errors
     /// Why it cannot be asked.
     pub fn judge(&self, engine: &Engine, registry: &Registry, limits: &JsonLimits) -> Result<Tried, Untried> {
-        self.put(engine, registry, limits, |question| Tried::of(engine, &question.decide(engine)))
+        self.put(engine, registry, limits, |question| Tried::of(engine, &question.judge(engine)))
     }
 
     fn who(&self, agent: AgentIndex) -> Who<'_> {
@@ -218,6 +248,7 @@ impl Untried {
                 format!("server `{}` has no reviewed tool `{name}`", trial.server)
             }
             Self::Arguments(error) => format!("the arguments cannot be read: {}", error.name()),
+            Self::Output(error) => format!("the output cannot be read: {}", error.name()),
         }
     }
 }

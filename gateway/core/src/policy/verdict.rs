@@ -148,6 +148,63 @@ pub enum DenialCause {
     AmountUnreadable,
     /// No more rates and budgets can be counted.
     LimitsFull,
+    /// The call was permitted, and a rule over its result holds the result back.
+    Withheld(ResultCause),
+}
+
+/// Why a result is withheld.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ResultCause {
+    /// A forbid over the result holds.
+    Forbidden,
+    /// One could not be evaluated.
+    RuleError,
+    /// The result has no `structuredContent`, which is what rules read.
+    Unstructured,
+    /// A member that a rule reads is not what the tool's `outputSchema` declares.
+    Mistyped,
+    /// What rules read of it has more values than are judged.
+    TooLarge,
+    /// Something of the call that a rule reads beside its result cannot be read.
+    CallUnreadable,
+}
+
+impl ResultCause {
+    /// The stable name that audit records and metrics carry.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Forbidden => "result_forbidden",
+            Self::RuleError => "result_rule_error",
+            Self::Unstructured => "result_unstructured",
+            Self::Mistyped => "result_mistyped",
+            Self::TooLarge => "result_too_large",
+            Self::CallUnreadable => "result_call_unreadable",
+        }
+    }
+
+    /// What it means, for operators.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Forbidden => "the call is made, and a forbid over its result holds",
+            Self::RuleError => "the call is made, and a forbid over its result cannot be evaluated, which withholds it",
+            Self::Unstructured => "the call is made, and rules over its result find no `structuredContent` to read",
+            Self::Mistyped => "the call is made, and its result is not what the tool declares where a rule reads it",
+            Self::TooLarge => "the call is made, and rules read more values of its result than are judged",
+            Self::CallUnreadable => {
+                "the call is made, and a rule over its result reads of the call what cannot be read"
+            }
+        }
+    }
+
+    /// What the agent is told: nothing of rules or values.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Forbidden | Self::RuleError => "the call was made, and its result was withheld by policy",
+            Self::Unstructured | Self::Mistyped | Self::TooLarge | Self::CallUnreadable => {
+                "the call was made, and its result was withheld: policy has it judged, and it cannot be read"
+            }
+        }
+    }
 }
 
 impl DenialCause {
@@ -171,6 +228,7 @@ impl DenialCause {
             Self::BudgetExceeded => "budget_exceeded",
             Self::AmountUnreadable => "amount_unreadable",
             Self::LimitsFull => "limits_full",
+            Self::Withheld(cause) => cause.name(),
         }
     }
 }
@@ -221,6 +279,7 @@ impl Denial {
     pub fn words(&self) -> &'static str {
         match self.cause {
             DenialCause::SqlRefused(refusal) => refusal.words(),
+            DenialCause::Withheld(cause) => cause.words(),
             DenialCause::NoRule
             | DenialCause::Forbidden
             | DenialCause::RuleError

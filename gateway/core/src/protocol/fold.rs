@@ -3,13 +3,18 @@
 //! Go's `encoding/json` and others match keys case-insensitively and take the last match, so `{"name":…,"Name":…}` is
 //! one tool to the gateway and another to them.
 
-/// Whether `key` is not `wanted` but a reader that ignores case takes it for `wanted`. ASCII letters are compared so, and the four
-/// outside ASCII that simple case folding or case mapping lands in it: ſ, K (Kelvin), İ and ı.
+/// Whether `key` is not `wanted` but a reader that ignores case takes it for `wanted`: by Unicode's case mappings, which say more than
+/// the simple folding that Go compares by, and with the dot of İ left out, as some do.
 pub fn is_variant(key: &str, wanted: &str) -> bool {
-    if key.is_ascii() {
+    // Nearly every key falls out here: what is mapped to another character begins with a byte above ASCII.
+    let differ = |(key, wanted): (u8, u8)| key.is_ascii() && wanted.is_ascii() && !key.eq_ignore_ascii_case(&wanted);
+    if key.bytes().next().zip(wanted.bytes().next()).is_some_and(differ) {
+        return false;
+    }
+    if key.is_ascii() && wanted.is_ascii() {
         return key.eq_ignore_ascii_case(wanted) && key != wanted;
     }
-    key != wanted && key.len() >= wanted.len() && key.chars().map(fold).eq(wanted.chars().map(fold))
+    key != wanted && folded(key).eq(folded(wanted))
 }
 
 /// Whether `key` is such a variant of any of `known`.
@@ -17,13 +22,9 @@ pub fn is_variant_of_any(key: &str, known: &[&str]) -> bool {
     known.iter().any(|wanted| is_variant(key, wanted))
 }
 
-fn fold(character: char) -> char {
-    match character {
-        '\u{17F}' => 's',
-        '\u{212A}' => 'k',
-        '\u{130}' | '\u{131}' => 'i',
-        other => other.to_ascii_lowercase(),
-    }
+fn folded(text: &str) -> impl Iterator<Item = char> {
+    let plain = |character| if character == '\u{130}' { 'i' } else { character };
+    text.chars().map(plain).flat_map(char::to_lowercase).flat_map(char::to_uppercase).flat_map(char::to_lowercase)
 }
 
 #[cfg(test)]
@@ -46,5 +47,13 @@ mod tests {
         // A name outside ASCII, as an argument's may be, is no variant of itself.
         check("größe", "größe", false);
         check("GRößE", "größe", true);
+        check("\u{17F}s", "ss", true);
+        check("s", "\u{17F}", true);
+        check("GRÖẞE", "größe", true);
+        check("Größen", "größe", false);
+        check("\u{130}d", "id", true);
+        check("", "", false);
+        check("", "a", false);
+        check("a", "", false);
     }
 }

@@ -11,11 +11,12 @@ use serde_json::{Value, json};
 
 /// Runs the verb.
 pub fn why(reader: Reader, id: &str, ways: &Ways) -> Outcome {
-    let line = decision(reader, id)?;
+    let (line, result) = decision(reader, id)?;
+    let objecting = result.as_ref().map(|result| result.entry.rules.clone()).unwrap_or_default();
     let version = line.entry.snapshot.unwrap_or_default();
     let told = match book::try_open(Which::Version(version), ways) {
-        Ok(book) => of_book(&line, &book),
-        Err(shut) => of_texts(&line, version, shut, ways),
+        Ok(book) => of_book(&line, &objecting, &book),
+        Err(shut) => of_texts((&line, &objecting), version, shut, ways),
     };
     let call = Call { entry: line.entry.clone(), answer: Answer::NotExpected };
     if ways.json {
@@ -27,6 +28,9 @@ pub fn why(reader: Reader, id: &str, ways: &Ways) -> Outcome {
             members.insert("decision".into(), json!(line.entry.decision));
             members.insert("cause".into(), json!(line.entry.cause));
             members.insert("record".into(), serde_json::from_str(&line.raw).unwrap_or_default());
+            if let Some(result) = &result {
+                members.insert("result".into(), serde_json::from_str(&result.raw).unwrap_or_default());
+            }
         }
         say::json(&shown);
         return Ok(End::Done);
@@ -36,15 +40,12 @@ pub fn why(reader: Reader, id: &str, ways: &Ways) -> Outcome {
         "  decided by version {version}, {}",
         line.entry.snapshot_hash.as_deref().unwrap_or("of unknown content")
     ));
-    for rule in list(&told, "/rules") {
-        say::line(&format!(
-            "  rule      {} {}  {}:{}",
-            text(rule, "/effect"),
-            text(rule, "/id"),
-            text(rule, "/file"),
-            number(rule, "/line")
-        ));
-        body(rule);
+    list(&told, "/rules").iter().for_each(|rule| print_rule("rule  ", rule));
+    if let Some(result) = &result {
+        let withheld = result.entry.decision.as_deref() == Some("deny");
+        let word = if withheld { "withheld" } else { "would be withheld, and the route only observes" };
+        say::line(&format!("  result    {word}: {}", result.entry.cause.as_deref().unwrap_or_default()));
+        list(&told, "/result_rules").iter().for_each(|rule| print_rule("by    ", rule));
     }
     if let Some(again) = told.get("explanation").filter(|again| again.is_object()) {
         say::line("\njudged again by the rules and agents of that version, with the tools as they are reviewed now:");
@@ -54,11 +55,20 @@ pub fn why(reader: Reader, id: &str, ways: &Ways) -> Outcome {
     Ok(End::Done)
 }
 
-/// The record of the decision that `id` names or belongs to.
-fn decision(reader: Reader, id: &str) -> Result<Line, Failure> {
+/// A rule with its place and its text.
+fn print_rule(word: &str, rule: &Value) {
+    let (effect, id, file) = (text(rule, "/effect"), text(rule, "/id"), text(rule, "/file"));
+    say::line(&format!("  {word}    {effect} {id}  {file}:{}", number(rule, "/line")));
+    body(rule);
+}
+
+/// The record of the decision that `id` names or belongs to, and that of its result where rules over results objected.
+fn decision(reader: Reader, id: &str) -> Result<(Line, Option<Line>), Failure> {
     let records = super::find(reader, id)?;
     let decided = |line: &&Line| matches!(line.entry.event.as_str(), "decision" | "server.request");
-    records.iter().find(decided).cloned().ok_or_else(|| {
+    let objected = |line: &&Line| line.entry.event.starts_with("result") && line.entry.decision.is_some();
+    let result = records.iter().find(objected).cloned();
+    records.iter().find(decided).cloned().map(|line| (line, result)).ok_or_else(|| {
         let event = records.first().map(|line| line.entry.event.clone()).unwrap_or_default();
         Failure::new(
             format!("`{id}` is a record of `{event}`, which no rule decided"),
@@ -68,8 +78,9 @@ fn decision(reader: Reader, id: &str) -> Result<Line, Failure> {
 }
 
 /// The rules that the record names, and the whole explanation.
-fn of_book(line: &Line, book: &Book) -> Value {
+fn of_book(line: &Line, objecting: &[String], book: &Book) -> Value {
     let rules = explain::rules(&sources(&book.policies), &line.entry.rules);
+    let objecting = explain::rules(&sources(&book.policies), objecting);
     let mut notes = Vec::new();
     if line.entry.snapshot_hash.as_deref() != Some(&book.hash) {
         notes.push(
@@ -97,11 +108,11 @@ fn of_book(line: &Line, book: &Book) -> Value {
             Value::Null
         }
     };
-    json!({"rules": rules, "explanation": explanation, "notes": notes})
+    json!({"rules": rules, "result_rules": objecting, "explanation": explanation, "notes": notes})
 }
 
 /// The rules alone, where that version cannot be built any more.
-fn of_texts(line: &Line, version: u64, shut: Shut, ways: &Ways) -> Value {
+fn of_texts((line, objecting): (&Line, &[String]), version: u64, shut: Shut, ways: &Ways) -> Value {
     let why = match shut {
         Shut::Failure(failure) => failure.message,
         Shut::Findings(name, findings) => {
@@ -112,5 +123,6 @@ fn of_texts(line: &Line, version: u64, shut: Shut, ways: &Ways) -> Value {
     let policies = book::kept(version, ways).map(|kept| kept.sources).unwrap_or_default();
     let policies: Vec<_> = policies.into_iter().map(portcullis_core::config::snapshot::Text::from).collect();
     let rules = explain::rules(&sources(&policies), &line.entry.rules);
-    json!({"rules": rules, "explanation": Value::Null, "notes": [why]})
+    let objecting = explain::rules(&sources(&policies), objecting);
+    json!({"rules": rules, "result_rules": objecting, "explanation": Value::Null, "notes": [why]})
 }

@@ -9,6 +9,7 @@
 //! agent = "support-bot"
 //! tool = "crm.read_table"                  # or server = "crm" with uri = "…" or prompt = "…"
 //! arguments = { table = "customers" }
+//! output = { total = 3 }                   # what the call brings, for rules over results
 //! at = 2026-11-23T10:00:00Z                # where rules read the time
 //! user = "eve"                             # and account, source, claims
 //! expect = "allow"                         # or "deny"
@@ -59,6 +60,7 @@ struct Case {
     uri: Option<String>,
     prompt: Option<String>,
     arguments: Option<toml::Value>,
+    output: Option<toml::Value>,
     at: Option<toml::Value>,
     source: Option<IpAddr>,
     user: Option<String>,
@@ -98,10 +100,7 @@ struct Came {
 pub fn test(test: &Test, ways: &Ways) -> Outcome {
     let mut cases = Vec::new();
     for file in &test.files {
-        cases.extend(read(file).map_err(|finding| Failure {
-            message: Diagnostic { help: None, ..finding.clone() }.to_string(),
-            help: finding.help,
-        })?);
+        cases.extend(read(file).map_err(Failure::from)?);
     }
     let which = test.candidate.as_deref().map_or(Which::Files, Which::Candidate);
     let book = book::open(which, ways)?;
@@ -198,7 +197,9 @@ fn shown(case: &Read, result: &Came) -> Value {
 
 fn read(path: &Path) -> Result<Vec<Read>, Diagnostic> {
     let name = path.display().to_string();
-    let text = disk::read(path, disk::Guard::Open).map_err(|failure| crate::sources::refused(path, &failure))?;
+    let text = disk::read(path, disk::Guard::Open).map_err(|failure| {
+        crate::sources::refused(path, &failure).help("name a file of cases; `portcullis init` writes an example")
+    })?;
     let file: File = toml::from_str(&text).map_err(|error| {
         let line = error.span().map(|span| line_of(&text, span.start));
         Diagnostic::error(&*name, line, error.message()).help("`portcullis init` writes an example")
@@ -223,6 +224,9 @@ fn one(case: Case, defaults: &Case, (file, line): (&str, u32)) -> Result<Read, D
     let arguments = arguments.map(|value| serde_json::value::to_raw_value(&plain(value)));
     let arguments =
         arguments.transpose().map_err(|_| refuse("the arguments cannot be written as JSON", "write a table"))?;
+    let output = case.output.as_ref().or(defaults.output.as_ref());
+    let output = output.map(|value| serde_json::value::to_raw_value(&plain(value))).transpose();
+    let output = output.map_err(|_| refuse("the output cannot be written as JSON", "write a table"))?;
     let at = case.at.as_ref().or(defaults.at.as_ref());
     let at = at.map(|at| match at {
         toml::Value::Datetime(at) => Ok(at.to_string()),
@@ -243,6 +247,7 @@ fn one(case: Case, defaults: &Case, (file, line): (&str, u32)) -> Result<Read, D
         uri: case.uri.clone(),
         prompt: case.prompt.clone(),
         arguments,
+        output,
         at: at.transpose()?,
         source: case.source.or(defaults.source),
         user: from(&case.user, &defaults.user),

@@ -4,10 +4,12 @@ use crate::cli::book::{self, Which};
 use crate::cli::client;
 use crate::cli::policy::replay::{self, Span};
 use crate::cli::say::{Hue, line, painted};
-use crate::cli::{End, Outcome, Ways, list, number, say, text};
-use crate::compared;
+use crate::cli::{self, End, Failure, Outcome, Ways, list, number, say, text};
+use crate::history::History;
+use crate::{compared, sources};
 use clap::Args;
 use serde_json::{Value, json};
+use std::io;
 use std::path::PathBuf;
 
 /// What to compare.
@@ -47,19 +49,25 @@ pub fn diff(diff: &Diff, ways: &Ways) -> Outcome {
         }
         say::json(&shown);
     } else {
-        line(&format!("from {} to {}", before.name, after.name));
+        line(&format!("before: {}", before.name));
+        line(&format!("after:  {}", after.name));
         page(&shown);
-        line(&format!("the last day: {}", replayed.words()));
+        line(&format!("calls of the last day: {}", replayed.words()));
     }
     Ok(if same { End::Done } else { End::Refused })
 }
 
 fn is_same(shown: &Value) -> bool {
-    ["/rules/added", "/rules/removed", "/changes"].iter().all(|members| list(shown, members).is_empty())
+    ["/rules/added", "/rules/removed", "/rules/changed", "/changes"]
+        .iter()
+        .all(|members| list(shown, members).is_empty())
 }
 
-/// Rules that came and went, then what agents may expect.
+/// Rules that came, went and changed, then what agents may expect.
 fn page(shown: &Value) {
+    for rule in list(shown, "/rules/changed").iter().filter_map(Value::as_str) {
+        line(&painted(&format!("~ rule {rule}"), Hue::Yellow));
+    }
     for rule in list(shown, "/rules/removed").iter().filter_map(Value::as_str) {
         line(&painted(&format!("- rule {rule}"), Hue::Red));
     }
@@ -75,7 +83,7 @@ fn page(shown: &Value) {
         line(&painted(text(change, "/words"), hue));
     }
     if is_same(shown) {
-        line("no rule and no agent's prospects change");
+        line("no rule differs, and no agent may do more, less or something else");
     }
 }
 
@@ -100,20 +108,46 @@ pub fn dry_run(ways: &Ways, expect: Option<u64>) -> Outcome {
     Ok(End::Done)
 }
 
-/// The versions that served, oldest first.
+/// The versions that served, oldest first: as the gateway tells, or from the folder where none is there to be asked.
 pub fn history(ways: &Ways) -> Outcome {
-    let Some(value) = client::get(ways, "/v1/policy/history")?.done(ways) else { return Ok(End::Refused) };
+    let value = match client::get_if_there(ways, "/v1/policy/history")? {
+        Ok(answer) => match answer.done(ways) {
+            Some(value) => value,
+            None => return Ok(End::Refused),
+        },
+        Err(absent) => {
+            let value = offline(ways)?;
+            say::note(&format!("no gateway was asked, so none of them is marked as serving: {}", absent.message));
+            value
+        }
+    };
     if ways.json {
         say::json(&value);
         return Ok(End::Done);
     }
-    let serving = number(&value, "/serving");
+    let serving = value.get("serving").and_then(Value::as_i64);
     let rows: Vec<Vec<String>> = list(&value, "/versions").iter().map(|kept| row(kept, serving)).collect();
     say::table(&rows);
     Ok(End::Done)
 }
 
-fn row(kept: &Value, serving: i64) -> Vec<String> {
+fn offline(ways: &Ways) -> Result<Value, Failure> {
+    let (settings, _) = sources::settings(&ways.config).map_err(cli::first)?;
+    let history = History::at(&settings.policy.history, settings.policy.keep);
+    let shown = compared::history(&history).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Failure::new(
+            format!("there is no history in `{}` yet", history.folder().display()),
+            "it begins with the first `portcullis run`; or the configuration names another folder in `[policy]`",
+        ),
+        _ => Failure::new(
+            format!("the history in `{}` cannot be read: {error}", history.folder().display()),
+            "read it as root, as the gateway's user or in its group",
+        ),
+    })?;
+    Ok(json!({"serving": null, "versions": shown}))
+}
+
+fn row(kept: &Value, serving: Option<i64>) -> Vec<String> {
     let version = number(kept, "/version");
     if let Some(why) = kept.get("unreadable").and_then(Value::as_str) {
         return vec![version.to_string(), format!("cannot be taken back: {why}")];
@@ -121,7 +155,7 @@ fn row(kept: &Value, serving: i64) -> Vec<String> {
     let ids = |pointer: &str, sign: &str| -> Vec<String> {
         list(kept, pointer).iter().filter_map(Value::as_str).map(|id| format!("{sign}{id}")).collect()
     };
-    let mut rules = [ids("/rules/added", "+"), ids("/rules/removed", "-")].concat();
+    let mut rules = [ids("/rules/changed", "~"), ids("/rules/added", "+"), ids("/rules/removed", "-")].concat();
     let more = rules.len().saturating_sub(IDS_MAX);
     rules.truncate(IDS_MAX);
     if more > 0 {
@@ -133,7 +167,7 @@ fn row(kept: &Value, serving: i64) -> Vec<String> {
         text(kept, "/how").to_owned(),
         format!("uid {}", number(kept, "/by_uid")),
         text(kept, "/hash").chars().take(19).collect(),
-        if version == serving { "serves".to_owned() } else { String::new() },
+        if Some(version) == serving { "serves".to_owned() } else { String::new() },
         rules.join(" "),
     ]
 }

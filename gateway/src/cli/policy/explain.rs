@@ -26,6 +26,9 @@ pub struct Explain {
     /// The arguments of the call, as JSON
     #[arg(long, value_name = "JSON", requires = "tool")]
     pub args: Option<String>,
+    /// What the call brings, as JSON: the `structuredContent` of its result
+    #[arg(long, value_name = "JSON", requires = "tool")]
+    pub output: Option<String>,
     /// The server it connects to, reads a resource of, or gets a prompt of
     #[arg(long, conflicts_with = "tool")]
     pub server: Option<String>,
@@ -71,6 +74,11 @@ impl Explain {
                 )
             })
         });
+        let output = self.output.as_deref().map(|text| {
+            serde_json::from_str::<Box<RawValue>>(text).map_err(|error| {
+                Failure::new(format!("the output is no JSON: {error}"), "write it as in `--output '{\"total\": 3}'`")
+            })
+        });
         let claims = self.claims.as_deref().map(|text| {
             serde_json::from_str(text).map_err(|error| {
                 Failure::new(
@@ -86,6 +94,7 @@ impl Explain {
             uri: self.uri.clone(),
             prompt: self.prompt.clone(),
             arguments: arguments.transpose()?,
+            output: output.transpose()?,
             at: self.at.clone(),
             source: self.source,
             user: self.user.clone(),
@@ -182,6 +191,10 @@ pub fn page(question: &str, told: &Value) {
         line(&format!("  rule      {}  {}", named(rule), place(rule)));
         body(rule);
     }
+    for rule in list(told, "/results") {
+        line(&format!("  result    is judged by {}  {}", named(rule), place(rule)));
+        body(rule);
+    }
     for near in list(told, "/near") {
         let rule = near.get("rule").unwrap_or(&Value::Null);
         line(&format!("  not       {}  {}", named(rule), place(rule)));
@@ -197,12 +210,23 @@ pub fn page(question: &str, told: &Value) {
     let listed = told.get("listed").and_then(Value::as_bool) == Some(true);
     line(&format!("  listed    {}", if listed { "yes, it is seen in lists" } else { "no, it is left out of lists" }));
     line(&format!("  at        {}", text(told, "/at")));
-    let version = told.pointer("/snapshot/version").and_then(Value::as_u64);
-    let version = version.map_or("never served".to_owned(), |version| format!("version {version}"));
-    line(&format!("  snapshot  {}, {version}, {}", text(told, "/snapshot/name"), text(told, "/snapshot/hash")));
-    line(&format!("  cost      {} ns", number(told, "/cost_ns")));
+    line(&format!("  snapshot  {}, {}", set(told), text(told, "/snapshot/hash")));
+    if let Some(cost) = told.get("cost_ns").and_then(Value::as_u64) {
+        line(&format!("  cost      {cost} ns"));
+    }
     for note in list(told, "/notes").iter().filter_map(Value::as_str) {
         line(&painted(&format!("  note      {note}"), Hue::Yellow));
+    }
+}
+
+/// Which rules were asked: `the files, version 3`, `version 2`, `the candidate in new, never served`.
+fn set(told: &Value) -> String {
+    let name = text(told, "/snapshot/name");
+    let version = told.pointer("/snapshot/version").and_then(Value::as_u64);
+    match version.map(|version| format!("version {version}")) {
+        Some(version) if name.starts_with(&version) => name.to_owned(),
+        Some(version) => format!("{name}, {version}"),
+        None => format!("{name}, never served"),
     }
 }
 
@@ -230,6 +254,9 @@ fn kept(near: &Value) -> String {
         "part" => format!("`{part}` does not hold"),
         "error" => format!("`{part}` cannot be evaluated: {}", text(near, "/message")),
         "argument" => format!("the argument `{}` cannot be read as its tool declares it", text(near, "/pointer")),
+        "output" => {
+            format!("the member `{}` of the output cannot be read as its tool declares it", text(near, "/pointer"))
+        }
         "sql" => format!("the SQL in `{}` is not judged: {}", text(near, "/pointer"), text(near, "/refusal")),
         "calendars" => "the time lies outside of what the calendars are laid out for".to_owned(),
         "claim" => "a claim that it reads has a shape that no rule can read".to_owned(),

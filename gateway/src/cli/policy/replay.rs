@@ -115,6 +115,9 @@ pub fn replay(replay: &Replay, ways: &Ways) -> Outcome {
         return Ok(End::Done);
     }
     page(&replayed, &book.name);
+    if book.snapshot.engine.judges_results() {
+        line("requests alone were judged: rules over results are not, since records need not hold what they read");
+    }
     Ok(End::Done)
 }
 

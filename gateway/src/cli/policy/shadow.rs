@@ -1,7 +1,7 @@
 //! `portcullis policy shadow`: lets a candidate judge live calls beside the rules that serve. In: a folder. Out: which calls it would decide otherwise. Never here: anything that a caller could notice.
 
 use crate::cli::say::line;
-use crate::cli::{End, Failure, Outcome, Ways, client, list, number, say, text};
+use crate::cli::{self, End, Outcome, Ways, client, list, number, say, text};
 use crate::sources;
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -25,10 +25,7 @@ pub enum ShadowVerb {
 pub fn shadow(verb: &ShadowVerb, ways: &Ways) -> Outcome {
     let answer = match verb {
         ShadowVerb::Start { folder } => {
-            let rules = sources::rules(folder).map_err(|findings| {
-                let first = findings.first().map(ToString::to_string).unwrap_or_default();
-                Failure::new(first, "name a folder of `.cedar` files")
-            })?;
+            let rules = sources::rules(folder).map_err(cli::first)?;
             let rules: Vec<Value> = rules.iter().map(|text| json!({"file": text.file, "text": text.text})).collect();
             client::post(ways, "/v1/policy/shadow/start", Some(&json!({"sources": rules})))?
         }

@@ -1,14 +1,18 @@
 //! `portcullis policy suggest`: drafts rules from what a route did. In: recorded calls. Out: Cedar, as narrow as the calls were, and what it would still refuse. Never here: putting rules in force.
 
-use crate::cli::book::{self, Which};
+use crate::cli::book::{self, Book, Which};
 use crate::cli::policy::replay::Span;
 use crate::cli::recorded::{self, Unreplayable};
 use crate::cli::segments::Reader;
 use crate::cli::{End, Failure, Outcome, Ways, audit, counted, say};
 use clap::Args;
+use portcullis_core::audit::view::Entry;
+use portcullis_core::policy::names;
 use portcullis_core::policy::suggest::{Draft, Observed};
+use portcullis_core::policy::surface::ServerIndex;
 use portcullis_core::policy::trial::{Target, Trial};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// Of which route, from which calls.
 #[derive(Args, Clone, Debug)]
@@ -37,15 +41,20 @@ pub fn suggest(suggest: &Suggest, ways: &Ways) -> Outcome {
             "name one of the configuration's `[server.NAME]`",
         )
     })?;
-    let (calls, blind) = observed(suggest, &span, ways)?;
+    let Seen { calls, blind, strange } = observed(suggest, &span, (&book, server), ways)?;
     let agents = book.snapshot.registry.agents().map(|agent| (&*agent.id, agent.groups.as_slice()));
     let draft = Draft::of(&book.snapshot.engine, server, agents, &calls);
     let text = draft.to_cedar();
     let refused = check(&text, &calls, ways)?;
+    for (what, count) in &strange {
+        let calls = counted(*count, "call");
+        say::note(&format!("warning: {what}, so no rule is drafted for {calls}"));
+    }
     if ways.json {
+        let skipped: Vec<Value> = strange.iter().map(|(what, count)| json!({"why": what, "calls": count})).collect();
         say::json(&json!({
             "route": suggest.route, "from": span.from.rfc3339(), "to": span.to.rfc3339(), "calls": calls.len(),
-            "arguments_not_captured": blind, "rules": text, "would_still_refuse": refused,
+            "arguments_not_captured": blind, "skipped": skipped, "rules": text, "would_still_refuse": refused,
         }));
         return Ok(End::Done);
     }
@@ -74,10 +83,26 @@ pub fn suggest(suggest: &Suggest, ways: &Ways) -> Outcome {
     Ok(End::Done)
 }
 
-/// The calls that were let pass, whether by rules or because the route only observes; and how many of them without their arguments.
-fn observed(suggest: &Suggest, span: &Span, ways: &Ways) -> Result<(Vec<Observed>, usize), Failure> {
+/// What the log holds of a route.
+#[derive(Default)]
+struct Seen {
+    /// The calls to draft from.
+    calls: Vec<Observed>,
+    /// How many of them without their arguments.
+    blind: usize,
+    /// Calls of what the reviewed tools or the registry do not know, by what that is. A rule about it would not load.
+    strange: BTreeMap<String, usize>,
+}
+
+/// The calls that were let pass, whether by rules or because the route only observes.
+fn observed(
+    suggest: &Suggest,
+    span: &Span,
+    (book, server): (&Book, ServerIndex),
+    ways: &Ways,
+) -> Result<Seen, Failure> {
     let folder = audit::folder(ways)?;
-    let (mut calls, mut blind) = (Vec::new(), 0);
+    let mut seen = Seen::default();
     let read = Reader::new(&folder).each(span.from, |line| {
         let entry = &line.entry;
         let passed = entry.decision.as_deref() != Some("deny") || suggest.with_denied;
@@ -85,18 +110,36 @@ fn observed(suggest: &Suggest, span: &Span, ways: &Ways) -> Result<(Vec<Observed
         if !(ours && passed && span.holds(entry.ts)) {
             return;
         }
+        if let Some(what) = strange(entry, book, server) {
+            *seen.strange.entry(what).or_default() += 1;
+            return;
+        }
         match recorded::trial(&line) {
-            Ok(trial) => calls.extend(call(trial)),
+            Ok(trial) => seen.calls.extend(call(trial)),
             Err(Unreplayable::Arguments) => {
-                blind += 1;
+                seen.blind += 1;
                 let tool = entry.tool.as_deref().unwrap_or_default();
-                calls.push(Observed::blind(entry.agent.as_deref().unwrap_or_default(), tool));
+                seen.calls.push(Observed::blind(entry.agent.as_deref().unwrap_or_default(), tool));
             }
             Err(Unreplayable::Claims | Unreplayable::Method | Unreplayable::Drifted) => {}
         }
     });
     read.map_err(|error| audit::unreadable(&folder, &error))?;
-    Ok((calls, blind))
+    Ok(seen)
+}
+
+/// What a rule about this call could not name: calls of tools that never were stand in the log as well.
+fn strange(entry: &Entry, book: &Book, server: ServerIndex) -> Option<String> {
+    let agent = entry.agent.as_deref().unwrap_or_default();
+    if book.snapshot.registry.find(agent).is_none() {
+        return Some(format!("agent `{}` is not in the registry", names::visible(agent)));
+    }
+    let tool = entry.tool.as_deref().filter(|tool| book.snapshot.engine.tool(server, tool).is_err())?;
+    Some(format!(
+        "tool `{}` is not among the reviewed tools of `{}`",
+        names::visible(tool),
+        entry.server.as_deref().unwrap_or_default()
+    ))
 }
 
 /// The handshake and the lists follow from any permit on the server, so no rule is drafted for them.

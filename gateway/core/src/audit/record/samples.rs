@@ -57,6 +57,7 @@ pub(in crate::audit) fn answer(decision_seq: u64) -> Answer<'static> {
         cause: None,
         result: part(br#"{"content":[]}"#),
         obliged: Default::default(),
+        objected: None,
         duration_us: 1_200,
     }
 }

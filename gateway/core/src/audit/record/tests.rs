@@ -70,6 +70,10 @@ fn each_record_of_a_call_holds_what_it_promises() {
             r#"{"v":1,"event":"result.ended",HEAD,"decision_seq":6,"agent":"recon-17","server":"crm","status":200,"outcome":"cancelled","cause":"agent_left","duration_us":1200}"#.to_owned(),
         ),
         (
+            Record::Result(Answer { outcome: Outcome::Refused, cause: Some("result_forbidden"), result: NOTHING, objected: Some(Judged { cause: Some("result_forbidden"), rules: &["small"], ..judged(Verdict::Deny) }), ..answer(6) }),
+            r#"{"v":1,"event":"result",HEAD,"decision_seq":6,"agent":"recon-17","server":"crm","status":200,"outcome":"refused","decision":"deny","cause":"result_forbidden","rules":["small"],"snapshot":12,"snapshot_hash":"c0ffee","duration_us":1200}"#.to_owned(),
+        ),
+        (
             Record::ResultBegun(Begun { decision_seq: 6, agent: "a", server: "crm", status: 200 }),
             r#"{"v":1,"event":"result.begun",HEAD,"decision_seq":6,"agent":"a","server":"crm","status":200}"#.to_owned(),
         ),

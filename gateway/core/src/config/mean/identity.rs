@@ -8,6 +8,7 @@ use crate::config::at::At;
 use crate::config::settings::{Algorithm, Issuer, Scheme};
 use crate::config::typed::{AlgorithmText, Identity};
 use crate::config::url;
+use crate::identity::issuer::ACCESS_TOKEN;
 
 /// The issuers, sorted by name; no two with the same `iss`.
 pub(super) fn issuers(typed: &BTreeMap<At<String>, Identity>, scene: &mut Scene<'_, '_>) -> Vec<Issuer> {
@@ -31,6 +32,17 @@ fn issuer(name: &At<String>, typed: &Identity, scene: &mut Scene<'_, '_>) -> Iss
     let mut claim = |claim: &Option<At<String>>| claim.as_ref().map(|claim| scene.name(claim, "claim"));
     let agent_claim = claim(&typed.agent_claim);
     let (user_claim, account_claim) = (claim(&typed.user_claim), claim(&typed.account_claim));
+    let token_types = token_types(typed.token_types.as_ref(), scene);
+    // ID tokens name their user in `sub`, so where a token's type does not say what it is, `sub` names no agent unless the operator says so.
+    let strict = token_types.iter().all(|kind| &**kind == ACCESS_TOKEN);
+    if let (false, Some(named)) = (strict, typed.agent_claim.as_ref().filter(|named| named.value() == "sub")) {
+        scene.findings.warn(
+            named.at(),
+            "`sub` names the agent, and these `token_types` do not tell access tokens from ID tokens, which name their user there",
+            "name the claim of the client, such as `client_id`, `azp`, `appid` or `cid`",
+        );
+    }
+    let fallbacks: &[&str] = if strict { &["azp", "sub"] } else { &["azp"] };
     let audience = typed.audience.as_ref().map(|audience| scene.name(audience, "audience"));
     Issuer {
         name: scene.name(name, "name"),
@@ -38,11 +50,14 @@ fn issuer(name: &At<String>, typed: &Identity, scene: &mut Scene<'_, '_>) -> Iss
         keys: scene.path(typed.keys.as_ref(), ""),
         algorithms: algorithms(typed.algorithms.as_ref(), scene),
         audience,
-        agent_claim_fallbacks: if agent_claim.is_some() { Vec::new() } else { vec!["azp".into(), "sub".into()] },
+        agent_claim_fallbacks: match agent_claim {
+            Some(_) => Vec::new(),
+            None => fallbacks.iter().map(|name| (*name).into()).collect(),
+        },
         agent_claim: agent_claim.unwrap_or_else(|| "client_id".into()),
         user_claim,
         account_claim,
-        token_types: token_types(typed.token_types.as_ref(), scene),
+        token_types,
         clock_skew: scene.span(
             typed.clock_skew.as_ref(),
             &Bound { name: "identity.clock_skew", least: 0, default: 30_000, most: 60_000 },
@@ -90,7 +105,7 @@ fn algorithms(typed: Option<&At<Vec<At<AlgorithmText>>>>, scene: &mut Scene<'_, 
 }
 
 fn token_types(typed: Option<&At<Vec<At<String>>>>, scene: &mut Scene<'_, '_>) -> Vec<Box<str>> {
-    let Some(typed) = typed else { return vec!["at+jwt".into()] };
+    let Some(typed) = typed else { return vec![ACCESS_TOKEN.into()] };
     let mut meant: Vec<Box<str>> = Vec::new();
     for word in typed.value() {
         let lower = scene.name(word, "token type").to_ascii_lowercase();

@@ -169,6 +169,11 @@ fn capture_rule(typed: CaptureText) -> CaptureRule {
     }
 }
 
+/// The control socket alone, for whoever speaks to a gateway whose file is being edited.
+pub fn control_alone(typed: Option<&typed::Control>, folder: &Path, findings: &mut Findings<'_>) -> Control {
+    control(typed, &mut Scene { folder, findings })
+}
+
 fn control(typed: Option<&typed::Control>, scene: &mut Scene<'_, '_>) -> Control {
     let socket = typed.and_then(|control| control.socket.as_ref());
     let path = scene.path(socket, "/run/portcullis/control.sock");

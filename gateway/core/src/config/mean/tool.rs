@@ -43,14 +43,19 @@ pub(super) fn tools(
 }
 
 fn tool_settings(typed: &Tool, default: &Capture, scene: &mut Scene<'_, '_>) -> ToolSettings {
-    let mut types = BTreeMap::new();
-    for (argument, cedar_type) in &typed.types {
-        types.insert(pointer(argument, Wildcard::Refused, scene), scene.name(cedar_type, "type"));
-    }
+    let mut types = |typed: &BTreeMap<At<String>, At<String>>| {
+        let mut types = BTreeMap::new();
+        for (member, cedar_type) in typed {
+            types.insert(pointer(member, Wildcard::Refused, scene), scene.name(cedar_type, "type"));
+        }
+        types
+    };
+    let (types, output_types) = (types(&typed.types), types(&typed.output_types));
     ToolSettings {
         groups: typed.groups.iter().map(|group| scene.name(group, "group")).collect(),
         capture: capture(typed.capture.as_ref(), default, scene),
         types,
+        output_types,
         account: typed.account.as_ref().map(|argument| pointer(argument, Wildcard::Refused, scene)),
         sql: typed.sql.as_ref().map(|typed| sql(typed.value(), scene)),
     }

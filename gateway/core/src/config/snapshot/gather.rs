@@ -19,6 +19,7 @@ use crate::policy::index::AgentSource;
 use crate::policy::source::{self, Source};
 use crate::policy::spread::Spread;
 use crate::policy::surface::{ServerSource, ToolRules};
+use crate::policy::unchecked;
 use crate::time::UnixMillis;
 use crate::token::credential::{Channel, Lender, Wanted, WantedField};
 use crate::token::scanner::Scanner;
@@ -271,6 +272,7 @@ fn engine(rules: &Rules<'_>, registry: Option<&Registry>, agents: &Text, finding
     let built = Engine::build_after(inputs, rules.earlier, rules.spread);
     let engine = kept(built, findings)?;
     findings.extend_from_slice(engine.warnings());
+    findings.extend(unchecked::warnings(&sources, &engine));
     registry.is_some().then_some(engine)
 }
 
@@ -298,6 +300,7 @@ pub(super) fn tool_rules(server: &settings::Server) -> BTreeMap<Box<str>, ToolRu
     let rules = |tool: &settings::ToolSettings| ToolRules {
         groups: tool.groups.clone(),
         types: tool.types.clone(),
+        output_types: tool.output_types.clone(),
         account: tool.account.clone(),
         sql: tool.sql.clone().map(Arc::new),
     };

@@ -41,11 +41,8 @@ impl Route {
         issuers: &[&str],
         findings: &mut Diagnostics,
     ) -> Self {
-        let base = match &server.host {
-            Some(host) => format!("{}://{host}", settings.listen.public_url.scheme().as_str()),
-            None => settings.listen.public_url.as_str().to_owned(),
-        };
-        let resource = format!("{base}{}", server.path);
+        let base = server.base(&settings.listen.public_url);
+        let resource = server.resource(&settings.listen.public_url);
         let own = |tool: &Tool| {
             server.tools.get(&tool.name).map_or_else(|| settings.audit.capture.clone(), |own| own.capture.clone())
         };

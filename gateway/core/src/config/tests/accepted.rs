@@ -48,7 +48,11 @@ fn what_is_typed_is_what_is_meant() {
     let meant = settings(FULL);
     let listen = &meant.listen;
     assert_eq!(listen.public_url.as_str(), "https://edge.example.com");
-    assert_eq!(listen.public_url.resource("/mcp/crm"), "https://edge.example.com/mcp/crm");
+    let resource = |server: usize| meant.servers[server].resource(&listen.public_url);
+    assert_eq!(
+        (resource(0).as_str(), resource(1).as_str()),
+        ("https://crm.example.com/tools/crm", "https://edge.example.com/mcp/pg")
+    );
     assert_eq!(
         listen.hosts,
         ["edge.example.com:443", "edge.example.com", "edge.internal:8443", "crm.example.com"].map(Box::from)
@@ -118,6 +122,24 @@ fn what_is_not_typed_is_safe() {
     assert_eq!(meant.timeouts.session_idle, Duration::from_secs(30 * 60));
     assert_eq!(meant.limits.result_bytes_max, 32 << 20);
     assert_eq!(meant.io, IoEngine::Uring);
+}
+
+#[test]
+fn where_a_token_may_be_of_any_type_its_subject_is_no_agent_unless_it_is_named() {
+    let text = |lines: &str| LEAST.replace("keys =", &format!("{lines}\nkeys ="));
+    let claims = |lines: &str| {
+        let issuer = settings(&text(lines)).issuers.remove(0);
+        std::iter::once(issuer.agent_claim).chain(issuer.agent_claim_fallbacks).collect::<Vec<_>>().join(" ")
+    };
+    for (lines, expected) in [
+        ("", "client_id azp sub"),
+        ("token_types = [\"AT+JWT\"]", "client_id azp sub"),
+        ("token_types = [\"at+jwt\", \"JWT\"]", "client_id azp"),
+        ("token_types = [\"none\"]", "client_id azp"),
+        ("token_types = [\"JWT\"]\nagent_claim = \"cid\"", "cid"),
+    ] {
+        assert_eq!(claims(lines), expected, "{lines}");
+    }
 }
 
 #[test]

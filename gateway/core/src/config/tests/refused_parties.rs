@@ -207,6 +207,12 @@ fn an_issuer_anybody_could_play_is_refused() {
         &["p.toml:11: `token_types` is empty, so no token could ever count; write `at+jwt`"],
     );
     check(
+        &issuer(&format!("{url}token_types = [\"at+jwt\", \"JWT\"]\nagent_claim = \"sub\"")),
+        &[
+            "p.toml:12: warning: `sub` names the agent, and these `token_types` do not tell access tokens from ID tokens, which name their user there; name the claim of the client, such as `client_id`, `azp`, `appid` or `cid`",
+        ],
+    );
+    check(
         &issuer(&format!("{url}agent_claim = \"\"")),
         &["p.toml:11: `` is no claim; write 1–256 characters without spaces around them"],
     );

@@ -90,6 +90,78 @@ fn a_token_of_another_type_is_refused() {
     }
 }
 
+/// An issuer that writes its access tokens like any other JWT.
+fn relaxed(types: &[&str], agent_claim: &str) -> Issuers {
+    let mut relaxed = issuer();
+    relaxed.token_types = types.iter().map(|kind| (*kind).into()).collect();
+    relaxed.agent_claims = vec![agent_claim.into()];
+    relaxed.audience = Audience::Fixed("api://portcullis".into());
+    Issuers::new(vec![relaxed]).unwrap()
+}
+
+#[test]
+fn an_id_token_is_refused_where_other_types_are_taken() {
+    let access = [("client_id", ""), ("cid", "\"0oa1\""), ("aud", "\"api://portcullis\"")];
+    let check = |header: &str, changes: &[(&str, &str)], expected: Result<(), TokenError>| {
+        let issuers = relaxed(&["at+jwt", "JWT", "none"], "cid");
+        let changes: Vec<(&str, &str)> = access.iter().chain(changes).copied().collect();
+        let token = signers()[0].1.token(header, &claims(&changes));
+        assert_eq!(verify(&issuers, &token, RESOURCE, NOW).map(|_| ()), expected, "{header} {changes:?}");
+    };
+    let (jwt, none) = (r#"{"alg":"EdDSA","kid":"ed","typ":"JWT"}"#, r#"{"alg":"EdDSA","kid":"ed"}"#);
+    for header in [jwt, none] {
+        for changes in [
+            [("nonce", "\"n-1\"")],
+            [("nonce", "null")],
+            [("at_hash", "\"x\"")],
+            [("c_hash", "\"x\"")],
+            [("s_hash", "\"x\"")],
+            [("events", "{}")],
+            [("typ", "\"ID\"")],
+            [("typ", "\"Refresh\"")],
+            [("typ", "7")],
+            [("token_use", "\"id\"")],
+            [("azp", "\"api://portcullis\"")],
+            [("appid", "\"api://portcullis\"")],
+        ] {
+            check(header, &changes, Err(TokenError::IdToken));
+        }
+        check(header, &[("typ", "\"Bearer\""), ("token_use", "\"access\""), ("azp", "\"0oa1\"")], Ok(()));
+    }
+    // An ID token has no `cid` either, and its audience is the client.
+    let id = fixture::token(&[("client_id", ""), ("aud", "\"0oa1\"")]);
+    assert_eq!(verify(&relaxed(&["at+jwt"], "cid"), &id, RESOURCE, NOW).map(|_| ()), Err(TokenError::Audience));
+    let own = [("client_id", "\"api://portcullis\""), ("aud", "[\"api://portcullis\"]")];
+    let own = signers()[0].1.token(jwt, &claims(&own));
+    assert_eq!(verify(&relaxed(&["JWT"], "sub"), &own, RESOURCE, NOW).map(|_| ()), Err(TokenError::IdToken));
+    // What says that it is an access token is believed: the issuer signs that word as well.
+    check(HEADER, &[("nonce", "\"n-1\"")], Ok(()));
+}
+
+#[test]
+fn a_type_that_is_not_listed_is_refused_and_none_stands_for_its_absence_alone() {
+    let check = |types: &[&str], header: &str, expected: Result<(), TokenError>| {
+        let token = signers()[0].1.token(header, &claims(&[("aud", "\"api://portcullis\"")]));
+        let got = verify(&relaxed(types, "client_id"), &token, RESOURCE, NOW).map(|_| ());
+        assert_eq!(got, expected, "{types:?} {header}");
+    };
+    let typed = |kind: &str| format!(r#"{{"alg":"EdDSA","kid":"ed","typ":"{kind}"}}"#);
+    let absent = r#"{"alg":"EdDSA","kid":"ed"}"#;
+    for (types, header) in [
+        (&["at+jwt"] as &[&str], typed("JWT")),
+        (&["at+jwt", "JWT"], absent.to_owned()),
+        (&["at+jwt", "none"], typed("JWT")),
+        (&["at+jwt", "none"], typed("none")),
+        (&["none"], typed("application/none")),
+        (&["none"], typed("at+jwt")),
+        (&["JWT"], typed("logout+jwt")),
+    ] {
+        check(types, &header, Err(TokenError::Type));
+    }
+    check(&["at+jwt", "JWT"], &typed("jwt"), Ok(()));
+    check(&["at+jwt", "none"], absent, Ok(()));
+}
+
 #[test]
 fn the_algorithm_is_ours_to_choose() {
     for name in ["none", "None", "nOnE", "NONE", "", "HS256", "HS512", "RS512", "PS256", "ES384", "eddsa", "EdDSA "] {

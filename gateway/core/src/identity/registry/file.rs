@@ -6,6 +6,7 @@ use crate::identity::AgentIndex;
 use crate::identity::certificate::{dns_name, is_spiffe};
 use crate::identity::network::{Network, NetworkError};
 use crate::time::UnixMillis;
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,11 +33,21 @@ pub(super) fn read(text: &str, file: &str) -> Result<Registry, Diagnostics> {
         vec![Diagnostic::error(file, line, format!("not TOML: {}", error.message().replace('\n', ", ")))]
     })?;
     let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
-    let mut reader = Reader { file, breaks, findings: Vec::new(), registry: Registry::empty() };
+    let mut reader = Reader {
+        file,
+        breaks,
+        findings: Vec::new(),
+        registry: Registry::empty(),
+        reading: "".into(),
+        bound: HashMap::new(),
+    };
     for (key, value) in table.get_ref() {
         match (&**key.get_ref(), value.get_ref()) {
             ("agent", DeValue::Table(agents)) => {
-                for (id, record) in agents {
+                // The table is sorted by name; where two agents share a name, the one further down is the finding's.
+                let mut in_file_order: Vec<_> = agents.iter().collect();
+                in_file_order.sort_by_key(|(id, _)| id.span().start);
+                for (id, record) in in_file_order {
                     reader.agent(id, record);
                 }
             }
@@ -59,7 +70,14 @@ struct Reader<'t> {
     breaks: Vec<usize>,
     findings: Diagnostics,
     registry: Registry,
+    /// The agent that is being read.
+    reading: Box<str>,
+    /// Where each name was first bound.
+    bound: HashMap<Binding, u32>,
 }
+
+/// What is bound: the issuer and kind of a token's claim, or the kind of a certificate's name; then the name.
+type Binding = (Box<str>, &'static str, Box<str>);
 
 type Value<'t> = Spanned<DeValue<'t>>;
 type Key<'t> = Spanned<std::borrow::Cow<'t, str>>;
@@ -76,6 +94,7 @@ impl Reader<'_> {
 
     fn agent(&mut self, id: &Key<'_>, record: &Value<'_>) {
         let name = &**id.get_ref();
+        self.reading = name.into();
         self.check_id(id);
         let DeValue::Table(fields) = record.get_ref() else {
             return self.error(
@@ -207,10 +226,12 @@ impl Reader<'_> {
         let list = self.texts("certificates", value);
         for (text, span) in &list {
             let dns = text.strip_prefix("dns:").and_then(dns_name);
-            let taken = if let Some(name) = dns {
-                bind(&mut self.registry.dns, &name, index)
+            if let Some(name) = dns {
+                let taken = bind(&mut self.registry.dns, &name, index);
+                self.report_taken(taken, ("".into(), "dns", name), (text, span.clone()));
             } else if is_spiffe(text) {
-                bind(&mut self.registry.spiffe, text, index)
+                let taken = bind(&mut self.registry.spiffe, text, index);
+                self.report_taken(taken, ("".into(), "spiffe", (*text).into()), (text, span.clone()));
             } else {
                 let cure = "write `spiffe://trust-domain/path` or `dns:host.example`";
                 self.error(
@@ -218,9 +239,7 @@ impl Reader<'_> {
                     format!("`{}` is no name of a certificate", text.escape_debug()),
                     Some(cure.into()),
                 );
-                None
-            };
-            self.report_taken(taken, text, span.clone());
+            }
         }
         list.len()
     }
@@ -267,19 +286,33 @@ impl Reader<'_> {
             clients: names(),
             subjects: names(),
         });
-        let taken = bind(if client.is_some() { &mut names.clients } else { &mut names.subjects }, name, index);
-        self.report_taken(taken, name, item.span());
+        let (names, kind) =
+            if client.is_some() { (&mut names.clients, "client_id") } else { (&mut names.subjects, "sub") };
+        let taken = bind(names, name, index);
+        self.report_taken(taken, (issuer.into(), kind, name.into()), (name, item.span()));
     }
 
-    /// A name that two agents share would make either act as the other.
-    fn report_taken(&mut self, taken: Option<AgentIndex>, name: &str, span: Range<usize>) {
-        let Some(other) = taken else { return };
-        let owner = self.registry.agent(other).map(|agent| agent.id.clone());
-        let message = match owner {
-            Some(id) => format!("`{name}` is already bound to agent `{id}`"),
-            None => format!("`{name}` is bound to this agent twice"),
+    /// A name that two agents share would make either act as the other. Which of the two is wrong, only the operator knows.
+    fn report_taken(&mut self, taken: Option<AgentIndex>, binding: Binding, (name, span): (&str, Range<usize>)) {
+        let here = self.line(span.clone());
+        let Some(other) = taken else {
+            self.bound.insert(binding, here);
+            return;
         };
-        self.error(span, message, Some("bind every name once".into()));
+        let place = match self.bound.get(&binding) {
+            Some(line) if *line != here => format!(" in line {line}"),
+            Some(_) | None => " in the same line".to_owned(),
+        };
+        let own = self.reading.clone();
+        let owner = self.registry.agent(other).map(|agent| agent.id.clone());
+        let (message, cure) = match owner {
+            Some(id) => (
+                format!("`{name}` is bound to two agents, here to `{own}` and{place} to `{id}`"),
+                "take it from the one whose it is not: a name proves one agent",
+            ),
+            None => (format!("`{name}` is bound twice to agent `{own}`, here and{place}"), "bind every name once"),
+        };
+        self.error(span, message, Some(cure.into()));
     }
 
     fn words(&mut self, word: &str, value: &Value<'_>) -> Vec<Box<str>> {

@@ -102,16 +102,29 @@ fn a_name_bound_twice_is_refused() {
     ] {
         check(
             &two(line, line),
-            &[&format!("agents.toml:6: `{name}` is already bound to agent `a`; bind every name once")],
+            &[&format!(
+                "agents.toml:6: `{name}` is bound to two agents, here to `b` and in line 3 to `a`; take it from the one whose it is not: a name proves one agent"
+            )],
         );
     }
     check(
         &two("certificates = ['dns:a.example']", "certificates = ['dns:A.EXAMPLE']"),
-        &["agents.toml:6: `dns:A.EXAMPLE` is already bound to agent `a`; bind every name once"],
+        &[
+            "agents.toml:6: `dns:A.EXAMPLE` is bound to two agents, here to `b` and in line 3 to `a`; take it from the one whose it is not: a name proves one agent",
+        ],
+    );
+    // The file's order counts, not the alphabet's.
+    check(
+        "[agent.z]\nowner = 'ops'\ncertificates = ['dns:a.example']\n[agent.a]\nowner = 'ops'\ncertificates = ['dns:a.example']",
+        &[
+            "agents.toml:6: `dns:a.example` is bound to two agents, here to `a` and in line 3 to `z`; take it from the one whose it is not: a name proves one agent",
+        ],
     );
     check(
         "[agent.a]\nowner = 'ops'\ncertificates = ['dns:a.example', 'dns:a.example']",
-        &["agents.toml:3: `dns:a.example` is bound to this agent twice; bind every name once"],
+        &[
+            "agents.toml:3: `dns:a.example` is bound twice to agent `a`, here and in the same line; bind every name once",
+        ],
     );
     check(&two("tokens = [{ issuer = 'okta', sub = 'x' }]", "tokens = [{ issuer = 'okta', client_id = 'x' }]"), &[]);
     check(&two("tokens = [{ issuer = 'okta', sub = 'x' }]", "tokens = [{ issuer = 'entra', sub = 'x' }]"), &[]);
@@ -171,7 +184,9 @@ fn every_field_is_read_and_every_name_found() {
     ] {
         assert_eq!(registry.by_token(issuer, claim, value), expected, "{issuer} {value}");
     }
+    assert_eq!(registry.bindings(index), [("okta", AgentClaim::Client, "0oa1"), ("okta", AgentClaim::Subject, "svc")]);
     let other = registry.find("other").unwrap();
+    assert!(registry.bindings(other).is_empty());
     assert_eq!(registry.agent(other).unwrap().token_lifetime_max, TOKEN_LIFETIME_DEFAULT);
     for (names, expected) in [
         (&["agent1.example"] as &[&str], CertificateMatch::Agent(index)),

@@ -13,6 +13,7 @@ use crate::policy::index::{self, AgentSource};
 use crate::policy::load;
 use crate::policy::made::Store;
 use crate::policy::oblige;
+use crate::policy::result;
 use crate::policy::spread::Spread;
 use crate::policy::surface::{Column, Digest, ServerSource, Surface};
 
@@ -56,6 +57,7 @@ impl Engine {
             )]);
         };
         let obligations = oblige::Table::of(&loaded.rules, surface.columns.len());
+        let results = result::Table::of(&loaded.rules, surface.columns.len());
         let origins = loaded.rules.into_iter().map(|rule| Origin {
             id: rule.parsed.id,
             file: rule.parsed.file,
@@ -74,6 +76,7 @@ impl Engine {
             index,
             origins: origins.collect(),
             obligations,
+            results,
             warnings: loaded.warnings,
             servers: servers.collect(),
             undeclared: surface.columns.iter().map(|column| column.input.undeclared).collect(),

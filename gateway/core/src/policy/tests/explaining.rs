@@ -22,7 +22,7 @@ fn told(policies: &str, ask: Ask<'_>) -> Explanation {
         now: UnixMillis(now.as_millisecond()),
     };
     let action = Action::Tool(engine.tool(server, tool).unwrap());
-    explain(&engine, &sources, &Question { who: ask.who(), server, action, facts })
+    explain(&engine, &sources, &Question { who: ask.who(), server, action, facts, output: None })
 }
 
 /// The explanation in lines: the decision, determining rules, near ones, values.
@@ -34,6 +34,7 @@ fn lines(told: &Explanation) -> Vec<String> {
             Kept::Part { part } => part.clone(),
             Kept::Error { part, message } => format!("error in {part}: {message}"),
             Kept::Argument { pointer } => format!("unreadable {pointer}"),
+            Kept::Output { pointer } => format!("output {pointer}"),
             Kept::Claim => "claim".into(),
             Kept::Sql { refusal, pointer } => format!("sql {refusal} at {pointer}"),
             Kept::Calendars => "calendars".into(),
@@ -134,23 +135,23 @@ fn a_comparison_says_who_may_expect_something_else_of_what() {
     let nothing = "";
     for (before, after, expected) in [
         (ALL, ALL, vec![]),
-        (nothing, ALL, vec!["group support: crm.read_table: denied -> allowed"]),
-        (ALL, nothing, vec!["group support: crm.read_table: allowed -> denied"]),
-        (nothing, some.as_str(), vec!["group support: crm.read_table: denied -> depends on the call"]),
+        (nothing, ALL, vec!["group support: crm.read_table: denied before, allowed after"]),
+        (ALL, nothing, vec!["group support: crm.read_table: allowed before, denied after"]),
+        (nothing, some.as_str(), vec!["group support: crm.read_table: denied before, allowed for some calls after"]),
         (
             some.as_str(),
             others.as_str(),
-            vec!["group support: crm.read_table: depends on the call -> depends on the call, on other conditions"],
+            vec!["group support: crm.read_table: allowed for some calls, on other conditions than before"],
         ),
         (
             nothing,
             r#"permit (principal == Agent::"dan", action == Action::"resource.read", resource == Server::"pg");"#,
-            vec!["agent dan: pg resource.read: denied -> allowed"],
+            vec!["agent dan: pg resource.read: denied before, allowed after"],
         ),
         (
             nothing,
             "permit (principal, action == Action::\"pg.query\", resource);",
-            vec!["group finance, group support, agent dan: pg.query: denied -> allowed"],
+            vec!["group finance, group support, agent dan: pg.query: denied before, allowed after"],
         ),
     ] {
         assert_eq!(changes(before, after), expected, "\nfrom {before}\nto {after}");
@@ -161,26 +162,31 @@ fn a_comparison_says_who_may_expect_something_else_of_what() {
 fn rules_come_and_go_by_their_text_and_not_by_their_place() {
     let one = r#"permit (principal == Agent::"ann", action, resource);"#;
     let two = r#"forbid (principal == Agent::"bob", action, resource);"#;
-    let check = |before: &str, after: &str, added: &[&str], removed: &[&str]| {
+    let check = |before: &str, after: &str, added: &[&str], removed: &[&str], changed: &[&str]| {
         let found = diff::rules(
             &[Source { file: "a/p.cedar", text: before }, Source { file: "a/q.cedar", text: two }],
             &[Source { file: "b/p.cedar", text: after }, Source { file: "a/q.cedar", text: two }],
         );
         let ids = |ids: &[Box<str>]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(
-            (ids(&found.added), ids(&found.removed)),
-            (
-                ids(&added.iter().map(|id| (*id).into()).collect::<Vec<_>>()),
-                ids(&removed.iter().map(|id| (*id).into()).collect::<Vec<_>>())
-            ),
+            [ids(&found.added), ids(&found.removed), ids(&found.changed)],
+            [added, removed, changed].map(|ids| ids.iter().map(ToString::to_string).collect::<Vec<_>>()),
             "{before} / {after}"
         );
     };
-    check(one, one, &[], &[]);
-    check(one, &format!("// moved\n\n{one}"), &[], &[]);
-    check(one, "", &[], &["p.cedar:1"]);
-    check(one, &format!("{one}\n{one}"), &["p.cedar:2"], &[]);
-    check(one, &one.replace("ann", "cat"), &["p.cedar:1"], &["p.cedar:1"]);
+    check(one, one, &[], &[], &[]);
+    check(one, &format!("// moved\n\n{one}"), &[], &[], &[]);
+    check(one, "", &[], &["p.cedar:1"], &[]);
+    check(one, &format!("{one}\n{one}"), &["p.cedar:2"], &[], &[]);
+    check(one, &one.replace("ann", "cat"), &[], &[], &["p.cedar:1"]);
+    let named = |id: &str, who: &str| format!("@id(\"{id}\") {}", one.replace("ann", who));
+    check(
+        &format!("{}\n{two}", named("a", "ann")),
+        &format!("{}\n{}", named("b", "ann"), named("a", "cat")),
+        &["b"],
+        &["p.cedar:2"],
+        &["a"],
+    );
 }
 
 /// A call of a tool on `crm`, or of what `what` names otherwise.
@@ -193,6 +199,7 @@ fn seen(agent: &str, target: Target, arguments: &str) -> Observed {
         server: "crm".into(),
         target,
         arguments: (!arguments.is_empty()).then(|| arguments.as_bytes().into()),
+        output: None,
         source: "127.0.0.1".parse().unwrap(),
         at: UnixMillis(0),
     })

@@ -5,6 +5,7 @@ mod world;
 
 use self::world::{Chance, World};
 use super::*;
+use crate::policy::duty::Arguments;
 use crate::policy::spread::Spread;
 use crate::policy::surface::{ServerIndex, Subject};
 
@@ -86,7 +87,15 @@ fn decision(
         }
         _ => Vec::new(),
     };
-    format!("{agent} {name} {what} {now}: {} {total} {evaluator:?} {obliged:?}", outcome(engine, &decided))
+    let results = match action {
+        Action::Tool(tool) => engine.results(who, (server, tool), &facts, Arguments::Known),
+        _ => None,
+    };
+    let mut scratch = Scratch::new();
+    let brought = read(&mut scratch, br#"{"total": 5}"#, &limits).unwrap();
+    let judged = results.map(|results| format!("{:?}", results.judge(Some(brought.root()))));
+    let outcome = outcome(engine, &decided);
+    format!("{agent} {name} {what} {now}: {outcome} {total} {evaluator:?} {obliged:?} {judged:?}")
 }
 
 /// All else: rules with their places and annotations, warnings, what is slow, the hash, and the index itself.

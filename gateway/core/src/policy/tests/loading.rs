@@ -139,7 +139,7 @@ fn what_this_version_cannot_do_is_refused_and_never_ignored() {
         ("unless { context has nwo }", "p.cedar:2: no context has a fact `nwo`; did you mean `now`?"),
         (
             "unless { context has weather }",
-            "p.cedar:2: no context has a fact `weather`; the facts are `account`, `calendars`, `claims`, `name`, `now`, `source`, `sql`, `uri` and `input`",
+            "p.cedar:2: no context has a fact `weather`; the facts are `account`, `calendars`, `claims`, `name`, `now`, `source`, `sql`, `uri`, `input` and `output`",
         ),
     ] {
         check(&format!("forbid (principal, action, resource)\n{condition};"), &[expected]);

@@ -13,6 +13,7 @@ use crate::policy::who::{Claims, Who};
 use crate::protocol::json::{Scratch, read};
 use crate::time::UnixMillis;
 use cedar_policy::{Authorizer, Context, Entities, PolicySet, Request};
+use oorandom::Rand64;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -70,15 +71,12 @@ fn reviewed(server: &str) -> Text {
     text(&format!("catalogue/{server}.json"), &Catalogue::learn(server, &[tool]).unwrap().to_text())
 }
 
-/// Xorshift, so that a failure names the seed that makes it again.
-struct Chance(u64);
+/// A failure names the seed that makes it again.
+struct Chance(Rand64);
 
 impl Chance {
     fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % bound.max(1) as u64).unwrap()
+        usize::try_from(self.0.rand_range(0..bound.max(1) as u64)).unwrap()
     }
 
     /// Damages a text as disks, editors and hands do.
@@ -216,7 +214,7 @@ fn wrong(snapshot: &Snapshot, texts: &Texts, whole: &Snapshot) -> Option<String>
 
 /// One share of the rounds: how many damaged inputs were accepted, and which must not have been.
 fn share(seed: u64, good: &Texts, whole: &Snapshot) -> (usize, Vec<String>) {
-    let mut chance = Chance(seed);
+    let mut chance = Chance(Rand64::new(u128::from(seed)));
     let (mut accepted, mut failures) = (0, Vec::new());
     for round in 0..ROUNDS / SHARES {
         let mut damaged = good.clone();

@@ -92,7 +92,7 @@ impl World {
         let rule = if chance.below(6) == 0 { self.rule(chance) } else { self.sound_rule(chance) };
         let (server, agent) = (chance.below(self.servers.len()), chance.below(self.agents.len()));
         let name = format!("t{}", chance.below(6));
-        match chance.below(24) {
+        match chance.below(28) {
             0..=3 if rules > 0 => self.files[file].1[at] = rule,
             0..=7 => self.files[file].1.insert(at.min(rules), rule),
             8 | 9 if rules > 3 => drop(self.files[file].1.remove(at)),
@@ -116,7 +116,9 @@ impl World {
             18 if self.agents.len() > 3 => drop(self.agents.remove(agent)),
             19 => self.calendars = [&["office", "night"][..], &["office"], &[]][chance.below(3)].to_vec(),
             20 => self.servers.swap(0, 1),
-            21 if rules > 0 => {
+            21 => self.servers[server].1.values_mut().for_each(|tool| tool.typed = !tool.typed),
+            22 => self.servers[server].1.values_mut().for_each(|tool| tool.output = (tool.output + 1) % 3),
+            23 | 24 if rules > 0 => {
                 let twice = self.files[file].1[at].clone();
                 self.files[file].1.push(twice);
             }
@@ -170,6 +172,13 @@ impl World {
         };
         let effect = chance.pick(&["permit", "permit", "forbid"]);
         let who = chance.pick(&["principal", "principal in Group::\"g0\"", "principal == Agent::\"a1\""]);
+        if variant.output > 0 && chance.below(3) == 0 {
+            let condition =
+                chance.pick(&["context.output.total > 4", "context.output has total && context.input has table"]);
+            return format!(
+                "forbid ({who}, action == Action::\"{server}.{name}\", resource) when {{ {condition} }};\n"
+            );
+        }
         let place =
             if chance.below(3) == 0 { format!("resource == Server::\"{server}\"") } else { "resource".to_owned() };
         let clause = if condition == "true" { "when" } else { chance.pick(&["when", "when", "unless"]) };
@@ -233,6 +242,7 @@ impl World {
             "context.uri like \"file:*\"",
             "context.source.isLoopback()",
             "context.weather == 1",
+            "context.output.total > 4",
             "principal is Group",
             "[principal].contains(Agent::\"a1\")",
         ]);
@@ -329,7 +339,9 @@ fn catalogue(name: &str, tools: &BTreeMap<String, Tool>) -> Catalogue {
                 json!({"name": name, "inputSchema": {"type": "object", "properties": properties, "required": required}});
             if tool.output > 0 {
                 let member = ["rows", "lines"][tool.output - 1];
-                definition["outputSchema"] = json!({"type": "object", "properties": {member: {"type": "array"}}});
+                let total = if tool.variant % 2 == 0 { json!({"type": "integer"}) } else { json!({}) };
+                let properties = json!({member: {"type": "array"}, "total": total});
+                definition["outputSchema"] = json!({"type": "object", "properties": properties, "required": ["total"]});
             }
             definition
         })
@@ -342,6 +354,10 @@ fn settings(tools: &BTreeMap<String, Tool>) -> BTreeMap<Box<str>, ToolRules> {
     let of = |tool: &Tool| ToolRules {
         groups: (tool.group < 2).then(|| format!("grp{}", tool.group).into()).into_iter().collect(),
         types: (tool.typed && tool.variant == 2).then(|| ("/limit".into(), "integer".into())).into_iter().collect(),
+        output_types: (tool.output > 0 && tool.typed)
+            .then(|| ("/total".into(), "integer".into()))
+            .into_iter()
+            .collect(),
         account: tool.account.then(|| "/table".into()),
         sql: tool.sql.then(|| Arc::new(sql())),
     };
