@@ -92,7 +92,7 @@ impl World {
         let rule = if chance.below(6) == 0 { self.rule(chance) } else { self.sound_rule(chance) };
         let (server, agent) = (chance.below(self.servers.len()), chance.below(self.agents.len()));
         let name = format!("t{}", chance.below(6));
-        match chance.below(24) {
+        match chance.below(28) {
             0..=3 if rules > 0 => self.files[file].1[at] = rule,
             0..=7 => self.files[file].1.insert(at.min(rules), rule),
             8 | 9 if rules > 3 => drop(self.files[file].1.remove(at)),
@@ -116,7 +116,9 @@ impl World {
             18 if self.agents.len() > 3 => drop(self.agents.remove(agent)),
             19 => self.calendars = [&["office", "night"][..], &["office"], &[]][chance.below(3)].to_vec(),
             20 => self.servers.swap(0, 1),
-            21 if rules > 0 => {
+            21 => self.servers[server].1.values_mut().for_each(|tool| tool.typed = !tool.typed),
+            22 => self.servers[server].1.values_mut().for_each(|tool| tool.output = (tool.output + 1) % 3),
+            23 | 24 if rules > 0 => {
                 let twice = self.files[file].1[at].clone();
                 self.files[file].1.push(twice);
             }
@@ -130,11 +132,10 @@ impl World {
         let tools = &mut self.servers[chance.below(2)].1;
         let at = chance.below(tools.len().max(1));
         let Some(tool) = tools.values_mut().nth(at) else { return };
-        match chance.below(5) {
+        match chance.below(4) {
             0 => tool.account = !tool.account,
             1 => tool.output = (tool.output + 1) % 3,
             2 => tool.group = (tool.group + 1) % 3,
-            3 => tool.typed = !tool.typed,
             _ => tool.sql = !tool.sql,
         }
     }
