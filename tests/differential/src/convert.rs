@@ -161,17 +161,9 @@ fn ambiguous(arguments: Option<&Json>, path: &[String]) -> bool {
     false
 }
 
-/// Does a reader that ignores case take one key for the other? Letters that fold into ASCII count as Go's decoder folds them.
+/// Does a reader that ignores case take one key for the other? By Unicode's own mappings of whole texts, İ read as a plain i.
 fn taken_for(key: &str, name: &str) -> bool {
-    let folded = |text: &str| -> String {
-        let fold = |letter: char| match letter {
-            'ſ' => 's',
-            '\u{212A}' => 'k',
-            'İ' | 'ı' => 'i',
-            other => other.to_ascii_lowercase(),
-        };
-        text.chars().map(fold).collect()
-    };
+    let folded = |text: &str| text.replace('İ', "i").to_lowercase().to_uppercase().to_lowercase();
     folded(key) == folded(name)
 }
 
