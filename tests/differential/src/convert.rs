@@ -68,6 +68,13 @@ fn whole(value: &Json, record: &Record, misfits: &mut Vec<Misfit>, path: &[Strin
         let below: Vec<String> = path.iter().chain([name]).cloned().collect();
         match record.field(name) {
             None => misfits.push((UNDECLARED, Some(pointer(path)))),
+            Some(_)
+                if members
+                    .iter()
+                    .any(|(key, _)| key != name && taken_for(key, name) && record.field(key).is_some()) =>
+            {
+                misfits.push((UNREADABLE, Some(pointer(&below))));
+            }
             Some(field) => match &field.ty {
                 None => misfits.push((UNREADABLE, Some(pointer(&below)))),
                 Some(_) if *member == Json::Null && field.presence == Presence::Nullable => {}

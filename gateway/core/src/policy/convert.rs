@@ -149,11 +149,11 @@ fn whole(value: Value<'_>, record: &Record, pointer: &str) -> Result<Expression,
     let mut pairs = Vec::with_capacity(record.fields.len());
     for (name, member) in value.entries() {
         let Some(field) = record.field(name) else { return Err(Unfit::Undeclared(pointer.into())) };
+        let below = || format!("{pointer}{}", check::pointer([&field.name]));
         // Two declared members that some reader takes for one; what is not declared is found in its own turn.
         if value.entries().any(|(other, _)| is_variant(other, name) && record.field(other).is_some()) {
-            return Err(Unfit::Unreadable(pointer.into()));
+            return Err(Unfit::Unreadable(below().into()));
         }
-        let below = || format!("{pointer}{}", check::pointer([&field.name]));
         let Some(ty) = &field.ty else { return Err(Unfit::Unreadable(below().into())) };
         if member.is_null() && field.presence == Presence::Nullable {
             continue;
