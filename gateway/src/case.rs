@@ -2,7 +2,7 @@
 //! is allowed because it stands here.
 
 use crate::downstream::Downstream;
-use crate::session::Session;
+use crate::session::{Session, UnderWay};
 use crate::worker::{Core, CoreSnapshot};
 use portcullis_core::filter::place::Counts;
 use portcullis_core::identity::principal::Principal;
@@ -47,6 +47,8 @@ pub struct Case {
     pub revision: Option<Revision>,
     /// The legacy session.
     pub session: Option<Arc<Session>>,
+    /// That its id is taken in that session.
+    pub under_way: Option<UnderWay>,
     /// The sequence number of the decision's record, once made.
     pub decision: Option<u64>,
     /// What the decision obliges to.
@@ -85,6 +87,7 @@ impl Case {
             tool: None,
             revision: None,
             session: None,
+            under_way: None,
             decision: None,
             obliged: Obligations::default(),
             applied: RefCell::default(),

@@ -102,6 +102,10 @@ pub fn message<'j>(
     let era =
         era::classify(&McpHeaders::read(agent.fields()), &message, &route.settings.revisions).map_err(Refusal::Era)?;
     enter_session(core, route, principal, agent, case, era, &message)?;
+    if let (MessageKind::Request, Some(session)) = (message.kind, &case.session) {
+        let begun = session.begin(case.raw_id(agent).unwrap_or_default());
+        case.under_way = Some(begun.ok_or(Refusal::Session(SessionRefusal::IdInUse))?);
+    }
     let bench = Bench { core, snapshot, server, route, principal, agent, era };
     match message.kind {
         MessageKind::Request => bench.request(&message, case),
@@ -359,7 +363,11 @@ impl<'j> Bench<'_, 'j> {
         case: &mut Case,
     ) -> Permit {
         let engine = &self.snapshot.engine;
-        case.obliged = engine.obligations(&permit, tool);
+        // What a denial that is only noted would have obliged to is any rule's guess: all of them count.
+        case.obliged = match permit.observed() {
+            None => engine.obligations(&permit, tool),
+            Some(_) => engine.obligations_of(self.server, tool).with_results(None),
+        };
         let facts = Facts { arguments, source: self.agent.source, now: case.at };
         if let Some(results) = engine.results(&Who::from(self.principal), (self.server, tool), &facts, known) {
             let results = match self.route.settings.mode {

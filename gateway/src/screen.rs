@@ -226,6 +226,10 @@ fn resumed_answer(
     let Some(owed) = session.zip(id).and_then(|(session, id)| session.settle(id)) else { return Ok(None) };
     let plan = Plan { era: way.plan.era, expect: owed.expect, method: owed.method };
     let way = Way { plan: &plan, subject: Some(&owed.subject), obliged: &owed.obliged, ..*way };
+    let Some(live) = live::Live::of(&way).filter(|live| live.still_owes(&owed)) else {
+        return Ok(Some(Resumed::Changed(oblige::withheld(&way, UpstreamFailure::Unreadable, &owed.id))));
+    };
+    let way = Way { snapshot: &live.snapshot, server: live.server, ..way };
     let mut changed = Vec::new();
     let whole = match answer(&way, agent, data, message, root, &mut changed) {
         Err(failure @ (UpstreamFailure::Unreadable | UpstreamFailure::Withheld(_))) => {
@@ -247,7 +251,10 @@ pub fn owe(way: &Way<'_>, agent: &Downstream) {
     // What rules over the result read of long arguments is not kept either.
     let long = way.case.arguments.len() > KEPT_ARGUMENTS_BYTES_MAX;
     let obliged = if long { obliged.forgetting_call() } else { obliged };
-    session.owe(Owed { id: id.into(), expect, method, subject: subject.into(), obliged });
+    let tool = way.case.tool;
+    let obligations = tool.map(|tool| way.snapshot.engine.obligations_of(way.server, tool)).unwrap_or_default();
+    let (id, subject, version) = (id.into(), subject.into(), way.snapshot.version);
+    session.owe(Owed { id, expect, method, subject, obliged, version, obligations });
 }
 
 /// What the call is about, unescaped.

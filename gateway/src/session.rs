@@ -59,6 +59,37 @@ pub struct Session {
     pub obliged: AtomicBool,
     asked: Mutex<VecDeque<Box<[u8]>>>,
     owed: Mutex<VecDeque<Owed>>,
+    under_way: Mutex<Vec<PlainId>>,
+}
+
+/// A request of a session that is under way: its id is taken until this is dropped.
+pub struct UnderWay {
+    session: Arc<Session>,
+    id: PlainId,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut all = self.session.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|other| *other != self.id);
+    }
+}
+
+/// A JSON-RPC id as the least careful server tells it from others: some keep the text of a number and that number under one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum PlainId {
+    Number(i64),
+    Text(Box<str>),
+}
+
+impl PlainId {
+    fn of(raw: &[u8]) -> Option<Self> {
+        if !raw.starts_with(b"\"") {
+            return std::str::from_utf8(raw).ok()?.parse().ok().map(Self::Number);
+        }
+        let text: String = serde_json::from_slice(raw).ok()?;
+        Some(text.parse().map_or_else(|_| Self::Text(text.into()), Self::Number))
+    }
 }
 
 /// A request whose answer has not reached the agent on its own stream and may come on a resumed one.
@@ -74,9 +105,26 @@ pub struct Owed {
     pub subject: Box<str>,
     /// What its decision obliged to.
     pub obliged: Obligations,
+    /// The version of the rules that decided it.
+    pub version: u64,
+    /// All that any of those rules obliged to on its tool.
+    pub obligations: Obligations,
 }
 
 impl Session {
+    /// Begins a request under this raw id. None where another request under it is under way or still owed its answer: servers keep one stream for an
+    /// id, so the earlier one's answer would come on the later one's and be screened as that (MCP 2025-11-25: an id must not have been used before).
+    pub fn begin(self: &Arc<Self>, raw_id: &[u8]) -> Option<UnderWay> {
+        let id = PlainId::of(raw_id)?;
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
+        if under_way.contains(&id) || owed.iter().any(|owed| PlainId::of(&owed.id).as_ref() == Some(&id)) {
+            return None;
+        }
+        under_way.push(id.clone());
+        Some(UnderWay { session: Arc::clone(self), id })
+    }
+
     /// The upstream asked the agent something under this raw id; the agent's answer may pass once.
     pub fn asked(&self, raw_id: &[u8]) {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
@@ -89,7 +137,7 @@ impl Session {
     /// The agent still waits for the answer to this request.
     pub fn owe(&self, owed: Owed) {
         let mut all = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|other| other.id != owed.id);
+        all.retain(|other| !spells_same(&other.id, &owed.id));
         if all.len() == OWED_MAX {
             all.pop_front();
         }
@@ -197,6 +245,7 @@ impl Sessions {
             obliged: AtomicBool::new(false),
             asked: Mutex::default(),
             owed: Mutex::default(),
+            under_way: Mutex::default(),
         });
         self.by_id.insert(session.id.clone(), session.clone());
         Ok(session)

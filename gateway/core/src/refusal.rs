@@ -85,6 +85,8 @@ pub enum SessionRefusal {
     TooMany,
     /// The header names another revision than `initialize` settled.
     OtherRevision,
+    /// Another request under this id has not been answered yet.
+    IdInUse,
 }
 
 /// A handed-out name that is not the sender's.
@@ -316,6 +318,7 @@ impl SessionRefusal {
             Self::OtherRevision => {
                 outward(400, code::INVALID_REQUEST, "MCP-Protocol-Version is not the one settled by initialize")
             }
+            Self::IdInUse => outward(400, code::INVALID_REQUEST, "a request under this id has not been answered yet"),
         }
     }
 
@@ -325,6 +328,7 @@ impl SessionRefusal {
             Self::Missing => "session_missing",
             Self::TooMany => "sessions_full",
             Self::OtherRevision => "session_other_revision",
+            Self::IdInUse => "request_id_in_use",
         }
     }
 }

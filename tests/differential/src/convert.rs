@@ -84,6 +84,12 @@ fn whole(value: &Json, record: &Record, misfits: &mut Vec<Misfit>, path: &[Strin
             },
         }
     }
+    for field in record.fields.iter().filter(|field| field.presence == Presence::Required) {
+        if value.member(&field.name).is_none() {
+            let below: Vec<String> = path.iter().chain([&field.name]).cloned().collect();
+            misfits.push((UNREADABLE, Some(pointer(&below))));
+        }
+    }
 }
 
 /// Where something that a rule reads is not as it was promised; nowhere for most calls.

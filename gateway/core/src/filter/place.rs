@@ -83,21 +83,22 @@ pub fn values(
     obligations: &Obligations,
     found: &mut Vec<Found>,
 ) -> Marks {
-    let mut walk = Walk { bytes, written, to_do: Deed::Redact, absent: Absent::Nothing, found };
+    let mut walk = Walk { bytes, written, to_do: Deed::Redact, absent: Absent::Nothing, met: Vec::new(), found };
     let mut marks = Vec::new();
     let pointers = obligations.redactions().map(|pointer| (Some(pointer), Deed::Redact));
     let caps = obligations.row_caps().map(|cap| (cap.at.as_ref(), Deed::Cap(cap.rows_max)));
     for (pointer, to_do) in pointers.chain(caps) {
         let before = walk.found.len();
         (walk.to_do, walk.absent) = (to_do, Absent::Nothing);
+        walk.met.clear();
         match pointer.map(Pointer::segments) {
             Some(segments) => walk.follow(root.clone(), segments),
             None => walk.arrays(root.clone()),
         }
         let last = pointer.and_then(|pointer| pointer.segments().last());
-        if let (true, Absent::Something, Some(Segment::One { name, index: _ })) =
-            (walk.found.len() == before, walk.absent, last)
-            && has_named(bytes, root.clone(), name)
+        let astray = walk.met.is_empty() || walk.absent == Absent::Something;
+        if let (true, Some(Segment::One { name, index: _ })) = (astray, last)
+            && walk.has_named(root.clone(), name)
         {
             // The tool answers in another shape than the rule was written for, and what it means stands somewhere else.
             walk.hide(root.clone());
@@ -127,11 +128,14 @@ struct Walk<'w> {
     written: Written,
     to_do: Deed,
     absent: Absent,
+    /// The values at its end, and those that were hidden because it could not be followed.
+    met: Vec<Range<usize>>,
     found: &'w mut Vec<Found>,
 }
 
 impl Walk<'_> {
     fn hide(&mut self, range: Range<usize>) {
+        self.met.push(range.clone());
         self.found.push(Found { range, with: With::Redacted });
     }
 
@@ -195,8 +199,26 @@ impl Walk<'_> {
         }
     }
 
+    /// Whether a member of this name, and with something in it, stands in the value outside of what was met.
+    fn has_named(&self, here: Range<usize>, name: &str) -> bool {
+        let bytes = self.bytes;
+        if self.met.contains(&here) {
+            return false;
+        }
+        match bytes.get(here.start) {
+            Some(b'[') => span::elements(bytes, here).any(|item| self.has_named(item, name)),
+            Some(b'{') => span::entries(bytes, here).any(|entry| {
+                let holds = bytes.get(entry.value.start) != Some(&b'n') && !self.met.contains(&entry.value);
+                let named = holds && is_named(bytes.get(entry.key).unwrap_or_default(), name);
+                named || self.has_named(entry.value, name)
+            }),
+            Some(_) | None => false,
+        }
+    }
+
     fn deed(&mut self, here: Range<usize>) {
         let Deed::Cap(rows_max) = self.to_do else { return self.hide(here) };
+        self.met.push(here.clone());
         match self.first(&here) {
             Some(b'[') => {
                 let items: Vec<Range<usize>> = span::elements(self.bytes, here).collect();
@@ -211,17 +233,6 @@ impl Walk<'_> {
             Some(b'"') => self.hide(here),
             Some(_) | None => {}
         }
-    }
-}
-
-/// Whether a member of this name stands anywhere in the value.
-fn has_named(bytes: &[u8], here: Range<usize>, name: &str) -> bool {
-    match bytes.get(here.start) {
-        Some(b'[') => span::elements(bytes, here).any(|item| has_named(bytes, item, name)),
-        Some(b'{') => span::entries(bytes, here).any(|entry| {
-            is_named(bytes.get(entry.key).unwrap_or_default(), name) || has_named(bytes, entry.value, name)
-        }),
-        Some(_) | None => false,
     }
 }
 

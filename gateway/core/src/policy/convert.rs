@@ -160,6 +160,12 @@ fn whole(value: Value<'_>, record: &Record, pointer: &str) -> Result<Expression,
         }
         pairs.push((name.to_owned(), typed(member, ty, &below())?));
     }
+    // Without a member that must be there it is equal to nothing that a rule could compare it with, and so would pass what names it.
+    let missing =
+        record.fields.iter().find(|field| field.presence == Presence::Required && value.get(&field.name).is_none());
+    if let Some(field) = missing {
+        return Err(Unfit::Unreadable(format!("{pointer}{}", check::pointer([&field.name])).into()));
+    }
     made(pairs, pointer)
 }
 

@@ -98,6 +98,14 @@ fn what_a_pointer_names_is_replaced_and_all_else_keeps_its_bytes() {
     // Another shape than the rule was written for.
     check("/rows/*/ssn", r#"{"data":{"rows":[{"ssn":"123"}]}}"#, mark, 1);
     check("/rows/*/ssn", r#"{"rows":[{"who":{"ssn":"123"}}]}"#, mark, 1);
+    check("/rows/*/ssn", r#"{"rows":[{"ssn":null},{"who":{"ssn":"123"}}]}"#, mark, 1);
+    check("/rows/*/ssn", r#"{"rows":[null],"data":[{"ssn":"123"}]}"#, mark, 1);
+    check(
+        "/rows/*/ssn",
+        r#"{"rows":[{"n":1}],"data":[{"ssn":null}]}"#,
+        r#"{"rows":[{"n":1}],"data":[{"ssn":null}]}"#,
+        0,
+    );
     check("/who/ssn", r#"{"ask":{"name":"none"}}"#, r#"{"ask":{"name":"none"}}"#, 0);
     check("/rows/*/ssn", r#"{"rows":"a,123"}"#, &format!(r#"{{"rows":{mark}}}"#), 1);
     check("/rows/*/ssn", r#"{"rows":[["a","123"]]}"#, &format!(r#"{{"rows":[{mark}]}}"#), 1);
@@ -119,6 +127,7 @@ fn arrays_are_cut_after_so_many_rows() {
         r#"{"deep":{"rows":[1,2]},"rows":[1,2,3]}"#,
         1,
     );
+    check("/t/*/rows 1", r#"{"t":[{"rows":[1]},{"n":1}]}"#, r#"{"t":[{"rows":[1]},{"n":1}]}"#, 0);
     check("1", r#"[[1],[2]]"#, r#"[[1]]"#, 1);
     check("/rows 1", r#"{"rows":{"a":1,"b":2, "c":3}}"#, r#"{"rows":{"a":1}}"#, 2);
     // Of two caps the smaller wins.
