@@ -314,6 +314,18 @@ fn a_route_that_only_observes_notes_what_a_rate_would_refuse() {
 }
 
 #[test]
+fn a_route_that_only_observes_still_redacts_what_a_noted_denial_brings() {
+    let upstream = Upstream::calls(echo);
+    let rules = REDACT
+        .replace("resource);\n    @id(\"plain\")", "resource) when { context.source.isIpv6() };\n    @id(\"plain\")");
+    let gateway = Setup::new().server("crm", &upstream, "mode = \"observe\"").policy(&rules).start();
+    let answer =
+        answered(&gateway, "reader", &json!({"resultType": "complete", "structuredContent": rows("078-05-1120")}));
+    assert_eq!(answer.json()["result"]["structuredContent"], rows("[redacted]"), "{}", answer.text());
+    gateway.record(|record| text(record, "decision") == "observed_deny");
+}
+
+#[test]
 fn an_annotation_that_cannot_be_carried_out_keeps_the_rules_from_loading() {
     let upstream = Upstream::kind();
     for (rules, expected) in [

@@ -6,7 +6,7 @@ use portcullis_core::refusal::JournalFailure;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// `batched` promises the disk within this span; a power cut loses at most what it covers.
@@ -20,6 +20,8 @@ pub struct Synced {
     written: AtomicU64,
     on_disk: AtomicU64,
     failed: AtomicBool,
+    /// Somebody waits for this shard.
+    hurried: AtomicBool,
     /// Wakes the worker that waits in `strict`.
     pub settled: Notify,
     doorbell: Arc<Doorbell>,
@@ -42,6 +44,7 @@ impl Synced {
             written: AtomicU64::new(0),
             on_disk: AtomicU64::new(0),
             failed: AtomicBool::new(false),
+            hurried: AtomicBool::new(false),
             settled: Notify::new(),
             doorbell,
         }
@@ -60,8 +63,10 @@ impl Synced {
         }
     }
 
-    /// Somebody waits for the disk: the next round begins now, whatever the interval.
+    /// Somebody waits for this shard: it is synced now, whatever the interval. The others keep to their rounds, or each change by an operator would
+    /// have every worker's writes wait for the disk.
     pub fn hasten(&self) {
+        self.hurried.store(true, Ordering::Release);
         self.doorbell.ring();
     }
 
@@ -110,25 +115,35 @@ impl Doorbell {
         self.ring();
     }
 
-    /// Waits for the bell; without one, for the interval.
-    fn wait(&self, durability: Durability) {
+    /// Waits for the bell; without one, until `due`.
+    fn wait(&self, durability: Durability, due: Instant) {
         let rung = lock(&self.rung);
         let quiet = |rung: &mut bool| !*rung && !self.stop.load(Ordering::Acquire);
         let mut rung = if durability == Durability::Strict {
             self.bell.wait_while(rung, quiet).unwrap_or_else(PoisonError::into_inner)
         } else {
-            self.bell.wait_timeout_while(rung, SYNC_INTERVAL, quiet).unwrap_or_else(PoisonError::into_inner).0
+            let left = due.saturating_duration_since(Instant::now());
+            self.bell.wait_timeout_while(rung, left, quiet).unwrap_or_else(PoisonError::into_inner).0
         };
         *rung = false;
     }
 }
 
-/// The syncing thread: `strict` syncs as soon as something is written, the others every 100 ms and where they are hastened.
+/// The syncing thread: `strict` syncs as soon as something is written, the others every 100 ms, and a shard that is hastened at once.
 pub fn run(doorbell: &Doorbell, shards: &[Arc<Synced>], durability: Durability) {
+    let mut due = Instant::now() + SYNC_INTERVAL;
     loop {
-        doorbell.wait(durability);
+        doorbell.wait(durability, due);
         let stopping = doorbell.stop.load(Ordering::Acquire);
-        shards.iter().for_each(|shard| shard.sync());
+        let round = stopping || durability == Durability::Strict || Instant::now() >= due;
+        for shard in shards {
+            if shard.hurried.swap(false, Ordering::AcqRel) || round {
+                shard.sync();
+            }
+        }
+        if round {
+            due = Instant::now() + SYNC_INTERVAL;
+        }
         if stopping {
             return;
         }
