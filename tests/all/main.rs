@@ -15,6 +15,7 @@ mod facts;
 mod obligations;
 mod results;
 mod sessions;
+mod ids;
 mod streams;
 mod hostile;
 mod audit;
