@@ -6,21 +6,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let Cli { verb, ways } = Cli::parse();
-    match verb {
-        Verb::Run => cli::end(cli::run::run(&ways), &ways),
-        Verb::Check
-        | Verb::Init(_)
-        | Verb::Status
-        | Verb::Policy { .. }
-        | Verb::Agent { .. }
-        | Verb::Tools { .. }
-        | Verb::Audit { .. }
-        | Verb::Reload
-        | Verb::Drain
-        | Verb::Schema
-        | Verb::Completions { .. } => {
-            eprintln!("this build only knows `run`");
-            ExitCode::from(2)
-        }
-    }
+    let Verb::Run = verb else {
+        eprintln!("this build only knows `run`");
+        return ExitCode::from(2);
+    };
+    cli::end(cli::run::run(&ways), &ways)
 }
