@@ -5,9 +5,9 @@ use portcullis_tests::mcp;
 use portcullis_tests::setup::{self, Setup};
 use portcullis_tests::stream::{Events, Next};
 use portcullis_tests::upstream::{Gate, Upstream, kind};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::sessions::{bodyless, open, ping, polling, within};
+use crate::sessions::{bodyless, listing, open, ping, polling, within};
 
 /// Asks under ids that a server may take for this one; each is refused and reaches nobody.
 #[track_caller]
@@ -21,6 +21,17 @@ fn check_taken(gateway: &Gateway, upstream: &Upstream, session: &str, ids: &[&st
     }
     gateway.refusal("request_id_in_use");
     assert_eq!(upstream.requests().len(), handed);
+}
+
+/// A session in which the answer to this request has not come on the request's own stream.
+#[track_caller]
+fn owed_a_list(gateway: &Gateway) -> (String, Value) {
+    let session = open(gateway, "reader", "crm");
+    let list = listing();
+    let mut events = Events::open(gateway.connect(), &within(gateway, "reader", &session, &list));
+    assert!(matches!(events.next_event(), Next::Event(_)));
+    assert_eq!(events.next_event(), Next::End);
+    (session, list)
 }
 
 #[test]
@@ -59,12 +70,7 @@ fn an_id_is_taken_until_its_answer_has_come() {
 fn an_id_is_taken_while_its_answer_may_come_on_a_resumed_stream() {
     let upstream = polling();
     let gateway = Setup::open(&upstream).start();
-    let session = open(&gateway, "reader", "crm");
-    let mut list = mcp::legacy("tools/list", json!({}));
-    list["id"] = json!(41);
-    let mut events = Events::open(gateway.connect(), &within(&gateway, "reader", &session, &list));
-    assert!(matches!(events.next_event(), Next::Event(_)));
-    assert_eq!(events.next_event(), Next::End);
+    let (session, mut list) = owed_a_list(&gateway);
     check_taken(&gateway, &upstream, &session, &["41", "\"41\"", "\"4\\u0031\""]);
     let mut events = Events::open(gateway.connect(), &bodyless(&gateway, "GET", "reader", &session));
     assert!(matches!(events.next_event(), Next::Event(_)));
@@ -78,12 +84,7 @@ fn a_resumed_stream_brings_what_holds_when_it_comes() {
     let upstream = polling();
     let rule = r#"permit (principal, action == Action::"crm.loose", resource);"#;
     let gateway = Setup::new().server("crm", &upstream, "").policy(rule).start();
-    let session = open(&gateway, "reader", "crm");
-    let mut list = mcp::legacy("tools/list", json!({}));
-    list["id"] = json!(41);
-    let mut events = Events::open(gateway.connect(), &within(&gateway, "reader", &session, &list));
-    assert!(matches!(events.next_event(), Next::Event(_)));
-    assert_eq!(events.next_event(), Next::End);
+    let (session, _) = owed_a_list(&gateway);
     setup::put(gateway.folder(), "policies/00.cedar", &rule.replace("crm.loose", "crm.guarded"));
     let applied = gateway.operate(&["policy", "apply"]);
     assert!(applied.status.success(), "{applied:?}");

@@ -376,14 +376,20 @@ pub fn polling() -> Upstream {
     })
 }
 
+/// The request whose answer [`polling`] brings on the GET.
+pub fn listing() -> Value {
+    let mut list = mcp::legacy("tools/list", json!({}));
+    list["id"] = json!(41);
+    list
+}
+
 #[test]
 fn a_sessions_stream_is_resumed_by_its_owner_alone() {
     let upstream = polling();
     let rule = r#"permit (principal, action == Action::"crm.loose", resource);"#;
     let gateway = Setup::new().server("crm", &upstream, "").policy(rule).start();
     let session = open(&gateway, "reader", "crm");
-    let mut list = mcp::legacy("tools/list", json!({}));
-    list["id"] = json!(41);
+    let list = listing();
     let mut events = Events::open(gateway.connect(), &within(&gateway, "reader", &session, &list));
     assert_eq!(
         events.next_event(),

@@ -3,7 +3,7 @@
 use ahash::AHashSet;
 
 use super::obligation::KEYS;
-use super::reads::Reads;
+use super::reads::{Argument, Reads};
 use super::scope::{self, Columns, PrincipalScope};
 use super::source::Parsed;
 use super::surface::{Column, Face, Subject, Surface};
@@ -197,23 +197,33 @@ pub fn pointer<'p>(path: impl IntoIterator<Item = &'p Box<str>>) -> String {
     path.into_iter().map(|step| format!("/{}", step.replace('~', "~0").replace('/', "~1"))).collect()
 }
 
-/// Every argument that the rule reads, even by `has`, must be declared somewhere and typed everywhere.
-fn arguments(rule: &Parsed, covered: &Columns, place: Place<'_>) -> Diagnostics {
+/// What is wrong with a member that a rule reads.
+pub(super) enum Fault<'a> {
+    /// It has no single type in this tool's schema.
+    Untyped(&'a Column),
+    /// No tool declares it. The nearest, and the record in which it is missing.
+    Undeclared(&'a Column, &'a Record),
+}
+
+/// Every member that the rule reads, even by `has`, must be declared by one of the tools and typed by all that do. Each path is reported once.
+pub(super) fn members<'a>(
+    reads: &'a [Argument],
+    tools: &[(&'a Column, &'a Record)],
+    mut finding: impl FnMut(Fault<'a>, &'a [Box<str>]) -> Diagnostic,
+) -> Diagnostics {
     let mut findings = Diagnostics::new();
-    let columns = covered.matching.iter().filter_map(|column| place.surface.columns.get(*column as usize));
-    let tools: Vec<&Column> = columns.filter(|column| matches!(column.subject, Subject::Tool(_))).collect();
     let mut reported: AHashSet<&[Box<str>]> = AHashSet::new();
-    for read in &rule.reads.arguments {
+    for read in reads {
         let mut nearest: Option<(&Column, &Record, usize)> = None;
         let mut declared = tools.is_empty();
-        for column in &tools {
-            match resolve(&column.input, &read.path) {
+        for (column, record) in tools {
+            match resolve(record, &read.path) {
                 Resolved::Typed => declared = true,
                 Resolved::Untyped(depth) => {
                     declared = true;
                     let upto = read.path.get(..depth).unwrap_or_default();
                     if reported.insert(upto) {
-                        findings.push(untyped(rule, column, upto, place.text));
+                        findings.push(finding(Fault::Untyped(column), upto));
                     }
                 }
                 Resolved::Undeclared(record, depth) => {
@@ -226,11 +236,22 @@ fn arguments(rule: &Parsed, covered: &Columns, place: Place<'_>) -> Diagnostics 
         if let (false, Some((column, record, depth))) = (declared, nearest) {
             let upto = read.path.get(..=depth).unwrap_or_default();
             if reported.insert(upto) {
-                findings.push(undeclared(rule, (column, tools.len()), record, upto, place.text));
+                findings.push(finding(Fault::Undeclared(column, record), upto));
             }
         }
     }
     findings
+}
+
+/// Every argument that the rule reads.
+fn arguments(rule: &Parsed, covered: &Columns, place: Place<'_>) -> Diagnostics {
+    let columns = covered.matching.iter().filter_map(|column| place.surface.columns.get(*column as usize));
+    let tools = columns.filter(|column| matches!(column.subject, Subject::Tool(_)));
+    let tools: Vec<(&Column, &Record)> = tools.map(|column| (column, &column.input)).collect();
+    members(&rule.reads.arguments, &tools, |fault, path| match fault {
+        Fault::Untyped(column) => untyped(rule, column, path, place.text),
+        Fault::Undeclared(column, record) => undeclared(rule, (column, tools.len()), record, path, place.text),
+    })
 }
 
 fn untyped(rule: &Parsed, column: &Column, path: &[Box<str>], text: &str) -> Diagnostic {

@@ -4,7 +4,6 @@ use cedar_policy::pst::{BinaryOp, Clause, EntityType, EntityUID, Expr, Literal, 
 
 use super::reads::children;
 use super::surface::{Column, ServerIndex, Subject};
-use super::types::Record;
 
 /// What is certain of a condition whatever the call's arguments, time and token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,17 +68,7 @@ impl Bearing {
                 other => pending.extend(children(other).into_iter().map(|child| &**child)),
             }
         }
-        let nothing = Column {
-            server: ServerIndex(0),
-            subject: Subject::Connect,
-            action: "".into(),
-            groups: Box::new([]),
-            input: Record::open(),
-            account: None,
-            sql: None,
-            output: None,
-            result: None,
-        };
+        let nothing = Column::plain(ServerIndex(0), Subject::Connect, "");
         let known = Known { agent: "", groups: &[], column: &nothing, server: "" };
         Self { fold: (!entities).then(|| clauses(conditions, &known)), resource }
     }

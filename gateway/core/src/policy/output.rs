@@ -3,10 +3,9 @@
 //! A rule that reads `context.output` is judged once the call has been made. So it can only forbid that its result is released, and it can
 //! read only what the tool's `outputSchema` declares, of `structuredContent`.
 
-use ahash::AHashSet;
 use cedar_policy::Effect;
 
-use super::check::{self, Place, Resolved};
+use super::check::{self, Fault, Place};
 use super::reads::How;
 use super::scope::Columns;
 use super::source::Parsed;
@@ -49,41 +48,10 @@ pub fn findings(rule: &Parsed, covered: &Columns, place: Place<'_>) -> Diagnosti
             }
         }
     }
-    members(rule, &typed, place.text)
-}
-
-/// Every member of a result that the rule reads, even by `has`, must be declared and have one type.
-fn members(rule: &Parsed, tools: &[(&Column, &Record)], text: &str) -> Diagnostics {
-    let mut findings = Diagnostics::new();
-    let mut reported: AHashSet<&[Box<str>]> = AHashSet::new();
-    for read in &rule.reads.outputs {
-        let mut nearest: Option<(&Column, &Record, usize)> = None;
-        let mut declared = tools.is_empty();
-        for (column, result) in tools {
-            match check::resolve(result, &read.path) {
-                Resolved::Typed => declared = true,
-                Resolved::Untyped(depth) => {
-                    declared = true;
-                    let upto = read.path.get(..depth).unwrap_or_default();
-                    if reported.insert(upto) {
-                        findings.push(untyped(rule, column, upto, text));
-                    }
-                }
-                Resolved::Undeclared(record, depth) => {
-                    if nearest.is_none_or(|(_, _, deepest)| depth > deepest) {
-                        nearest = Some((column, record, depth));
-                    }
-                }
-            }
-        }
-        if let (false, Some((column, record, depth))) = (declared, nearest) {
-            let upto = read.path.get(..=depth).unwrap_or_default();
-            if reported.insert(upto) {
-                findings.push(undeclared(rule, (column, tools.len()), record, upto, text));
-            }
-        }
-    }
-    findings
+    check::members(&rule.reads.outputs, &typed, |fault, path| match fault {
+        Fault::Untyped(column) => untyped(rule, column, path, place.text),
+        Fault::Undeclared(column, record) => undeclared(rule, (column, typed.len()), record, path, place.text),
+    })
 }
 
 fn untyped(rule: &Parsed, column: &Column, path: &[Box<str>], text: &str) -> Diagnostic {

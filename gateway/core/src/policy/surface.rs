@@ -195,6 +195,23 @@ pub struct Surface {
     whole: Shape,
 }
 
+impl Column {
+    /// One of which nothing is configured and nothing declared.
+    pub(super) fn plain(server: ServerIndex, subject: Subject, action: &str) -> Self {
+        Self {
+            server,
+            subject,
+            action: action.into(),
+            groups: Box::new([]),
+            input: Record::open(),
+            account: None,
+            sql: None,
+            output: None,
+            result: None,
+        }
+    }
+}
+
 impl Surface {
     /// Lays out the columns of `servers`; `file` is where the configuration of the tools stands.
     pub fn build(servers: &[ServerSource<'_>], file: &str) -> Result<Self, Diagnostics> {
@@ -225,17 +242,7 @@ impl Surface {
     }
 
     fn add(&mut self, index: ServerIndex, server: &ServerSource<'_>, file: &str, findings: &mut Diagnostics) {
-        let plain = |subject, action: &str| Column {
-            server: index,
-            subject,
-            action: action.into(),
-            groups: Box::new([]),
-            input: Record::open(),
-            account: None,
-            sql: None,
-            output: None,
-            result: None,
-        };
+        let plain = |subject, action: &str| Column::plain(index, subject, action);
         self.by_name.entry(server.name.into()).or_insert(index);
         self.faces.push(Face {
             name: server.name.into(),
