@@ -15,9 +15,13 @@ use portcullis_core::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+/// Cores read their clocks a tick apart, a busy one later; a time that is behind another core's by less than this is taken for that one, or
+/// the last call of a burst over two cores would come too early. What is further behind is a clock that was set.
+const APART_MS: i64 = 1_000;
 
 /// Counts that are kept at once; a count beyond is not begun and its call refused. Each takes some hundred bytes, in memory and in the file,
 /// which is written whole. Those that say nothing any more are dropped.
@@ -36,6 +40,8 @@ const VERSION: u32 = 1;
 pub struct Meters {
     by_name: DashMap<[u8; 32], Meter, ahash::RandomState>,
     changed: AtomicBool,
+    /// The latest time any core asked at.
+    latest: AtomicI64,
     /// One write at a time.
     file: Mutex<PathBuf>,
 }
@@ -79,11 +85,16 @@ impl Meters {
             let (name, used) = read(meter).ok_or_else(|| io::Error::other("a count in it cannot be read"))?;
             by_name.insert(name, used);
         }
-        Ok(Self { by_name, changed: AtomicBool::new(false), file: Mutex::new(path) })
+        let (changed, latest) = (AtomicBool::new(false), AtomicI64::new(i64::MIN));
+        Ok(Self { by_name, changed, latest, file: Mutex::new(path) })
     }
 
     /// Takes all of `charges` for a call of `tool` by `agent`, or none of them.
     pub fn take(&self, agent: &str, tool: &str, charges: &[Charge<'_>], now: UnixMillis) -> Result<(), Unmet> {
+        if charges.is_empty() {
+            return Ok(());
+        }
+        let now = self.agreed(now);
         for (position, charge) in charges.iter().enumerate() {
             if let Err(unmet) = self.take_one(agent, tool, charge, now) {
                 for taken in charges.get(..position).unwrap_or_default() {
@@ -94,10 +105,18 @@ impl Meters {
                 return Err(unmet);
             }
         }
-        if !charges.is_empty() {
-            self.changed.store(true, Ordering::Release);
-        }
+        self.changed.store(true, Ordering::Release);
         Ok(())
+    }
+
+    /// One time for all cores, which does not step back by the little that lies between their clocks.
+    fn agreed(&self, now: UnixMillis) -> UnixMillis {
+        let latest = self.latest.fetch_max(now.0, Ordering::AcqRel);
+        if latest.saturating_sub(now.0) <= APART_MS {
+            return now.max(UnixMillis(latest));
+        }
+        self.latest.store(now.0, Ordering::Release);
+        now
     }
 
     fn take_one(&self, agent: &str, tool: &str, charge: &Charge<'_>, now: UnixMillis) -> Result<(), Unmet> {
@@ -240,6 +259,17 @@ mod tests {
         assert_eq!(outcome(&meters, "a", &both(4)), "taken", "the refused call took nothing of the rate");
         assert_eq!(outcome(&meters, "a", &both(0)), "rate_exceeded");
         assert_eq!(outcome(&meters, "b", &both(10)), "taken");
+    }
+
+    #[test]
+    fn a_core_whose_clock_is_a_tick_behind_gets_the_last_call_of_a_burst() {
+        let folder = tempfile::tempdir().unwrap();
+        let meters = Meters::take_up(folder.path()).unwrap();
+        let one = [charge(&[1; 32], &RATE, 1)];
+        let at = |ms: i64| meters.take("a", "crm.pay", &one, UnixMillis(NOW.0 + ms)).is_ok();
+        assert_eq!([at(20), at(0), at(10)], [true, true, false]);
+        // Set back by hours, the clock counts as it stands: half a minute later one call has come back.
+        assert_eq!([at(-7_200_000), at(-7_169_000)], [false, true]);
     }
 
     #[test]
