@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use portcullis_core::audit::chain::{Chain, Position};
+use portcullis_core::audit::chain::{self, Position};
 use serde_json::Value;
 
 use crate::CEILING;
@@ -97,7 +97,7 @@ pub fn verify(folder: &Path) -> Result<u64, String> {
         };
         let shard = number(&first, "shard").ok_or("a record without shard")?;
         let from = ends.get(&shard).copied().unwrap_or_default();
-        let verified = Chain::verify(&bytes, &from, None);
+        let verified = chain::verify(&bytes, &from, None);
         let verified =
             verified.map_err(|broken| format!("{}:{}: {}", file.display(), broken.line, broken.why.as_str()))?;
         ends.insert(shard, verified.end);

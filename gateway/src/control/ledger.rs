@@ -52,6 +52,7 @@ impl Pages {
         let before = self.chain.position();
         let mut line = Vec::with_capacity(1024);
         self.chain.append(&mut line, at, record);
+        self.chain.seal(&line);
         if let Err(error) = self.file.append(&line) {
             // The file cut itself back, so the chain goes on from there.
             self.chain = Shard::resume(&self.boot, self.file.number(), &before);
@@ -68,7 +69,7 @@ impl Pages {
 mod tests {
     use super::*;
     use crate::journal::syncer::{self, Doorbell};
-    use portcullis_core::audit::chain::Chain;
+    use portcullis_core::audit::chain;
     use portcullis_core::audit::record::Stop;
     use portcullis_core::config::settings::Durability;
 
@@ -95,7 +96,7 @@ mod tests {
             files.sort();
             let bytes: Vec<u8> = files.iter().flat_map(|path| std::fs::read(path).unwrap()).collect();
             assert_eq!(files.len(), 2);
-            assert_eq!(Chain::verify(&bytes, &Position::default(), None).unwrap().lines, 2);
+            assert_eq!(chain::verify(&bytes, &Position::default(), None).unwrap().lines, 2);
         }
     }
 }

@@ -162,6 +162,7 @@ impl Journal {
         std::mem::swap(&mut state.batch, &mut state.writing);
         let number = state.batch_number;
         state.batch_number += 1;
+        state.shard.seal(&state.writing);
         match state.file.append(&state.writing) {
             Ok(()) => {
                 state.committed = state.shard.position();

@@ -42,16 +42,23 @@ fn answer(decision_seq: u64) -> Record<'static> {
     })
 }
 
-/// One boot of one shard: so many answered calls, then so many that are not.
+/// One boot of one shard: so many answered calls, then so many that are not, each record in a write of its own.
 fn boot(folder: &Path, boot: u64, shard: u16, from: &Position, calls: (u64, u64)) -> (PathBuf, Position) {
     let mut chain = Shard::resume(&boot.to_string(), shard, from);
     let mut bytes = Vec::new();
+    let mut write = |at, record: &Record<'_>| {
+        let mut one = Vec::new();
+        let seq = chain.append(&mut one, UnixMillis(at), record);
+        chain.seal(&one);
+        bytes.extend(one);
+        seq
+    };
     for _ in 0..calls.0 {
-        let seq = chain.append(&mut bytes, UnixMillis(1), &decision());
-        chain.append(&mut bytes, UnixMillis(2), &answer(seq));
+        let seq = write(1, &decision());
+        write(2, &answer(seq));
     }
     for _ in 0..calls.1 {
-        chain.append(&mut bytes, UnixMillis(3), &decision());
+        write(3, &decision());
     }
     let path = folder.join(segment_name(boot, shard, 0));
     fs::write(&path, bytes).unwrap();

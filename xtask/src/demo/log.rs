@@ -6,7 +6,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use aws_lc_rs::digest;
 use serde::Deserialize;
 
 /// One record, as far as the tour shows it.
@@ -73,10 +72,10 @@ impl Log {
     }
 }
 
-/// Walks every chain: each line ends with the SHA-256 of the line before it, the first with zeros.
+/// Walks every chain: the first line of each write ends with the BLAKE3 hash of the write before it, the very first with zeros.
 ///
 /// # Errors
-/// Where a line names another one than stands before it.
+/// Where a line names another write than stands before it.
 pub fn verify(folder: &Path) -> Result<Extent> {
     let mut heads: BTreeMap<String, String> = BTreeMap::new();
     let mut records = 0;
@@ -85,14 +84,22 @@ pub fn verify(folder: &Path) -> Result<Extent> {
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let shard = name.split('-').nth(1).with_context(|| format!("`{}` is no segment", file.display()))?;
         let head = heads.entry(shard.to_owned()).or_insert_with(|| "0".repeat(64));
+        let mut write = blake3::Hasher::new();
         for (position, line) in read(&file)?.lines().enumerate() {
+            // The first line of a write names the write before; the others belong to it.
             let named = line.rsplit_once(",\"prev\":\"").and_then(|(_, rest)| rest.strip_suffix("\"}"));
-            if named != Some(head.as_str()) {
+            if position > 0 && named.is_some() {
+                *head = write.finalize().to_hex().to_string();
+                write.reset();
+            }
+            if named.map_or(position == 0, |named| named != head) {
                 bail!("{}:{}: the chain is broken before this line", file.display(), position + 1);
             }
-            let hash = digest::digest(&digest::SHA256, line.as_bytes());
-            *head = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+            write.update(line.as_bytes()).update(b"\n");
             records += 1;
+        }
+        if write.count() > 0 {
+            *head = write.finalize().to_hex().to_string();
         }
     }
     Ok(Extent { records, chains: heads.len() })
@@ -125,12 +132,9 @@ mod tests {
         let mut text = String::new();
         for record in records {
             let line = format!("{{\"event\":\"{record}\",\"prev\":\"{head}\"}}");
-            head = digest::digest(&digest::SHA256, line.as_bytes())
-                .as_ref()
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
-            text = format!("{text}{line}\n");
+            let line = format!("{line}\n");
+            head = blake3::hash(line.as_bytes()).to_hex().to_string();
+            text.push_str(&line);
         }
         text
     }

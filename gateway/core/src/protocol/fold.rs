@@ -5,21 +5,30 @@
 
 /// Whether `key` is not `wanted` but a reader that ignores case takes it for `wanted`: by Unicode's case mappings, which say more than
 /// the simple folding that Go compares by, and with the dot of İ left out, as some do.
+#[inline]
 pub fn is_variant(key: &str, wanted: &str) -> bool {
     // Nearly every key falls out here: what is mapped to another character begins with a byte above ASCII.
-    let differ = |(key, wanted): (u8, u8)| key.is_ascii() && wanted.is_ascii() && !key.eq_ignore_ascii_case(&wanted);
-    if key.bytes().next().zip(wanted.bytes().next()).is_some_and(differ) {
-        return false;
+    match (key.as_bytes().first(), wanted.as_bytes().first()) {
+        (Some(key), Some(wanted)) if (key | wanted).is_ascii() && !key.eq_ignore_ascii_case(wanted) => false,
+        _ => folds_to(key, wanted),
     }
-    if key.is_ascii() && wanted.is_ascii() {
-        return key.eq_ignore_ascii_case(wanted) && key != wanted;
-    }
-    key != wanted && folded(key).eq(folded(wanted))
 }
 
 /// Whether `key` is such a variant of any of `known`.
+#[inline]
 pub fn is_variant_of_any(key: &str, known: &[&str]) -> bool {
     known.iter().any(|wanted| is_variant(key, wanted))
+}
+
+fn folds_to(key: &str, wanted: &str) -> bool {
+    if key == wanted {
+        return false;
+    }
+    // Between ASCII texts nothing but the case of letters can differ, and no mapping changes how many there are.
+    if key.is_ascii() && wanted.is_ascii() {
+        return key.eq_ignore_ascii_case(wanted);
+    }
+    folded(key).eq(folded(wanted))
 }
 
 fn folded(text: &str) -> impl Iterator<Item = char> {
