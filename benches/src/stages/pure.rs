@@ -98,7 +98,7 @@ fn part(content: Content<'_>) -> Part<'_> {
     Part { content, rule: CaptureRule::Full, redact: &[] }
 }
 
-/// The record of a decision: encoded, hashed and chained.
+/// The record of a decision: encoded, and chained as a write of its own.
 pub fn decision_record() -> Stage {
     let caller = Caller {
         agent: "bench",
@@ -153,7 +153,9 @@ fn recorded(name: &str, record: Record<'static>) -> Stage {
     let bytes = batch.len();
     let append = move || {
         batch.clear();
-        shard.append(&mut batch, NOW, black_box(&record))
+        let sequence = shard.append(&mut batch, NOW, black_box(&record));
+        shard.seal(&batch);
+        sequence
     };
     Stage::new(name, append).of_bytes(bytes)
 }

@@ -14,7 +14,7 @@ use crate::place;
 const HEADER: &str = "\
 # What one turn of each stage may cost, in instructions as callgrind counts them: `cargo xtask instructions` fails on more than 2 % more.
 # Written by `cargo xtask instructions --accept \"WHY\"`; `why` says why a number last changed. The numbers belong to the compiler that is named
-# and to the CPU that callgrind emulates, which lacks SHA-NI and AVX-512: SHA-256 costs some nine times what it costs where they are there.
+# and to the CPU that callgrind emulates, which has AVX2 but neither AVX-512 nor SHA-NI: hashes and signatures cost more than where these are there.
 ";
 
 /// The file.
