@@ -13,6 +13,7 @@ use crate::upstream::forward;
 use crate::upstream::request::Verb;
 use crate::worker::Core;
 use crate::{headers, identify, stream};
+use portcullis_core::audit::capture::Content;
 use portcullis_core::audit::record::Outcome;
 use portcullis_core::config::snapshot::{Route, Snapshot};
 use portcullis_core::identity::principal::Principal;
@@ -21,7 +22,6 @@ use portcullis_core::policy::facts::Facts;
 use portcullis_core::policy::surface::ServerIndex;
 use portcullis_core::policy::who::Who;
 use portcullis_core::protocol::era;
-use portcullis_core::protocol::header::McpHeaders;
 use portcullis_core::refusal::{Refusal, SessionRefusal, UpstreamFailure};
 use std::rc::Rc;
 
@@ -70,8 +70,7 @@ fn judge<'j>(
     if verb == Verb::Get {
         headers::check_stream(agent).map_err(Refusal::Route)?;
     }
-    let era =
-        era::classify_bodyless(&McpHeaders::read(agent.fields()), &route.settings.revisions).map_err(Refusal::Era)?;
+    let era = era::classify_bodyless(&headers::mcp(agent), &route.settings.revisions).map_err(Refusal::Era)?;
     let id = agent.field(Field::McpSessionId).ok_or(Refusal::Session(SessionRefusal::Missing))?;
     let session = judge::find_session(core, route, principal, id, case)?;
     case.revision = Some(session.revision);
@@ -80,7 +79,7 @@ fn judge<'j>(
     let permit = judge::decide_on_route(snapshot, server, &Who::from(principal), Action::Connect, &facts)
         .map_err(Refusal::Policy)?;
     core.counters.add(records::count(&permit));
-    let entered = records::decision(core, snapshot, agent, case, permit);
+    let entered = records::decision((core, snapshot), agent, case, Content::Absent, permit);
     let expect = if verb == Verb::Get { Expect::Listen } else { Expect::Accepted };
     Ok((Plan { era, expect, method: None }, entered))
 }
@@ -110,7 +109,8 @@ async fn unoffered(way: Way<'_>, agent: &mut Downstream) -> Result<(), Refusal> 
 }
 
 async fn answer_status(way: Way<'_>, agent: &mut Downstream, status: u16) -> Result<(), Refusal> {
-    let recorded = records::result(&way, status, Outcome::Complete, b"").recorded().await.map_err(Refusal::Journal)?;
+    let recorded =
+        records::result(&way, status, Outcome::Complete, Content::Absent).recorded().await.map_err(Refusal::Journal)?;
     let mut fields = agent.cors();
     if status == 405 {
         records::field(&mut fields, "Allow", "POST");

@@ -2,8 +2,12 @@
 //! versions and names, which is `core::protocol::era`'s.
 
 use crate::downstream::Downstream;
-use crate::http1::field::Field;
+use crate::http1::field::{Field, FieldValue};
+use portcullis_core::protocol::header::{Header, McpHeaders};
 use portcullis_core::refusal::RouteRefusal;
+
+/// What bodies are (RFC 8259 §11).
+const JSON: &str = "application/json";
 
 /// What a POST must say of itself: JSON in, JSON and events out, no encoding.
 pub fn check(agent: &Downstream) -> Result<(), RouteRefusal> {
@@ -11,11 +15,13 @@ pub fn check(agent: &Downstream) -> Result<(), RouteRefusal> {
         return Err(RouteRefusal::EncodingNotAllowed);
     }
     let media = agent.text(Field::ContentType).ok_or(RouteRefusal::MediaTypeNotAllowed)?;
-    if !essence(media).eq_ignore_ascii_case("application/json") {
+    if media != JSON && !essence(media).eq_ignore_ascii_case(JSON) {
         return Err(RouteRefusal::MediaTypeNotAllowed);
     }
     let accept = agent.text(Field::Accept).ok_or(RouteRefusal::NotAcceptable)?;
-    if lists(accept, "application/json") && lists(accept, "text/event-stream") {
+    // As the SDKs write it.
+    let usual = accept == "application/json, text/event-stream";
+    if usual || lists(accept, JSON) && lists(accept, "text/event-stream") {
         Ok(())
     } else {
         Err(RouteRefusal::NotAcceptable)
@@ -26,6 +32,22 @@ pub fn check(agent: &Downstream) -> Result<(), RouteRefusal> {
 pub fn check_stream(agent: &Downstream) -> Result<(), RouteRefusal> {
     let accept = agent.text(Field::Accept).ok_or(RouteRefusal::NotAcceptable)?;
     if lists(accept, "text/event-stream") { Ok(()) } else { Err(RouteRefusal::NotAcceptable) }
+}
+
+/// The fields of MCP. The parser has sorted them out and trimmed them already.
+pub fn mcp(agent: &Downstream) -> McpHeaders<'_> {
+    let header = |field| match agent.value(field) {
+        FieldValue::Absent => Header::Absent,
+        FieldValue::Once(range) => Header::Once(agent.bytes(range)),
+        FieldValue::Repeated => Header::Repeated,
+    };
+    McpHeaders {
+        protocol_version: header(Field::McpProtocolVersion),
+        method: header(Field::McpMethod),
+        name: header(Field::McpName),
+        session_id: header(Field::McpSessionId),
+        last_event_id: header(Field::LastEventId),
+    }
 }
 
 fn essence(media: &str) -> &str {

@@ -41,6 +41,9 @@ pub fn principal(
     Ok(principal)
 }
 
+/// The scheme and the space behind it.
+const SCHEME: &str = "Bearer ";
+
 /// The token of `Authorization: Bearer …` (RFC 6750 §2.1): the field at most once, the scheme in any case, one space.
 fn bearer(agent: &Downstream) -> Result<Option<&str>, IdentityError> {
     let value = match agent.value(Field::Authorization) {
@@ -49,8 +52,8 @@ fn bearer(agent: &Downstream) -> Result<Option<&str>, IdentityError> {
         FieldValue::Once(range) => agent.bytes(range),
     };
     let text = std::str::from_utf8(value).map_err(|_| TokenError::Malformed)?;
-    let (scheme, token) = text.split_once(' ').ok_or(TokenError::Malformed)?;
-    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
+    let (scheme, token) = text.split_at_checked(SCHEME.len()).ok_or(TokenError::Malformed)?;
+    if !scheme.eq_ignore_ascii_case(SCHEME) || token.is_empty() {
         return Err(TokenError::Malformed.into());
     }
     Ok(Some(token))

@@ -13,6 +13,7 @@ use crate::ownership;
 use crate::records;
 use crate::session::Session;
 use crate::worker::Core;
+use portcullis_core::audit::capture::Content;
 use portcullis_core::config::settings::Mode;
 use portcullis_core::config::snapshot::{Route, Snapshot};
 use portcullis_core::identity::principal::Principal;
@@ -24,12 +25,11 @@ use portcullis_core::policy::surface::{self, ServerIndex};
 use portcullis_core::policy::verdict::{Denial, Evaluator, Permit};
 use portcullis_core::policy::who::Who;
 use portcullis_core::protocol::era::{self, Era, EraError, MethodEra, Offered};
-use portcullis_core::protocol::header::McpHeaders;
-use portcullis_core::protocol::json::{self, Kind, Scratch, Value};
+use portcullis_core::protocol::json::{self, Document, Kind, Scratch, Value};
 use portcullis_core::protocol::message::{self, Message, MessageKind};
 use portcullis_core::protocol::method::{ClientNotification, Method};
 use portcullis_core::protocol::revision::Revision;
-use portcullis_core::protocol::span;
+use portcullis_core::protocol::span::{self, Accepted};
 use portcullis_core::protocol::subject::{self, Subject};
 use portcullis_core::refusal::{LimitRefusal, OwnershipRefusal, Refusal, RouteRefusal, SessionRefusal};
 use std::sync::Arc;
@@ -97,16 +97,16 @@ pub fn message<'j>(
     let document = json::read(&mut scratch, body, &snapshot.json_limits()).map_err(Refusal::Body)?;
     // An id that no answer may carry is left out of the answer: a client's own schema would refuse it (MCP 2025-11-25).
     let echoed = document.root().get("id").is_some_and(|id| matches!(id.kind(), Kind::String | Kind::Integer));
-    case.id = if echoed { span::member(body, &["id"]).unwrap_or(0..0) } else { 0..0 };
+    let id = if echoed { span::member_of_read(&document, body, document.root(), "id") } else { None };
+    case.id = id.unwrap_or(0..0);
     let message = message::message(document.root()).map_err(Refusal::Message)?;
-    let era =
-        era::classify(&McpHeaders::read(agent.fields()), &message, &route.settings.revisions).map_err(Refusal::Era)?;
+    let era = era::classify(&headers::mcp(agent), &message, &route.settings.revisions).map_err(Refusal::Era)?;
     enter_session(core, route, principal, agent, case, era, &message)?;
     if let (MessageKind::Request, Some(session)) = (message.kind, &case.session) {
         let begun = session.begin(case.raw_id(agent).unwrap_or_default());
         case.under_way = Some(begun.ok_or(Refusal::Session(SessionRefusal::IdInUse))?);
     }
-    let bench = Bench { core, snapshot, server, route, principal, agent, era };
+    let bench = Bench { core, snapshot, server, route, principal, agent, era, document: &document };
     match message.kind {
         MessageKind::Request => bench.request(&message, case),
         MessageKind::Notification => bench.notification(&message, case),
@@ -196,9 +196,10 @@ struct Bench<'a, 'j> {
     principal: &'a Principal,
     agent: &'a Downstream,
     era: Era,
+    document: &'a Document<'a>,
 }
 
-impl<'j> Bench<'_, 'j> {
+impl<'a, 'j> Bench<'a, 'j> {
     /// The revision that counts; a legacy client that names none speaks 2025-03-26 (MCP 2025-06-18, Streamable HTTP).
     fn revision(&self, case: &Case) -> Revision {
         case.revision.unwrap_or(Revision::V2025_03_26)
@@ -213,7 +214,7 @@ impl<'j> Bench<'_, 'j> {
         };
         case.method = Some(method.as_str());
         let subject = subject::subject(method, message).map_err(Refusal::Message)?;
-        self.locate(method, case);
+        let arguments = self.locate(method, message, case);
         let permit = self.decide_subject(&subject, case)?;
         if let Subject::Tool { arguments, .. } = subject {
             self.check_mirrored(arguments, case)?;
@@ -224,23 +225,27 @@ impl<'j> Bench<'_, 'j> {
                 .map_err(Refusal::Ownership)?;
         }
         let permit = self.charge(permit, &subject, case)?;
-        Ok(self.enter(permit, expect(method), Some(method), case))
+        Ok(self.enter(permit, (expect(method), Some(method)), arguments, case))
     }
 
     /// Where the subject and the arguments stand in the body, for the record.
-    fn locate(&self, method: Method, case: &mut Case) {
-        let body = self.agent.body();
-        let path: &[&str] = match method {
-            Method::ToolsCall | Method::PromptsGet => &["params", "name"],
-            Method::ResourcesRead | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => &["params", "uri"],
-            Method::TasksGet | Method::TasksUpdate | Method::TasksCancel | Method::TasksResult => &["params", "taskId"],
-            Method::Complete => &["params", "ref"],
-            Method::SubscriptionsListen => &["params", "notifications"],
-            Method::Initialize | Method::Discover | Method::Ping | Method::SetLevel | Method::ToolsList => &[],
-            Method::ResourcesList | Method::ResourceTemplatesList | Method::PromptsList | Method::TasksList => &[],
+    fn locate(&self, method: Method, message: &Message<'_>, case: &mut Case) -> Option<Accepted<'a>> {
+        let subject = match method {
+            Method::ToolsCall | Method::PromptsGet => "name",
+            Method::ResourcesRead | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => "uri",
+            Method::TasksGet | Method::TasksUpdate | Method::TasksCancel | Method::TasksResult => "taskId",
+            Method::Complete => "ref",
+            Method::SubscriptionsListen => "notifications",
+            Method::Initialize | Method::Discover | Method::Ping | Method::SetLevel | Method::ToolsList => "",
+            Method::ResourcesList | Method::ResourceTemplatesList | Method::PromptsList | Method::TasksList => "",
         };
-        case.subject = if path.is_empty() { 0..0 } else { span::member(body, path).unwrap_or(0..0) };
-        case.arguments = span::member(body, &["params", "arguments"]).unwrap_or(0..0);
+        let (document, body, params) = (self.document, self.agent.body(), message.params?);
+        case.subject = match subject {
+            "" => 0..0,
+            key => span::member_of_read(document, body, params, key).unwrap_or(0..0),
+        };
+        case.arguments = span::member_of_read(document, body, params, "arguments").unwrap_or(0..0);
+        Accepted::member(document, body, params, "arguments")
     }
 
     fn decide_subject(&self, subject: &Subject<'_>, case: &mut Case) -> Result<Permit, Refusal> {
@@ -289,7 +294,7 @@ impl<'j> Bench<'_, 'j> {
     /// A method beyond the specification, which this server's configuration names and policy permits.
     fn extension(self, method: &str, case: &mut Case) -> Result<Judged<'j>, Refusal> {
         let permit = self.decide(Action::Extension { method }, None, case)?;
-        Ok(self.enter(permit, Expect::Result, None, case))
+        Ok(self.enter(permit, (Expect::Result, None), None, case))
     }
 
     fn notification(self, message: &Message<'_>, case: &mut Case) -> Result<Judged<'j>, Refusal> {
@@ -306,7 +311,7 @@ impl<'j> Bench<'_, 'j> {
             return Err(Refusal::Session(SessionRefusal::Missing));
         }
         let permit = self.decide(Action::Connect, None, case)?;
-        Ok(self.enter(permit, Expect::Accepted, None, case))
+        Ok(self.enter(permit, (Expect::Accepted, None), None, case))
     }
 
     /// An answer to what the upstream asked: only in a session, only once, only what was asked.
@@ -318,7 +323,7 @@ impl<'j> Bench<'_, 'j> {
         if !session.answers(raw_id) {
             return Err(Refusal::Ownership(OwnershipRefusal::UnaskedAnswer));
         }
-        Ok(self.enter(permit, Expect::Accepted, None, case))
+        Ok(self.enter(permit, (Expect::Accepted, None), None, case))
     }
 
     /// Policy's word; on a route in observe mode a denial is recorded as one and passes.
@@ -431,9 +436,16 @@ impl<'j> Bench<'_, 'j> {
         }
     }
 
-    fn enter(self, permit: Permit, expect: Expect, method: Option<Method>, case: &Case) -> Judged<'j> {
+    fn enter(
+        self,
+        permit: Permit,
+        (expect, method): (Expect, Option<Method>),
+        arguments: Option<Accepted<'_>>,
+        case: &Case,
+    ) -> Judged<'j> {
         self.core.counters.add(records::count(&permit));
-        let entered = records::decision(self.core, self.snapshot, self.agent, case, permit);
+        let arguments = arguments.map_or(Content::Absent, Content::Read);
+        let entered = records::decision((self.core, self.snapshot), self.agent, case, arguments, permit);
         Judged { plan: Plan { era: self.era, expect, method }, entered }
     }
 }

@@ -34,10 +34,10 @@ pub fn count(permit: &Permit) -> Count {
 
 /// Enters a permit.
 pub fn decision<'j>(
-    core: &'j Core,
-    snapshot: &Snapshot,
+    (core, snapshot): (&'j Core, &Snapshot),
     agent: &Downstream,
     case: &Case,
+    arguments: Content<'_>,
     permit: Permit,
 ) -> Pending<'j, Decision> {
     let rules = ids(snapshot, permit.determining());
@@ -46,7 +46,7 @@ pub fn decision<'j>(
         None => (Verdict::Allow, None),
     };
     let judged = judged(snapshot, verdict, cause, &rules);
-    with_decision(snapshot, agent, case, judged, |record| core.journal.decision(permit, case.at, record))
+    with_decision((snapshot, judged), agent, case, arguments, |record| core.journal.decision(permit, case.at, record))
 }
 
 /// Enters a refusal: policy's denials as decisions, failures after a decision as its result, everything else as what it is.
@@ -81,7 +81,10 @@ pub fn refusal<'j>(
     if let (Some(denial), Some(_)) = (refusal.denial(), &case.principal) {
         let rules = ids(snapshot, denial.determining());
         let judged = judged(snapshot, Verdict::Deny, Some(denial.cause().name()), &rules);
-        return with_decision(snapshot, agent, case, judged, |record| core.journal.refusal(case.at, record));
+        let arguments = agent.body().get(case.arguments.clone()).filter(|raw| !raw.is_empty());
+        let arguments = arguments.map_or(Content::Absent, Content::Whole);
+        let enter = |record: &Record<'_>| core.journal.refusal(case.at, record);
+        return with_decision((snapshot, judged), agent, case, arguments, enter);
     }
     let record = Record::Refusal(RefusalRecord {
         cause: refusal.reason(),
@@ -101,8 +104,7 @@ pub fn malformed<'j>(core: &'j Core, agent: &Downstream, cause: &str, status: u1
 }
 
 /// Enters what came back, whole.
-pub fn result<'j>(way: &Way<'j>, status: u16, outcome: Outcome, content: &[u8]) -> Pending<'j, ResultSeen> {
-    let content = if content.is_empty() { Content::Absent } else { Content::Whole(content) };
+pub fn result<'j>(way: &Way<'j>, status: u16, outcome: Outcome, content: Content<'_>) -> Pending<'j, ResultSeen> {
     with_answer(way, status, outcome, content, |answer| {
         way.core.journal.result(way.core.now(), &Record::Result(answer))
     })
@@ -230,20 +232,16 @@ fn objected<'r>(
 
 /// Spells the decision's record and hands it to `enter`; the record borrows from what lives only here.
 fn with_decision<T>(
-    snapshot: &Snapshot,
+    (snapshot, judged): (&Snapshot, Judged<'_>),
     agent: &Downstream,
     case: &Case,
-    judged: Judged<'_>,
+    arguments: Content<'_>,
     enter: impl FnOnce(&Record<'_>) -> T,
 ) -> T {
     let route = case.server.and_then(|server| snapshot.server(server));
     let capture = route.map(|route| route.capture(case.tool));
     let body = agent.body();
     let raw = |range: &std::ops::Range<usize>| body.get(range.clone()).filter(|raw| !raw.is_empty());
-    let arguments = match raw(&case.arguments) {
-        Some(raw) => Content::Whole(raw),
-        None => Content::Absent,
-    };
     let unescaped = OnceCell::new();
     let certificate = case.principal.as_ref().and_then(|principal| principal.certificate());
     let record = DecisionRecord {

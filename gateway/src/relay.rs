@@ -13,6 +13,7 @@ use crate::stream;
 use crate::upstream::connection::Reply;
 use crate::watch;
 use crate::worker::Core;
+use portcullis_core::audit::capture::Content;
 use portcullis_core::audit::record::Outcome;
 use portcullis_core::config::snapshot::Snapshot;
 use portcullis_core::policy::oblige::Obligations;
@@ -89,7 +90,8 @@ async fn accepted(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Res
     let mut nothing = Vec::new();
     reply.whole(&mut nothing, 0).await.map_err(Refusal::Upstream)?;
     reply.finish(way.core);
-    let recorded = records::result(&way, 202, Outcome::Accepted, b"").recorded().await.map_err(Refusal::Journal)?;
+    let recorded = records::result(&way, 202, Outcome::Accepted, Content::Absent).recorded().await;
+    let recorded = recorded.map_err(Refusal::Journal)?;
     let fields = agent.cors();
     let answer = Answer { status: 202, content_type: None, fields: &fields, body: b"" };
     agent.release(way.core, recorded, &answer, &way.snapshot.settings.timeouts).await;
@@ -121,13 +123,14 @@ async fn whole(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Result
     reply.finish(way.core);
     let mut changed = way.core.buffers.take(0);
     let screened = screen::whole(&way, agent, &body, &mut changed).map_err(Refusal::Upstream)?;
-    let bytes = match screened.change {
-        Change::AsItIs => &body,
-        Change::Changed => &changed,
+    let (bytes, content) = match (screened.change, screened.read) {
+        (Change::AsItIs, Some(read)) => (&body, Content::Read(read)),
+        (Change::AsItIs, None) => (&body, Content::Whole(&body)),
+        (Change::Changed, _) => (&changed, Content::Whole(&changed)),
     };
     let session = open_session(&way, session, screened.revision)?;
     let outcome = if screened.is_error { Outcome::Error } else { Outcome::Complete };
-    let recorded = records::result(&way, status, outcome, bytes).recorded().await.map_err(Refusal::Journal)?;
+    let recorded = records::result(&way, status, outcome, content).recorded().await.map_err(Refusal::Journal)?;
     let mut fields = agent.cors();
     if let Some(session) = &session {
         records::field(&mut fields, "Mcp-Session-Id", &session.id);

@@ -27,11 +27,12 @@ use portcullis_core::policy::facts::Facts;
 use portcullis_core::policy::verdict::Visibility;
 use portcullis_core::policy::who::Who;
 use portcullis_core::protocol::era::TASKS_EXTENSION;
-use portcullis_core::protocol::json::{self, Kind, Value};
+use portcullis_core::protocol::json::{self, Document, Kind, Value};
 use portcullis_core::protocol::message::{self, Message, MessageKind};
 use portcullis_core::protocol::method::Method;
 use portcullis_core::protocol::revision::Revision;
-use portcullis_core::protocol::{reply, span, sse};
+use portcullis_core::protocol::span::{self, Accepted};
+use portcullis_core::protocol::{reply, sse};
 use portcullis_core::refusal::UpstreamFailure;
 
 /// Entries of one page of a list, each of which is judged; servers page long lists.
@@ -48,7 +49,9 @@ const KEPT_ARGUMENTS_BYTES_MAX: usize = 4 * 1024;
 const JUDGED_EXTENSIONS: &[&str] = &[TASKS_EXTENSION, "io.modelcontextprotocol/ui"];
 
 /// What became of a whole answer.
-pub struct Whole {
+pub struct Whole<'b> {
+    /// The answer as it came, where it was read as one whole.
+    pub read: Option<Accepted<'b>>,
     /// Whether `out` holds other bytes than came.
     pub change: Change,
     /// What `initialize` settled.
@@ -87,16 +90,22 @@ pub struct Answered {
 }
 
 /// Screens a whole JSON answer.
-pub fn whole(way: &Way<'_>, agent: &Downstream, body: &[u8], out: &mut Vec<u8>) -> Result<Whole, UpstreamFailure> {
+pub fn whole<'b>(
+    way: &Way<'_>,
+    agent: &Downstream,
+    body: &'b [u8],
+    out: &mut Vec<u8>,
+) -> Result<Whole<'b>, UpstreamFailure> {
     let mut scratch = way.core.scratch.borrow_mut();
     let document =
         json::read(&mut scratch, body, &way.snapshot.result_limits()).map_err(|_| UpstreamFailure::NotAnAnswer)?;
     let message = message::message(document.root()).map_err(|_| UpstreamFailure::NotAnAnswer)?;
-    if !is_answer(way, agent, body, &message) {
+    if !is_answer(way, agent, (&document, body), &message) {
         return Err(UpstreamFailure::NotAnAnswer);
     }
     told(way, document.root())?;
-    answer(way, agent, body, &message, document.root(), out)
+    let whole = answer(way, agent, body, &message, document.root(), out)?;
+    Ok(Whole { read: Accepted::whole(&document, body), ..whole })
 }
 
 /// Screens one event of a stream; what may pass is appended to `ready`.
@@ -120,7 +129,7 @@ pub fn event(way: &Way<'_>, agent: &Downstream, event: &[u8], ready: &mut Vec<u8
     let message = message::message(document.root()).map_err(|_| UpstreamFailure::NotAnAnswer)?;
     told(way, document.root())?;
     let passes = match message.kind {
-        MessageKind::Result | MessageKind::Error if is_answer(way, agent, data, &message) => {
+        MessageKind::Result | MessageKind::Error if is_answer(way, agent, (&document, data), &message) => {
             let answered = streamed(way, agent, data, &message, document.root())?;
             emit(&parsed, id, &answered.json, ready);
             return Ok(Verdict::Answer(answered));
@@ -166,7 +175,7 @@ fn streamed(
     let (whole, is_withheld) = match answer(way, agent, data, message, root, &mut json) {
         Err(failure @ (UpstreamFailure::Unreadable | UpstreamFailure::Withheld(_))) => {
             json = oblige::withheld(way, failure, way.case.raw_id(agent).unwrap_or_default());
-            (Whole { change: Change::Changed, revision: None, is_error: true }, true)
+            (Whole { read: None, change: Change::Changed, revision: None, is_error: true }, true)
         }
         other => (other?, false),
     };
@@ -264,12 +273,18 @@ fn subject(way: &Way<'_>, agent: &Downstream) -> String {
 }
 
 /// Whether this is the answer to the request: a response with the very id. An error may come without one (MCP 2025-11-25, Streamable HTTP).
-fn is_answer(way: &Way<'_>, agent: &Downstream, body: &[u8], message: &Message<'_>) -> bool {
+fn is_answer(
+    way: &Way<'_>,
+    agent: &Downstream,
+    (document, body): (&Document<'_>, &[u8]),
+    message: &Message<'_>,
+) -> bool {
     let asked = way.case.raw_id(agent).unwrap_or_default();
     match message.kind {
         MessageKind::Request | MessageKind::Notification => false,
         MessageKind::Result | MessageKind::Error => {
-            let answered = span::member(body, &["id"]).and_then(|id| body.get(id)).unwrap_or_default();
+            let answered = span::member_of_read(document, body, document.root(), "id");
+            let answered = answered.and_then(|id| body.get(id)).unwrap_or_default();
             !asked.is_empty() && spells_same(answered, asked)
         }
     }
@@ -308,14 +323,14 @@ fn answer(
     message: &Message<'_>,
     root: Value<'_>,
     out: &mut Vec<u8>,
-) -> Result<Whole, UpstreamFailure> {
+) -> Result<Whole<'static>, UpstreamFailure> {
     leaks(way, body)?;
     // Before the rest: what is withheld asks for nothing and hands out nothing.
     let change = oblige::answer(way, body, root, out)?;
     let Some(result) = message.result else {
-        return Ok(Whole { change, revision: None, is_error: true });
+        return Ok(Whole { read: None, change, revision: None, is_error: true });
     };
-    let mut whole = Whole { change, revision: None, is_error: false };
+    let mut whole = Whole { read: None, change, revision: None, is_error: false };
     handed_out(way, agent, result)?;
     match way.plan.expect {
         Expect::Accepted => return Err(UpstreamFailure::NotAnAnswer),

@@ -12,6 +12,7 @@ use crate::relay::{self, Way};
 use crate::screen::{self, Verdict, live};
 use crate::upstream::connection::{Piece, Reply};
 use crate::worker::Core;
+use portcullis_core::audit::capture::Content;
 use portcullis_core::audit::record::Outcome;
 use portcullis_core::protocol::sse::Splitter;
 use portcullis_core::refusal::{Refusal, UpstreamFailure};
@@ -253,7 +254,7 @@ impl Open {
         let entered = if self.begun {
             records::result_ended(way, outcome, self.relayed_bytes, &self.digest)
         } else {
-            records::result(way, 200, outcome, &answer.json)
+            records::result(way, 200, outcome, Content::Whole(&answer.json))
         };
         let recorded = entered.recorded().await.map_err(Refusal::Journal)?;
         if !self.begun {

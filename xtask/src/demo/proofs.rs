@@ -89,7 +89,10 @@ fn no_way_around(scene: &Scene) -> Result<String> {
 /// The log is whole, read without any code of the gateway.
 fn chain_holds(scene: &Scene) -> Result<String> {
     let extent = log::verify(&scene.folder.join("audit"))?;
-    Ok(format!("{} records in {} chains: each write names the hash of the write before it", extent.records, extent.chains))
+    Ok(format!(
+        "{} records in {} chains: each write names the hash of the write before it",
+        extent.records, extent.chains
+    ))
 }
 
 /// On loopback.

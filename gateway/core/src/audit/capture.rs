@@ -9,9 +9,9 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use super::line::{Field, Line, decimal, is_special, unicode_escape};
+use super::line::{Field, Line, decimal, is_one_line, is_special, unicode_escape};
 use crate::limits::JSON_DEPTH_MAX;
-use crate::protocol::span;
+use crate::protocol::span::{self, Accepted};
 
 /// What is kept of one tool's calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,12 +45,17 @@ pub const ARGUMENTS_BYTES_MAX: usize = 32 * 1024;
 /// Results longer than this are kept as size and digest.
 pub const RESULT_BYTES_MAX: usize = 16 * 1024;
 
+/// Room behind a value for its size, the count of redactions or the cut's own words.
+const ROOM_BEHIND: usize = 256;
+
 /// What there is to keep of a message.
 #[derive(Clone, Copy, Debug)]
 pub enum Content<'m> {
     /// The message had none.
     Absent,
-    /// All of it, as it was received.
+    /// All of it, a value of a text that was read.
+    Read(Accepted<'m>),
+    /// All of it, bytes of which nothing is known.
     Whole(&'m [u8]),
     /// It went by in parts, and was counted and digested on the way.
     Passed {
@@ -85,21 +90,24 @@ pub enum Place {
 /// Appends what the rule keeps of `part`.
 pub fn write(line: &mut Line<'_>, place: Place, part: &Part<'_>) {
     let names = Names::of(place);
-    let (bytes, digest) = match part.content {
+    let (bytes, digest, whole) = match part.content {
         Content::Absent => return,
-        Content::Whole(raw) => (raw.len() as u64, None),
-        Content::Passed { bytes, digest } => (bytes, Some(digest)),
-    };
-    let whole = match part.content {
-        Content::Whole(raw) => raw,
-        Content::Absent | Content::Passed { .. } => &[],
+        Content::Read(value) => (value.bytes().len() as u64, None, value.bytes()),
+        Content::Whole(raw) => (raw.len() as u64, None, raw),
+        Content::Passed { bytes, digest } => (bytes, Some(digest), &[][..]),
     };
     match part.rule {
         CaptureRule::None => {}
         CaptureRule::Size => line.number(names.bytes, bytes),
         CaptureRule::Digest => sized(line, &names, bytes, digest, whole),
         CaptureRule::Full => {
-            let kept = if digest.is_some() { Err(Cut::TooLarge) } else { full(line, &names, whole, part.redact) };
+            let kept = match part.content {
+                Content::Passed { .. } => Err(Cut::TooLarge),
+                Content::Read(value) if part.redact.is_empty() && is_one_line(value.bytes()) => {
+                    as_it_stands(line, &names, value)
+                }
+                Content::Absent | Content::Read(_) | Content::Whole(_) => full(line, &names, whole, part.redact),
+            };
             if let Err(cut) = kept {
                 line.word(names.cut, cut.as_str());
                 sized(line, &names, bytes, digest, whole);
@@ -170,13 +178,27 @@ impl Cut {
     }
 }
 
+/// A value that was read and that is one line as it stands: copied, and not looked at again.
+fn as_it_stands(line: &mut Line<'_>, names: &Names, value: Accepted<'_>) -> Result<(), Cut> {
+    let raw = value.bytes();
+    if raw.len() > names.bytes_max.min(line.room().saturating_sub(ROOM_BEHIND)) {
+        return Err(Cut::TooLarge);
+    }
+    line.value(names.whole, |out| {
+        out.extend_from_slice(raw);
+        Ok(())
+    })?;
+    line.number(names.bytes, raw.len() as u64);
+    Ok(())
+}
+
 fn full(line: &mut Line<'_>, names: &Names, raw: &[u8], redact: &[Box<str>]) -> Result<(), Cut> {
     if raw.len() > names.bytes_max {
         return Err(Cut::TooLarge);
     }
     let hidden = hidden(raw, names.place, redact)?;
-    // Escapes can make it longer than it was; the count of redactions and the cut's own words need some room too.
-    let bytes_max = names.bytes_max.min(line.room().saturating_sub(256));
+    // Escapes can make it longer than it was.
+    let bytes_max = names.bytes_max.min(line.room().saturating_sub(ROOM_BEHIND));
     line.value(names.whole, |out| copy(raw, &hidden, out, bytes_max))?;
     line.number(names.bytes, raw.len() as u64);
     if !hidden.is_empty() {

@@ -172,7 +172,8 @@ pub fn recover(file: &[u8], from: &Position) -> Recovered {
     }
     // A torn write leaves garbage or zeros; it does not leave a whole record behind the garbage.
     let rest = walk.rest();
-    let records_follow = rest.split_inclusive(|byte| *byte == b'\n').any(|line| head_of(line.trim_ascii_end()).is_some());
+    let records_follow =
+        rest.split_inclusive(|byte| *byte == b'\n').any(|line| head_of(line.trim_ascii_end()).is_some());
     let end = walk.position();
     Recovered {
         valid_bytes: (file.len() - rest.len()) as u64,
@@ -392,7 +393,13 @@ mod tests {
     #[test]
     fn a_torn_tail_is_told_from_a_changed_file() {
         let (file, end) = log();
-        let ends: Vec<usize> = lines(&file).iter().scan(0, |at, line| { *at += line.len(); Some(*at) }).collect();
+        let ends: Vec<usize> = lines(&file)
+            .iter()
+            .scan(0, |at, line| {
+                *at += line.len();
+                Some(*at)
+            })
+            .collect();
         // A write that was cut off leaves its whole lines, and what goes on names those.
         for cut in ends[0]..file.len() {
             let whole = ends.iter().filter(|end| **end <= cut).count();

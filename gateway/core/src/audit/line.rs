@@ -300,6 +300,11 @@ pub(super) fn is_special(byte: u8) -> bool {
     matches!(byte, 0..=0x1f | b'"' | b'\\' | 0x7f | 0xc2 | 0xe2)
 }
 
+/// Whether JSON holds nothing that a line of the log must not: no control character, and none that some reader takes for the end of a line.
+pub(super) fn is_one_line(json: &[u8]) -> bool {
+    !json.iter().fold(false, |special, byte| special | matches!(byte, 0..=0x1f | 0x7f | 0xc2 | 0xe2))
+}
+
 /// Whether nothing in a text is escaped. Looks at every byte, which many at once take less time for than one after the other up to the first.
 pub(super) fn is_plain(text: &[u8]) -> bool {
     !text.iter().fold(false, |special, byte| special | is_special(*byte))

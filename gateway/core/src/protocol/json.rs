@@ -138,12 +138,13 @@ pub fn read<'s>(scratch: &'s mut Scratch, bytes: &[u8], limits: &JsonLimits) -> 
     padded.clear();
     padded.extend_from_slice(bytes);
     padded.resize(bytes.len() + INPUT_PADDING, 0);
+    let padded_at = padded.as_ptr() as usize;
     let mut tape = Tape(std::mem::take(nodes));
     let filled = fill_tape_padded(padded, bytes.len(), buffers, &mut tape);
     if filled.is_ok() {
         exact::mark(&mut tape.0, bytes);
     }
-    let document = Document { tape, home: nodes };
+    let document = Document { tape, home: nodes, text: Place::of(bytes), padded: padded_at };
     match filled {
         Err(_) => Err(fault::find(bytes, depth_max)),
         Ok(()) if any_key_repeats(&document.tape.0, keys) => Err(BodyError::DuplicateKey),
@@ -155,12 +156,40 @@ pub fn read<'s>(scratch: &'s mut Scratch, bytes: &[u8], limits: &JsonLimits) -> 
 pub struct Document<'s> {
     tape: Tape<'s>,
     home: &'s mut Vec<Node<'static>>,
+    /// Where the text stands that was read.
+    text: Place,
+    /// Where its copy stands that the tape's strings point into, each at the offset it has in the text.
+    padded: usize,
+}
+
+/// Where bytes stand in memory, to tell whether others are the very same; nothing is ever read through it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    address: usize,
+    length: usize,
+}
+
+impl Place {
+    fn of(bytes: &[u8]) -> Self {
+        Self { address: bytes.as_ptr() as usize, length: bytes.len() }
+    }
 }
 
 impl Document<'_> {
     /// The value the text consists of.
     pub fn root(&self) -> Value<'_> {
         Value { nodes: &self.tape.0 }
+    }
+
+    /// Whether `bytes` are the very text that this document was made from.
+    pub(super) fn is_of(&self, bytes: &[u8]) -> bool {
+        Place::of(bytes) == self.text
+    }
+
+    /// Where the key of a member of `object`, an object of this document, begins in the text: at its opening quote.
+    pub(super) fn key_offset(&self, object: Value<'_>, key: &str) -> Option<usize> {
+        let (name, _) = object.entries().find(|(name, _)| *name == key)?;
+        (name.as_ptr() as usize).checked_sub(self.padded)?.checked_sub(1)
     }
 }
 
@@ -405,7 +434,7 @@ fn any_key_repeats(nodes: &[Node<'_>], keys: &mut Vec<(u64, usize)>) -> bool {
 }
 
 /// The keys of the object at `at`, each with its place on the tape.
-fn keys_of<'n>(nodes: &'n [Node<'n>], at: usize) -> impl Iterator<Item = (usize, &'n str)> {
+fn keys_of<'n>(nodes: &'n [Node<'n>], at: usize) -> impl Iterator<Item = (usize, &'n str)> + Clone {
     let len = match nodes.get(at) {
         Some(Node::Object { len, .. }) => *len,
         Some(Node::Array { .. } | Node::String(_) | Node::Static(_)) | None => 0,
@@ -426,21 +455,17 @@ fn key_at<'n>(nodes: &'n [Node<'n>], at: usize) -> Option<&'n str> {
     }
 }
 
+/// Keys mostly differ in length already, which is compared before any byte of theirs.
 fn few_repeat(nodes: &[Node<'_>], at: usize) -> bool {
-    let mut seen = [""; KEYS_COMPARED_MAX];
-    for (count, (_, key)) in keys_of(nodes, at).enumerate() {
-        if seen.iter().take(count).any(|earlier| *earlier == key) {
+    let mut keys = keys_of(nodes, at);
+    while let Some((_, key)) = keys.next() {
+        if keys.clone().any(|(_, later)| later.len() == key.len() && later == key) {
             return true;
-        }
-        if let Some(slot) = seen.get_mut(count) {
-            *slot = key;
         }
     }
     false
 }
 
-/// Sorts by (hash, key) and looks at neighbours. The hash only makes sorting quick: whoever finds collisions for its
-/// public seeds gets a plain sort of the keys, still n log n, so no secret and no randomness is needed.
 fn many_repeat(nodes: &[Node<'_>], at: usize, keys: &mut Vec<(u64, usize)>) -> bool {
     let state = ahash::RandomState::with_seeds(0x706f_7274, 0x6375_6c6c, 0x6973, 0x6b65_7973);
     keys.clear();

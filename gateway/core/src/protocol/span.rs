@@ -5,13 +5,45 @@
 
 use std::ops::Range;
 
-use super::json::array_index;
+use super::json::{Document, Value, array_index};
 
 /// The range of the value at `root.path[0].path[1]…`; of the root where `path` is empty. Members are named unescaped,
 /// items of arrays by their index in digits.
 pub fn member(bytes: &[u8], path: &[&str]) -> Option<Range<usize>> {
     let start = path.iter().try_fold(skip_spaces(bytes, 0), |here, name| child(bytes, here, name))?;
     Some(start..value_end(bytes, start)?)
+}
+
+/// One JSON value as it stands in a text: the proof that the text passed every check of [`read`](super::json::read).
+#[derive(Clone, Copy, Debug)]
+pub struct Accepted<'b>(&'b [u8]);
+
+impl<'b> Accepted<'b> {
+    /// The whole text, where `bytes` are the very ones that `document` was made from.
+    pub fn whole(document: &Document<'_>, bytes: &'b [u8]) -> Option<Self> {
+        document.is_of(bytes).then_some(Self(bytes))
+    }
+
+    /// The member `key` of `object`, which is of `document`.
+    pub fn member(document: &Document<'_>, bytes: &'b [u8], object: Value<'_>, key: &str) -> Option<Self> {
+        bytes.get(member_of_read(document, bytes, object, key)?).map(Self)
+    }
+
+    /// The value's own bytes.
+    pub fn bytes(self) -> &'b [u8] {
+        self.0
+    }
+}
+
+/// The range of the member `key` of `object`, which is of `document`, in the text `bytes` that it was made from. The tape says where the key
+/// stands, so nothing before it is looked at.
+pub fn member_of_read(document: &Document<'_>, bytes: &[u8], object: Value<'_>, key: &str) -> Option<Range<usize>> {
+    if !document.is_of(bytes) {
+        return None;
+    }
+    let start = document.key_offset(object, key).filter(|start| bytes.get(*start) == Some(&b'"'))?;
+    let value = skip_spaces(bytes, skip_spaces(bytes, string_end(bytes, start)?) + 1);
+    Some(value..value_end(bytes, value)?)
 }
 
 /// The ranges of the items of the array that stands at `array`; none where no array stands there.
@@ -171,7 +203,7 @@ fn container_end(bytes: &[u8], start: usize) -> Option<usize> {
 fn string_end(bytes: &[u8], start: usize) -> Option<usize> {
     let mut at = start + 1;
     loop {
-        at += bytes.get(at..)?.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+        at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
         match bytes.get(at)? {
             b'"' => return Some(at + 1),
             _ => at += 2,
@@ -222,7 +254,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::json::samples;
+    use crate::protocol::json::{JsonLimits, Kind, Scratch, read, samples};
+
+    const LIMITS: JsonLimits = JsonLimits { bytes_max: 1 << 20, depth_max: 64 };
 
     #[test]
     fn a_member_is_found_where_it_stands_and_nowhere_else() {
@@ -281,6 +315,29 @@ mod tests {
                 prop_assert_eq!(raw.trim(), raw);
                 let found: serde_json::Value = serde_json::from_str(raw).unwrap();
                 prop_assert_eq!(Some(&found), whole.pointer(&pointer));
+            }
+        }
+
+        /// From the tape the same place is found as by reading on from the beginning.
+        #[test]
+        fn a_member_is_found_from_the_tape_where_it_stands((text, paths) in samples::text_and_paths()) {
+            let mut scratch = Scratch::new();
+            let bytes = text.as_bytes();
+            let Ok(document) = read(&mut scratch, bytes, &LIMITS) else { return Ok(()) };
+            prop_assert_eq!(Accepted::whole(&document, bytes).map(Accepted::bytes), Some(bytes));
+            prop_assert!(Accepted::whole(&document, text.clone().as_bytes()).is_none());
+            for path in paths {
+                let Some((key, objects)) = path.split_last() else { continue };
+                let object = objects.iter().try_fold(document.root(), |here, name| match here.kind() {
+                    Kind::Object => here.get(name),
+                    Kind::Array => here.items().nth(array_index(name)?),
+                    Kind::Null | Kind::Bool | Kind::Integer | Kind::Float | Kind::String => None,
+                });
+                let Some(object) = object.filter(|object| object.kind() == Kind::Object) else { continue };
+                let names: Vec<&str> = path.iter().map(String::as_str).collect();
+                prop_assert_eq!(member_of_read(&document, bytes, object, key), member(bytes, &names));
+                prop_assert_eq!(member_of_read(&document, text.clone().as_bytes(), object, key), None);
+                prop_assert_eq!(member_of_read(&document, bytes, object, "no such key"), None);
             }
         }
 

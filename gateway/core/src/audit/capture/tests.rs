@@ -1,6 +1,7 @@
 //! Rows of what is kept. Leaks first.
 
 use super::*;
+use crate::protocol::json::{JsonLimits, Scratch, read};
 
 /// What `write` appends after the event, for `raw` under `rule` with `redact`.
 fn kept(place: Place, raw: &[u8], rule: CaptureRule, redact: &[&str]) -> String {
@@ -12,6 +13,44 @@ fn kept(place: Place, raw: &[u8], rule: CaptureRule, redact: &[&str]) -> String 
     let text = String::from_utf8(out).unwrap();
     serde_json::from_str::<serde_json::Value>(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
     text.strip_prefix(r#"{"v":1,"event":"t","#).map_or(String::new(), |rest| rest.strip_suffix('}').unwrap().to_owned())
+}
+
+#[test]
+fn what_was_read_and_is_one_line_is_kept_as_it_stands() {
+    let rows = [
+        (r#"{"a": [1, 2] , "b":"x y"}"#, r#"{"a": [1, 2] , "b":"x y"}"#),
+        (r#"{"a":"\u2028\n"}"#, r#"{"a":"\u2028\n"}"#),
+        ("{\"a\":\n 1}", r#"{"a":1}"#),
+        ("{\"a\":\"\u{2028}\u{85}\u{7f}\"}", r#"{"a":"\u2028\u0085\u007f"}"#),
+        ("\t[true]", "[true]"),
+    ];
+    for (raw, expected) in rows {
+        let mut scratch = Scratch::new();
+        let limits = JsonLimits { bytes_max: 99, depth_max: 9 };
+        let document = read(&mut scratch, raw.as_bytes(), &limits).unwrap_or_else(|error| panic!("{raw}: {error}"));
+        let value = Accepted::whole(&document, raw.as_bytes()).unwrap();
+        let write = |redact: &[Box<str>]| {
+            let mut out = Vec::new();
+            let part = Part { content: Content::Read(value), rule: CaptureRule::Full, redact };
+            super::write(&mut Line::open(&mut out, "t"), Place::Arguments, &part);
+            String::from_utf8(out).unwrap()
+        };
+        let open = r#"{"v":1,"event":"t""#;
+        assert_eq!(write(&[]), format!(r#"{open},"arguments":{expected},"arguments_bytes":{}"#, raw.len()));
+        assert!(!write(&["/a".into()]).contains('x') || raw.contains("\"b\""), "a redaction reads it all the same");
+    }
+    let long = format!("[\"{}\"]", "x".repeat(ARGUMENTS_BYTES_MAX));
+    let mut scratch = Scratch::new();
+    let document = read(&mut scratch, long.as_bytes(), &JsonLimits { bytes_max: 1 << 20, depth_max: 9 }).unwrap();
+    let mut out = Vec::new();
+    let content = Content::Read(Accepted::whole(&document, long.as_bytes()).unwrap());
+    super::write(
+        &mut Line::open(&mut out, "t"),
+        Place::Arguments,
+        &Part { content, rule: CaptureRule::Full, redact: &[] },
+    );
+    let text = String::from_utf8(out).unwrap();
+    assert!(text.ends_with(&cut_arguments(long.as_bytes(), "too large")), "{text}");
 }
 
 fn arguments(raw: &str, redact: &[&str]) -> String {
