@@ -24,6 +24,7 @@ use portcullis::transport::Transport;
 use portcullis::upstream::request::{self, Judged, Outgoing, Verb};
 use portcullis::worker::{Core, CoreSnapshot};
 use portcullis::{headers, identify, own, records, screen};
+use portcullis_core::audit::capture::Content;
 use portcullis_core::audit::chain::Position;
 use portcullis_core::audit::record::Outcome;
 use portcullis_ring::memory::{self, Far};
@@ -163,7 +164,7 @@ pub fn judgement(scene: &Scene) -> Vec<Stage> {
     vec![Stage::new("judge", judged), Stage::new("forward", forwarded)]
 }
 
-/// The result screened, then its record.
+/// The result screened; and screened and recorded, since the record is made of what the screening has read.
 pub fn after_judgement(scene: &Scene) -> Vec<Stage> {
     let (screening, recording) = (Desk::new(scene), Desk::new(scene));
     let mut changed = Vec::new();
@@ -171,8 +172,12 @@ pub fn after_judgement(scene: &Scene) -> Vec<Stage> {
         changed.clear();
         screen::whole(&screening.way(), &screening.agent, black_box(ANSWER), &mut changed).unwrap().is_error
     };
+    let mut unchanged = Vec::new();
     let recorded = move || {
-        let entered = records::result(&recording.way(), 200, Outcome::Complete, black_box(ANSWER));
+        let way = recording.way();
+        let screened = screen::whole(&way, &recording.agent, black_box(ANSWER), &mut unchanged).unwrap();
+        let content = screened.read.map_or(Content::Whole(ANSWER), Content::Read);
+        let entered = records::result(&way, 200, Outcome::Complete, content);
         recording.core.journal.write_batch();
         now(entered.recorded()).unwrap().sequence()
     };
