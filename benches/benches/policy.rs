@@ -3,15 +3,17 @@
 //! `reading` is what a hot decision spends on the arguments, `read` what it spends once they are read (the look-up of agent and cell, the program, the
 //! determining rules), `whole` is `Engine::decide`. Times are the thread's own, so that neighbours on the machine do not count. The other engines get their requests ready made and decide only.
 
+mod cpu;
+
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cedar_policy::{Authorizer, Context, Entities, EntityUid, PolicySet, Request};
+use cpu::CpuTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion};
 use portcullis_benches::NOW;
-use portcullis_benches::cpu::CpuTime;
 use portcullis_benches::grid::{FORBID, Grid, Sizes, covered, rule, tool_name};
 use portcullis_core::limits;
 use portcullis_core::policy::cell::Way;

@@ -1,17 +1,18 @@
 //! What the stage benches are fed with. In: sizes. Out: heads, bodies, snapshots, tokens: the same files and the same call as `cargo xtask
 //! bench` uses, so that a stage's time can be held against a whole call's. Never here: timing.
 
-pub mod cpu;
 pub mod grid;
+pub mod stage;
+pub mod stages;
 
 use std::fmt::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 use portcullis_core::config;
 use portcullis_core::config::snapshot::{Snapshot, Text, Texts};
 use portcullis_core::time::UnixMillis;
-use serde_json::json;
-use xtask::keys::TokenSigner;
+use serde_json::{Value, json};
 
 /// The time of every bench: tokens are good then.
 pub const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
@@ -19,11 +20,17 @@ pub const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 /// The call that `cargo xtask bench` measures.
 pub const CALL: &[u8] = include_bytes!("../../loadtest/configs/call.json");
 
+/// What the upstream answers to it.
+pub const ANSWER: &[u8] = br#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","content":[{"type":"text","text":"quarterly figures: 1204 rows, 38 columns, no gaps, checked"}],"isError":false}}"#;
+
+/// A token of each algorithm and the public half of its key, so that every run reads the same bytes. Nobody has the private halves.
+const TOKENS: &str = include_str!("../tokens.json");
+
 /// A snapshot as the bench's gateway has it, and a token it believes.
 pub struct Scene {
     /// The snapshot.
-    pub snapshot: Snapshot,
-    /// The token.
+    pub snapshot: Arc<Snapshot>,
+    /// The token, good at [`NOW`].
     pub token: String,
 }
 
@@ -36,12 +43,9 @@ impl Scene {
     /// # Panics
     /// When the bench's files are broken.
     pub fn new(algorithm: &str) -> Self {
-        let signer = match algorithm {
-            "ES256" => TokenSigner::new_es256(),
-            "RS256" => TokenSigner::new_rs256(),
-            _ => TokenSigner::new_eddsa(),
-        };
-        let signer = signer.expect("the system gives randomness");
+        let tokens: Value = serde_json::from_str(TOKENS).expect("the tokens are JSON");
+        let keys = json!({ "keys": [tokens[algorithm]["jwk"]] });
+        let token = tokens[algorithm]["token"].as_str().expect("the algorithm has a token");
         let settings = include_str!("../../loadtest/configs/portcullis.toml.in")
             .replace("@PORT@", "8443")
             .replace("@UPSTREAM@", "127.0.0.1:9000")
@@ -57,25 +61,38 @@ impl Scene {
             catalogues: vec![Some(text("catalogue.json", include_str!("../../loadtest/configs/catalogue.json")))],
             calendars: None,
             read_at: NOW,
-            keys: vec![text("keys.json", &signer.jwks_json())],
+            keys: vec![text("keys.json", &keys.to_string())],
             secrets: None,
         };
         let snapshot = Snapshot::build(texts, 1).expect("the bench's files are good");
-        let claims = json!({
-            "iss": "https://issuer.bench.example", "aud": "http://127.0.0.1:8443/mcp/bench", "sub": "bench-agent",
-            "client_id": "bench-agent", "iat": NOW.0 / 1000, "exp": NOW.0 / 1000 + 3600, "jti": "b1",
-        });
-        Self { snapshot, token: signer.sign(&claims).expect("the claims are JSON") }
+        Self { snapshot: Arc::new(snapshot), token: token.to_owned() }
     }
 }
 
 /// The head of such a call, as the load sends it.
 pub fn head(token: &str) -> Vec<u8> {
+    head_of(token, CALL)
+}
+
+/// A whole request with this body.
+pub fn request(token: &str, body: &[u8]) -> Vec<u8> {
+    let mut request = head_of(token, body);
+    request.extend_from_slice(body);
+    request
+}
+
+/// The upstream's whole answer.
+pub fn reply() -> Vec<u8> {
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", ANSWER.len());
+    [head.as_bytes(), ANSWER].concat()
+}
+
+fn head_of(token: &str, body: &[u8]) -> Vec<u8> {
     format!(
         "POST /mcp/bench HTTP/1.1\r\nHost: 127.0.0.1:8443\r\nContent-Type: application/json\r\n\
          Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\n\
          Mcp-Name: bench_echo\r\nUser-Agent: bench/1\r\nAuthorization: Bearer {token}\r\nContent-Length: {}\r\n\r\n",
-        CALL.len()
+        body.len()
     )
     .into_bytes()
 }

@@ -34,8 +34,8 @@ const CASES_PROOF: u64 = 1_000_000;
 /// A broken engine must be found out within this many cases.
 const CASES_BROKEN: u64 = 10_000;
 
-/// The package that compares.
-const PACKAGE: &str = "portcullis-differential";
+/// What compares.
+const PROGRAM: &str = "differential";
 
 /// Optimised, but linked fast.
 const PROFILE: &str = "differential";
@@ -53,15 +53,15 @@ impl Args {
 /// When it does not build, a case differs, or a run that is long enough did not meet every kind of expression and decision.
 pub fn run(args: &Args) -> Result<()> {
     let mut build = Command::new(place::cargo());
-    build.current_dir(place::root()?).args(["build", "--quiet", "--package", PACKAGE, "--profile", PROFILE]);
+    build.current_dir(place::root()?).args(["build", "--quiet", "--workspace", "--bin", PROGRAM, "--profile", PROFILE]);
     if args.broken {
         build.args(["--features", "portcullis-core/broken-instruction"]);
     }
-    eprintln!("building {PACKAGE}");
+    eprintln!("building {PROGRAM}");
     process::run("cargo build", &mut build)?;
     let folder = place::target()?.join(PROFILE);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make `{}`", folder.display()))?;
-    process::run("differential", command(args, &folder).args(["--revision", &revision()]))
+    process::run(PROGRAM, command(args, &folder).args(["--revision", &revision()]))
 }
 
 /// The commit that is compared, with `-dirty` where files differ from it; in its place why it is not known.
@@ -77,7 +77,7 @@ fn revision() -> String {
 }
 
 fn command(args: &Args, folder: &std::path::Path) -> Command {
-    let mut command = Command::new(folder.join("differential"));
+    let mut command = Command::new(folder.join(PROGRAM));
     let cases = if args.broken { args.cases.min(CASES_BROKEN) } else { args.cases };
     command.args(["--cases", &cases.to_string(), "--seed", &args.seed.to_string()]);
     for (option, value) in [("--jobs", args.jobs.map(|jobs| jobs as u64)), ("--per-world", args.per_world)] {

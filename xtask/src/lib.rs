@@ -14,6 +14,7 @@ pub mod differential;
 pub mod ebpf;
 pub mod bench;
 pub mod path;
+pub mod instructions;
 pub mod swaps;
 pub mod demo;
 pub mod test;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use xtask::told::Told;
-use xtask::{bench, ci, conformance, demo, differential, ebpf, path, swaps, test, tidy};
+use xtask::{bench, ci, conformance, demo, differential, ebpf, instructions, path, swaps, test, tidy};
 
 /// The project's own verbs.
 #[derive(Parser)]
@@ -32,6 +32,8 @@ enum Verb {
     Bench(bench::Args),
     /// Prove what the way of a request costs the kernel and the heap
     Path(path::Args),
+    /// Count the instructions of each stage of a call; fail where one has grown dearer
+    Instructions(instructions::Args),
     /// Prove that rules change under load without a call noticing
     Swaps(swaps::Args),
     /// Build or check the kernel programs
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Verb::Differential(args) => differential::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Path(args) => path::run(&args),
+        Verb::Instructions(args) => instructions::run(&args),
         Verb::Swaps(args) => swaps::run(&args),
         Verb::Ebpf(args) => ebpf::run(&args),
     };

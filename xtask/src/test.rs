@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::needs::Need;
 use crate::path::Proof;
 use crate::told::Told;
-use crate::{conformance, differential, ebpf, needs, place, process, swaps, tidy};
+use crate::{conformance, differential, ebpf, instructions, needs, place, process, swaps, tidy};
 
 /// What building and testing calls, beyond cargo: a C compiler for the crypto library, Python and npm for the real clients.
 const NEEDS: [Need; 5] = [
@@ -25,25 +25,50 @@ enum Step {
     Tidy,
     Format,
     Clippy,
+    OtherBuilds,
     Tests,
     Differential,
     Path,
+    Instructions,
     Swaps,
     Conformance,
     Ebpf,
 }
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 11] = [
     Step::Tidy,
     Step::Format,
     Step::Clippy,
+    Step::OtherBuilds,
     Step::Tests,
     Step::Differential,
     Step::Path,
+    Step::Instructions,
     Step::Swaps,
     Step::Conformance,
     Step::Ebpf,
 ];
+
+/// The bench's plain proxy and the stages that are counted, linted with the features that make them.
+const BENCH_BUILDS: [&str; 14] = [
+    "clippy",
+    "--workspace",
+    "--locked",
+    "--features",
+    "portcullis/bench-pass,portcullis-benches/memory",
+    "--bin",
+    "portcullis-pass",
+    "--bin",
+    "instructions",
+    "--bench",
+    "stages",
+    "--",
+    "-D",
+    "warnings",
+];
+
+/// Sockets that lie in memory.
+const MEMORY_TESTS: [&str; 7] = ["test", "--locked", "--package", "portcullis-ring", "--features", "memory", "--lib"];
 
 /// What cargo's tests said, added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,9 +113,11 @@ impl Step {
             Self::Tidy => "house rules",
             Self::Format => "cargo fmt",
             Self::Clippy => "cargo clippy",
+            Self::OtherBuilds => "other builds",
             Self::Tests => "cargo test",
             Self::Differential => "policy vs Cedar",
             Self::Path => "way of a request",
+            Self::Instructions => "instructions",
             Self::Swaps => "swaps of rules",
             Self::Conformance => "MCP conformance",
             Self::Ebpf => "ebpf check",
@@ -106,12 +133,17 @@ impl Step {
             Self::Clippy => {
                 whole(self, &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
             }
+            // What is built for benches and counts alone would break unseen.
+            Self::OtherBuilds => whole(self, &BENCH_BUILDS).and_then(|_| tests(self, cargo(&MEMORY_TESTS)?)),
             Self::Tests => tests(self, cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])?),
             // A million questions to our engine and to Cedar; one proof.
             Self::Differential => {
                 differential::run(&differential::Args::proof()).map(|()| Count { passed: 1, failed: 0 })
             }
             Self::Path => Ok(proofs()),
+            Self::Instructions => {
+                instructions::prove().map(|()| Count { passed: 1, failed: 0 })
+            }
             Self::Swaps => swaps::run(&swaps::Args::proof()).map(|()| Count::default()),
             // Every scored scenario of both eras and every SDK client, through the gateway with its own policy and log.
             Self::Conformance => conformance::run(&conformance::Args::proof()).map(|()| Count::default()),

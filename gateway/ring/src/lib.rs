@@ -31,6 +31,8 @@ mod file;
 pub mod spare;
 #[cfg(feature = "count-allocations")]
 pub mod allocations;
+#[cfg(feature = "memory")]
+pub mod memory;
 
 pub use engine::{CoreConfig, Task, run, spawn};
 pub use file::write_fd;

@@ -39,6 +39,10 @@ impl Recv {
             let refusal = io::Error::new(io::ErrorKind::InvalidInput, "the buffer has no spare capacity");
             return Self(Stage::refuse(shared, (Err(refusal), buffer)));
         }
+        #[cfg(feature = "memory")]
+        if shared.line().is_some() {
+            return Self(Stage::wait(shared, buffer));
+        }
         // The operation owns the buffer until the kernel is done with it, and a vector's bytes stay where they are when
         // the vector is moved, so this pointer stays good. `Flight` keeps that promise even when the future is dropped.
         let entry = opcode::Recv::new(types::Fd(shared.raw()), spare.as_mut_ptr().cast(), clamp(room)).build();
@@ -55,6 +59,11 @@ impl SendAll {
             let refusal = io::Error::new(io::ErrorKind::InvalidInput, "the buffer is longer than one send may be");
             return Self(Stage::refuse(shared, (Err(refusal), buffer)));
         }
+        #[cfg(feature = "memory")]
+        if let Some(line) = shared.line() {
+            line.send(&buffer);
+            return Self(Stage::refuse(shared, (Ok(()), buffer)));
+        }
         // With MSG_WAITALL the kernel goes on after a short write by itself. The pointer: see `Recv::start`.
         let entry = opcode::Send::new(types::Fd(shared.raw()), buffer.as_ptr(), clamp(buffer.len()))
             .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
@@ -65,6 +74,11 @@ impl SendAll {
 
 impl Connect {
     pub(crate) fn start(shared: &Rc<Shared>, address: SocketAddr) -> Self {
+        #[cfg(feature = "memory")]
+        if let Some(line) = crate::memory::connect() {
+            shared.lay(line);
+            return Self(Stage::refuse(shared, Ok(())));
+        }
         // Boxed: the operation moves, the address that the kernel reads must not.
         let address = Box::new(socket2::SockAddr::from(address));
         let entry = opcode::Connect::new(types::Fd(shared.raw()), address.as_ptr().cast(), address.len()).build();
@@ -76,6 +90,10 @@ impl Connect {
 impl Future for Recv {
     type Output = (io::Result<usize>, Vec<u8>);
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        #[cfg(feature = "memory")]
+        if let Some(received) = self.0.received() {
+            return Poll::Ready(received);
+        }
         self.0.poll(context)
     }
 }
@@ -132,17 +150,46 @@ struct Stage<P: 'static, T: OneshotOutputTransform<StoredData = Flight<P>>> {
     in_flight: Option<InFlightOneshot<Flight<P>, T>>,
     /// The answer, where the kernel need not be asked.
     refused: Option<T::Output>,
+    /// What a receive from memory fills once the far end has sent.
+    #[cfg(feature = "memory")]
+    waiting: Option<P>,
     shared: Rc<Shared>,
 }
 
 impl<P, T: OneshotOutputTransform<StoredData = Flight<P>>> Stage<P, T> {
     fn start(shared: &Rc<Shared>, payload: P, transform: T, entry: squeue::Entry) -> Self {
         let operation = UnsubmittedOneshot::new(Flight::new(payload, shared.clone()), transform, entry).submit();
-        Self { in_flight: Some(operation), refused: None, shared: shared.clone() }
+        Self {
+            in_flight: Some(operation),
+            refused: None,
+            #[cfg(feature = "memory")]
+            waiting: None,
+            shared: shared.clone(),
+        }
     }
 
     fn refuse(shared: &Rc<Shared>, answer: T::Output) -> Self {
-        Self { in_flight: None, refused: Some(answer), shared: shared.clone() }
+        Self {
+            in_flight: None,
+            refused: Some(answer),
+            #[cfg(feature = "memory")]
+            waiting: None,
+            shared: shared.clone(),
+        }
+    }
+
+    #[cfg(feature = "memory")]
+    fn wait(shared: &Rc<Shared>, payload: P) -> Self {
+        Self { in_flight: None, refused: None, waiting: Some(payload), shared: shared.clone() }
+    }
+}
+
+#[cfg(feature = "memory")]
+impl Stage<Vec<u8>, Received> {
+    /// What came from memory, once something has.
+    fn received(&mut self) -> Option<(io::Result<usize>, Vec<u8>)> {
+        let count = self.shared.line()?.receive(self.waiting.as_mut()?)?;
+        Some((Ok(count), self.waiting.take()?))
     }
 }
 

@@ -1,6 +1,8 @@
 //! A connected stream socket of one core. In: buffers. Out: operations on it. Never here: deadlines, framing.
 
 use std::cell::Cell;
+#[cfg(feature = "memory")]
+use std::cell::OnceCell;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::mem::MaybeUninit;
@@ -12,6 +14,8 @@ use socket2::{Domain, Protocol, SockRef, Type};
 
 use crate::engine;
 use crate::loopback;
+#[cfg(feature = "memory")]
+use crate::memory::Line;
 use crate::operation::{Connect, Recv, SendAll, cancel_all};
 use crate::readiness::{Interest, PollOperation, Readiness};
 
@@ -50,6 +54,8 @@ impl Socket {
             connecting: Cell::new(false),
             readable: Cell::new(None),
             peer_gone: Cell::new(None),
+            #[cfg(feature = "memory")]
+            line: OnceCell::new(),
         };
         Self { shared: Rc::new(shared) }
     }
@@ -174,11 +180,27 @@ pub(crate) struct Shared {
     pub(crate) connecting: Cell<bool>,
     readable: Cell<Option<PollOperation>>,
     peer_gone: Cell<Option<PollOperation>>,
+    /// Where its bytes go instead of through the kernel.
+    #[cfg(feature = "memory")]
+    line: OnceCell<Rc<Line>>,
 }
 
 impl Shared {
     pub(crate) fn raw(&self) -> RawFd {
         self.fd.as_raw_fd()
+    }
+
+    /// The bytes of this socket lie in memory from here on.
+    #[cfg(feature = "memory")]
+    pub(crate) fn lay(&self, line: Rc<Line>) {
+        // A socket is laid once, before anything is sent.
+        let _laid_before = self.line.set(line);
+    }
+
+    /// Where its bytes lie, if they do.
+    #[cfg(feature = "memory")]
+    pub(crate) fn line(&self) -> Option<&Rc<Line>> {
+        self.line.get()
     }
 
     pub(crate) fn poison(&self) {

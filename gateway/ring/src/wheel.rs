@@ -312,6 +312,10 @@ fn clock(id: libc::clockid_t) -> i64 {
     // SAFETY: `time` is a valid place for one timespec. An unknown clock leaves it as it is, and both that are asked for
     // exist since Linux 2.6.32.
     unsafe { libc::clock_gettime(id, &raw mut time) };
+    #[cfg(feature = "memory")]
+    if let Some(millis) = crate::memory::clock() {
+        return millis;
+    }
     time.tv_sec.saturating_mul(1000).saturating_add(time.tv_nsec / 1_000_000)
 }
 
