@@ -141,9 +141,7 @@ impl Step {
                 differential::run(&differential::Args::proof()).map(|()| Count { passed: 1, failed: 0 })
             }
             Self::Path => Ok(proofs()),
-            Self::Instructions => {
-                instructions::prove().map(|()| Count { passed: 1, failed: 0 })
-            }
+            Self::Instructions => instructions::prove().map(|()| Count { passed: 1, failed: 0 }),
             Self::Swaps => swaps::run(&swaps::Args::proof()).map(|()| Count::default()),
             // Every scored scenario of both eras and every SDK client, through the gateway with its own policy and log.
             Self::Conformance => conformance::run(&conformance::Args::proof()).map(|()| Count::default()),
