@@ -230,20 +230,9 @@ impl<'a, 'j> Bench<'a, 'j> {
 
     /// Where the subject and the arguments stand in the body, for the record.
     fn locate(&self, method: Method, message: &Message<'_>, case: &mut Case) -> Option<Accepted<'a>> {
-        let subject = match method {
-            Method::ToolsCall | Method::PromptsGet => "name",
-            Method::ResourcesRead | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => "uri",
-            Method::TasksGet | Method::TasksUpdate | Method::TasksCancel | Method::TasksResult => "taskId",
-            Method::Complete => "ref",
-            Method::SubscriptionsListen => "notifications",
-            Method::Initialize | Method::Discover | Method::Ping | Method::SetLevel | Method::ToolsList => "",
-            Method::ResourcesList | Method::ResourceTemplatesList | Method::PromptsList | Method::TasksList => "",
-        };
         let (document, body, params) = (self.document, self.agent.body(), message.params?);
-        case.subject = match subject {
-            "" => 0..0,
-            key => span::member_of_read(document, body, params, key).unwrap_or(0..0),
-        };
+        let subject = subject::member(method).and_then(|key| span::member_of_read(document, body, params, key));
+        case.subject = subject.unwrap_or(0..0);
         case.arguments = span::member_of_read(document, body, params, "arguments").unwrap_or(0..0);
         Accepted::member(document, body, params, "arguments")
     }

@@ -43,7 +43,7 @@ fn what_cannot_be_read_is_withheld_and_recorded_as_such() {
         let result = json!({"resultType": "complete", "content": content});
         let answer = answered(&gateway, "reader", &result);
         assert_eq!((answer.status(), answer.code()), (200, -33403), "given {result}\ngot {}", answer.text());
-        assert!(!holds(&answer.body, "1120") && !holds(&answer.body, "MDc4"), "{}", answer.text());
+        assert!(!holds(&answer.body, "05-1120") && !holds(&answer.body, "MDc4"), "{}", answer.text());
         assert!(answered(&gateway, "writer", &result).is_result(), "another agent's permit hides nothing");
     }
     let record = gateway.record(|record| text(record, "cause") == "result_unreadable");
@@ -51,7 +51,7 @@ fn what_cannot_be_read_is_withheld_and_recorded_as_such() {
     assert_eq!(record["obligations"], json!(["hide"]));
     assert!(gateway.records().iter().all(|record| text(record, "event") != "result"
         || text(record, "agent") == "writer"
-        || !record.to_string().contains("1120")));
+        || !record.to_string().contains("05-1120")));
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn values_are_redacted_in_structured_content_and_in_texts_and_never_recorded() {
     let record = gateway.record(|record| text(record, "event") == "result" && text(record, "agent") == "reader");
     assert_eq!((&record["obligations"], &record["result"]["result"]), (&json!(["hide"]), &expected));
     assert_eq!((number(&record, "redactions"), number(&record, "rows_dropped")), (Some(2), Some(0)));
-    assert!(!record.to_string().contains("1120"), "{record}");
+    assert!(!record.to_string().contains("05-1120"), "{record}");
     // Not one byte of what no permit hides is changed, and its record says nothing of obligations.
     assert_eq!(answered(&gateway, "writer", &result).json()["result"], result);
     let record = gateway.record(|record| text(record, "event") == "result" && text(record, "agent") == "writer");
@@ -104,7 +104,7 @@ fn a_stream_of_an_obliged_call_brings_no_words_and_a_narrowed_answer() {
     let mut events = Events::open(gateway.connect(), &gateway.call("reader", "loose", json!({"prose": true})));
     let answer = loop {
         let message = events.message();
-        assert!(!message.to_string().contains("1120"), "{message}");
+        assert!(!message.to_string().contains("05-1120"), "{message}");
         if message.get("id").is_some() {
             break message;
         }
@@ -151,7 +151,7 @@ fn what_a_task_brings_is_narrowed_as_the_call_that_made_it() {
     assert_eq!(made.json()["result"]["statusMessage"], json!("[redacted]"), "{}", made.text());
     let got = gateway.answer(&gateway.modern("reader", "crm", &mcp::modern("tasks/get", json!({"taskId": "t1"}))));
     assert_eq!(got.json()["result"]["result"]["structuredContent"], rows("[redacted]"), "{}", got.text());
-    assert!(!holds(&got.body, "1120"), "{}", got.text());
+    assert!(!holds(&got.body, "05-1120"), "{}", got.text());
 }
 
 #[test]

@@ -76,7 +76,7 @@ impl<'b> HeadWriter<'b> {
         self
     }
 
-    /// Whole lines that were made of checked parts, each with its line end.
+    /// Whole lines, each with its line end, or pieces of them, that were made of checked parts.
     pub fn lines(&mut self, lines: &[u8]) -> &mut Self {
         self.out.extend_from_slice(lines);
         self

@@ -229,7 +229,10 @@ impl Reply {
         connection.deadline.extend(snapshot.settings.timeouts.first_byte);
         let mut interim = 0;
         loop {
-            let parsed = ResponseHead::parse(&connection.input, Asked::Other, &HEAD_LIMITS);
+            let parsed = match connection.input.is_empty() {
+                true => Ok(None),
+                false => ResponseHead::parse(&connection.input, Asked::Other, &HEAD_LIMITS),
+            };
             match parsed.map_err(|_| UpstreamFailure::Malformed)? {
                 Some(head) if head.status < 200 => {
                     interim += 1;

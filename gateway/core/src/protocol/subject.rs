@@ -74,6 +74,19 @@ impl<'d> Listen<'d> {
     }
 }
 
+/// The member of `params` that names what a request for `method` acts on.
+pub fn member(method: Method) -> Option<&'static str> {
+    match method {
+        Method::ToolsCall | Method::PromptsGet => Some("name"),
+        Method::ResourcesRead | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => Some("uri"),
+        Method::TasksGet | Method::TasksUpdate | Method::TasksCancel | Method::TasksResult => Some("taskId"),
+        Method::Complete => Some("ref"),
+        Method::SubscriptionsListen => Some("notifications"),
+        Method::Initialize | Method::Discover | Method::Ping | Method::SetLevel | Method::ToolsList => None,
+        Method::ResourcesList | Method::ResourceTemplatesList | Method::PromptsList | Method::TasksList => None,
+    }
+}
+
 /// What `message` acts on when it is a request for `method`.
 pub fn subject<'d>(method: Method, message: &Message<'d>) -> Result<Subject<'d>, MessageError> {
     match method {
