@@ -78,7 +78,7 @@ fn a_silent_stream_holds_no_large_buffer_on_either_side_and_goes_on() {
         at_script.pass();
         wire.last_event(request, mcp::text_result("done"));
     });
-    let gateway = Setup::open(&upstream).limits("connections = 10000\nin_flight_per_agent = 10000").start();
+    let gateway = Setup::open(&upstream).limits("connections = 10000\nagent_concurrency = 10000").start();
     let open = || {
         let mut events = Events::open(gateway.connect(), &gateway.call("reader", "bare", json!({})));
         assert!(matches!(events.next_event(), Next::Event(_)));
