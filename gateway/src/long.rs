@@ -19,6 +19,7 @@ use portcullis_core::config::settings::Inspect;
 use portcullis_core::filter::envelope;
 use portcullis_core::protocol::method::Method;
 use portcullis_core::refusal::{Refusal, UpstreamFailure};
+use portcullis_core::time::UnixMillis;
 use portcullis_ring::{Moved, Pipe};
 use std::cell::{Cell, RefCell};
 
@@ -131,7 +132,8 @@ pub async fn pass(way: &Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Re
     };
     let recorded = records::result_begun(way).recorded().await.map_err(Refusal::Journal)?;
     let timeouts = &way.snapshot.settings.timeouts;
-    let mut passing = Passing { sent: begun.len() as u64, left: length - begun.len() as u64 };
+    let begun_bytes = begun.len() as u64;
+    let mut passing = Passing { sent: begun_bytes, left: length - begun_bytes, reviewed: way.core.now() };
     let fields = agent.cors();
     let head = Head { status: 200, content_type: Some("application/json"), length, fields: &fields };
     let stop = match (agent.begin_long(way.core, recorded, &head, begun, timeouts).await, &mut lent.pipe) {
@@ -163,6 +165,8 @@ struct Passing {
     sent: u64,
     /// Bytes of it that have not come yet.
     left: u64,
+    /// When the grant was last looked at; a transfer that never waits is looked at as often as one that does.
+    reviewed: UnixMillis,
 }
 
 /// What is waited for.
@@ -206,6 +210,10 @@ impl Passing {
                 wait(way, agent, reply, Awaited::Agent).await?;
                 agent.lift_deadline();
             }
+            if self.reviewed.after(LOOK) <= way.core.now() {
+                self.reviewed = way.core.now();
+                stream::review(way).map_or(Ok(()), Err)?;
+            }
             if turn > TURN_BYTES_MAX {
                 turn = 0;
                 tokio::task::yield_now().await;
@@ -236,7 +244,8 @@ impl Passing {
     /// Records why it ended early. Its length was told, so the connection must not look as if it were whole.
     async fn stop(&self, way: &Way<'_>, agent: &mut Downstream, stop: Stop) {
         let outcome = stop.outcome();
-        let _recorded = records::result_ended(way, outcome, self.sent, &blake3::Hasher::new()).recorded().await;
+        let entered = records::result_ended(way, outcome, self.sent, &blake3::Hasher::new());
+        let _recorded = entered.recorded().await;
         agent.break_off();
     }
 }

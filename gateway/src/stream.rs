@@ -66,7 +66,8 @@ struct Open {
     begun: bool,
     agent_gone: bool,
     relayed_bytes: u64,
-    digest: blake3::Hasher,
+    /// Boxed: it is two kilobytes, and what holds it is moved.
+    digest: Box<blake3::Hasher>,
     silent_since: UnixMillis,
     /// When the grant was last looked at; a busy stream is looked at as often as a silent one.
     reviewed: UnixMillis,
@@ -84,7 +85,7 @@ pub async fn relay(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Re
         begun: false,
         agent_gone: false,
         relayed_bytes: 0,
-        digest: blake3::Hasher::new(),
+        digest: Box::default(),
         silent_since: way.core.now(),
         reviewed: way.core.now(),
     };

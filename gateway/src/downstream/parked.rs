@@ -73,6 +73,7 @@ impl Downstream {
         // What woke it up is read in any case.
         if !std::mem::take(&mut self.woken) && core.waiting.get() >= WAITING_MAX {
             self.sent().await?;
+            self.deadline.extend(timeouts.keep_alive);
             return Ok(None);
         }
         let _waiting = Waiting::begin(&core.waiting);

@@ -76,7 +76,8 @@ impl<'h> Reader<'h> {
             let digits = self.head.get(start..)?.iter().position(|byte| !byte.is_ascii_digit())?;
             self.at += digits;
         }
-        (self.at > start && self.next()? == b',').then_some(start..self.at)
+        let end = self.at;
+        (end > start && self.next()? == b',').then_some(start..end)
     }
 }
 

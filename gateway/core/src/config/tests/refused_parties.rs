@@ -266,6 +266,6 @@ fn results_that_the_log_keeps_are_not_to_pass_unread() {
     }
     check(
         "[tool.\"crm.read\"]\ninspect = \"none\"\n",
-        &["p.toml:9: `tool.crm.read.inspect` knows no `none`; write one of `whole`, `envelope`"],
+        &["p.toml:9: `tool.\"crm.read\".inspect` knows no `none`; write `whole` or `envelope`"],
     );
 }
