@@ -13,9 +13,9 @@ use crate::http1::request::{Expectation, Method, RequestHead};
 use crate::http1::write::CONTINUE;
 use crate::transport::Transport;
 use crate::worker::Core;
+pub use parked::Parked;
 use portcullis_core::config::settings::{Limits, Timeouts};
 use portcullis_core::identity::certificate::CertificateNames;
-pub use parked::Parked;
 use portcullis_ring::spare::Buffers;
 use portcullis_ring::{Deadline, SendAll, Socket};
 use std::io;
@@ -178,7 +178,8 @@ impl Downstream {
                 self.deadline.extend(timeouts.keep_alive);
             }
             let empty = self.input.is_empty();
-            let read = if empty { self.wait_first(core, timeouts).await } else { self.fill(INPUT_BYTES).await.map(Some) };
+            let read =
+                if empty { self.wait_first(core, timeouts).await } else { self.fill(INPUT_BYTES).await.map(Some) };
             match read {
                 Ok(None) => return Ok(Came::Nothing),
                 Ok(Some(0)) if !self.input.is_empty() && self.deadline.expired() => return Err(Ended::TooSlow),

@@ -78,10 +78,12 @@ mod tests {
 
     #[test]
     fn the_places_kept_are_bounded() {
-        let servings = Servings::new(|wait: Rc<Cell<bool>>| std::future::poll_fn(move |_| match wait.get() {
-            true => Poll::Pending,
-            false => Poll::Ready(()),
-        }));
+        let servings = Servings::new(|wait: Rc<Cell<bool>>| {
+            std::future::poll_fn(move |_| match wait.get() {
+                true => Poll::Pending,
+                false => Poll::Ready(()),
+            })
+        });
         let wait = Rc::new(Cell::new(true));
         let mut context = Context::from_waker(Waker::noop());
         let mut all: Vec<_> = (0..SPARE_MAX + 10).map(|_| Box::pin(servings.serve(wait.clone()))).collect();

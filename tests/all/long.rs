@@ -70,7 +70,7 @@ fn an_upstream_that_ends_early_has_the_answer_broken_off() {
     assert_eq!(ended, Ended::Closed);
     let end = end(&gateway);
     assert_eq!(text(&end, "outcome"), "upstream_failed", "{end}");
-    assert_eq!(number(&end, "result_bytes"), Some(got.len() as u64), "the size is what was released: {end}");
+    assert_eq!(number(&end, "bytes"), Some(got.len() as u64), "the size is what was released: {end}");
     assert!(got.len() <= 500 * KIB && !got.is_empty());
 }
 
@@ -103,7 +103,7 @@ fn an_upstream_that_stalls_is_cut_off_when_the_time_of_a_call_is_over() {
     let (got, ended) = client.rest();
     assert_eq!(ended, Ended::Closed);
     let end = end(&gateway);
-    assert_eq!((text(&end, "outcome"), number(&end, "result_bytes")), ("upstream_failed", Some(got.len() as u64)));
+    assert_eq!((text(&end, "outcome"), number(&end, "bytes")), ("upstream_failed", Some(got.len() as u64)));
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn a_suspended_agent_gets_no_more_of_it() {
     assert!(gateway.operate(&["agent", "suspend", "reader"]).status.success());
     let (got, _) = client.rest();
     let end = end(&gateway);
-    assert_eq!((text(&end, "outcome"), number(&end, "result_bytes")), ("revoked", Some(got.len() as u64)));
+    assert_eq!((text(&end, "outcome"), number(&end, "bytes")), ("revoked", Some(got.len() as u64)));
     assert!(got.len() <= 300 * KIB);
     gate.open();
     upstream.wait_closed(0);
@@ -184,7 +184,7 @@ fn the_last_bytes_wait_for_the_record_of_the_end() {
     client.take(length - 100 * KIB);
     let ended = gateway.events("result.ended");
     assert_eq!(ended.len(), 1, "the end is in the log before the last byte");
-    assert_eq!(number(&ended[0], "result_bytes"), Some(length as u64));
+    assert_eq!(number(&ended[0], "bytes"), Some(length as u64));
 }
 
 #[test]
@@ -205,16 +205,17 @@ fn a_crash_in_the_middle_leaves_a_log_that_says_so() {
     audit::verify(&gateway.audit_folder()).unwrap();
 }
 
-/// What the upstream answers in the place of a plain result, and how the call then ends.
 #[test]
 fn what_does_not_begin_like_the_answer_is_read_whole_and_judged_as_ever() {
     let upstream = Upstream::calls(|request, wire| {
-        let spelled = request.json().pointer("/params/arguments/body").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let spelled =
+            request.json().pointer("/params/arguments/body").and_then(Value::as_str).unwrap_or_default().to_owned();
         let long = "a".repeat(wanted(request, "bytes"));
         let body = spelled.replace("{id}", &request.id().to_string()).replace("{long}", &long);
         wire.send(head(body.len())).send(body);
     });
-    let gateway = open(&upstream).start();
+    let quiet = "forbid(principal, action == Action::\"upstream.sample\", resource);";
+    let gateway = open(&upstream).policy(quiet).start();
     for bytes in [40 * KIB, 300 * KIB] {
         for body in [
             // Another call's answer.
@@ -231,17 +232,20 @@ fn what_does_not_begin_like_the_answer_is_read_whole_and_judged_as_ever() {
             r#"<html>{long}</html>"#,
         ] {
             let answer = gateway.answer(&call(&gateway, json!({"bytes": bytes, "body": body})));
-            assert_eq!(answer.status(), 502, "given {body} of {bytes}\ngot {}", answer.text());
+            assert_eq!(answer.status(), 502, "given {body} of {bytes}");
             assert!(!holds(&answer.body, "aaaa"), "given {body}");
         }
         // Read whole and found good: an id behind the result, an error.
         for (body, outcome) in [
             (r#"{"result":{"content":[{"type":"text","text":"{long}"}]},"id":{id},"jsonrpc":"2.0"}"#, "complete"),
-            (r#"{"jsonrpc":"2.0","id":{id},"result":{"isError":true,"content":[{"type":"text","text":"{long}"}]}}"#, "error"),
+            (
+                r#"{"jsonrpc":"2.0","id":{id},"result":{"isError":true,"content":[{"type":"text","text":"{long}"}]}}"#,
+                "error",
+            ),
             (r#"{"jsonrpc":"2.0","id":{id},"error":{"code":-32000,"message":"{long}"}}"#, "error"),
         ] {
             let answer = gateway.answer(&call(&gateway, json!({"bytes": bytes, "body": body})));
-            assert_eq!(answer.status(), 200, "given {body}\ngot {}", answer.text());
+            assert_eq!(answer.status(), 200, "given {body} of {bytes}");
             assert_eq!(text(gateway.events("result").last().unwrap(), "outcome"), outcome, "given {body}");
         }
     }
@@ -257,24 +261,23 @@ fn unsound(request: &Received, wire: &mut Wire) {
 
 #[test]
 fn nothing_passes_unread_that_is_short_or_whose_tool_does_not_say_so_or_that_a_rule_narrows() {
-    let narrowing = "@id(\"narrowing\")\n@redact(\"/ssn\")\npermit(principal, action == Action::\"crm.loose\", resource);\n";
+    let narrowing =
+        "@id(\"narrowing\")\n@redact(\"/ssn\")\npermit(principal, action == Action::\"crm.loose\", resource);\n";
     let upstream = Upstream::calls(unsound);
     let sized_alone = Setup::open(&upstream).tool("crm.loose", "capture = { result = \"size\" }").start();
     let narrowed = open(&upstream).policy(narrowing).start();
     let opted = open(&upstream).start();
     for (gateway, bytes, expected) in [
         (&sized_alone, 300 * KIB, 502),
-        (&narrowed, 300 * KIB, 200),
+        (&narrowed, 300 * KIB, 502),
         (&opted, 20 * KIB, 502),
         (&opted, 300 * KIB, 200),
         (&opted, 40 * KIB, 200),
     ] {
         let answer = gateway.answer(&call(gateway, json!({"bytes": bytes})));
-        assert_eq!(answer.status(), expected, "{bytes}: {}", answer.text().get(..100).unwrap_or_default());
+        assert_eq!(answer.status(), expected, "{bytes}");
     }
-    // A result that was to be narrowed and cannot be read is withheld, in the place of what came.
-    assert_eq!(narrowed.events("result.begun").len(), 0);
-    assert_eq!(text(narrowed.events("result").last().unwrap(), "cause"), "result_unreadable");
+    assert_eq!((narrowed.events("result.begun").len(), opted.events("result.begun").len()), (0, 1));
 }
 
 #[test]
@@ -318,8 +321,8 @@ fn a_long_result_passes_byte_for_byte_and_its_records_say_its_size() {
         let event = if bytes > 128 * KIB { "result.ended" } else { "result" };
         spliced += usize::from(bytes > 128 * KIB);
         let record = gateway.events(event).pop().unwrap();
-        assert_eq!((text(&record, "outcome"), number(&record, "result_bytes")), ("passed", Some(length)), "{record}");
-        assert!(record.get("result").is_none() && record.get("result_digest").is_none(), "{record}");
+        assert_eq!((text(&record, "outcome"), number(&record, "bytes")), ("passed", Some(length)), "{record}");
+        assert!(record.get("result").is_none() && record.get("digest").is_none(), "{record}");
     }
     assert_eq!((gateway.events("result.begun").len(), gateway.events("result.ended").len()), (spliced, spliced));
     assert_eq!(upstream.connections(), 1, "the upstream connection is kept");
@@ -338,6 +341,6 @@ fn a_long_result_passes_over_tls_and_past_an_agent_that_reads_slowly() {
     // Both sockets fill up meanwhile.
     assert!(!client.is_silent_for(Duration::from_millis(50)));
     client.take(length);
-    assert_eq!(number(&end(&gateway), "result_bytes"), Some(length as u64));
+    assert_eq!(number(&end(&gateway), "bytes"), Some(length as u64));
     passes(&gateway, &mut client, 300 * KIB);
 }

@@ -57,7 +57,8 @@ impl Recv {
         }
         // The operation owns the buffer until the kernel is done with it, and a vector's bytes stay where they are when
         // the vector is moved, so this pointer stays good. `Flight` keeps that promise even when the future is dropped.
-        let entry = opcode::Recv::new(types::Fd(shared.raw()), spare.as_mut_ptr().cast(), clamp(room)).flags(flags).build();
+        let entry =
+            opcode::Recv::new(types::Fd(shared.raw()), spare.as_mut_ptr().cast(), clamp(room)).flags(flags).build();
         Self(Stage::start(shared, buffer, Received, poll_first(entry)))
     }
 }
@@ -108,7 +109,8 @@ impl Both {
     fn new(first: Vec<u8>, second: Vec<u8>) -> Box<Self> {
         // SAFETY: `msghdr` is integers and pointers, for which all zeroes are a valid value: no name, no parts, no control data.
         let message: libc::msghdr = unsafe { std::mem::zeroed() };
-        let part = |buffer: &Vec<u8>| libc::iovec { iov_base: buffer.as_ptr().cast_mut().cast(), iov_len: buffer.len() };
+        let part =
+            |buffer: &Vec<u8>| libc::iovec { iov_base: buffer.as_ptr().cast_mut().cast(), iov_len: buffer.len() };
         // A vector's bytes stay where they are when the vector is moved, and nobody reaches the vectors before the send has ended.
         let parts = [part(&first), part(&second)];
         let mut both = Box::new(Self { message, parts, buffers: (first, second) });

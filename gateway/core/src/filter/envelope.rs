@@ -136,6 +136,9 @@ mod tests {
     fn the_id_of_a_plain_result_is_told_as_it_is_spelled() {
         check(r#"{"jsonrpc":"2.0","id":1,"result":{"content":["#, Some("1"));
         check(r#"{"id":"a-7","jsonrpc":"2.0","result":{"structuredContent":{"#, Some("\"a-7\""));
-        check(" {\r\n \"jsonrpc\" : \"2.0\" ,\t\"id\" : 12 , \"result\" : { \"resultType\" : \"complete\" , ", Some("12"));
+        check(
+            " {\r\n \"jsonrpc\" : \"2.0\" ,\t\"id\" : 12 , \"result\" : { \"resultType\" : \"complete\" , ",
+            Some("12"),
+        );
     }
 }
