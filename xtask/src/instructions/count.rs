@@ -52,6 +52,19 @@ pub struct Stage {
     pub turns: u64,
 }
 
+impl Counted {
+    /// Each stage as the run has it in which it cost less.
+    #[must_use]
+    pub fn least(mut self, other: Self) -> Self {
+        for (stage, other) in self.stages.iter_mut().zip(other.stages) {
+            if other.name == stage.name && other.instructions < stage.instructions {
+                *stage = other;
+            }
+        }
+        self
+    }
+}
+
 /// Builds and counts.
 ///
 /// # Errors
@@ -178,6 +191,16 @@ mod tests {
             "turns 10\nfeatures aes avx2\nstage 0 none head\nstage 1.5 some sse/100 events\n",
             Ok(&[("head", 101, 0.0, true), ("sse/100 events", 201, 1.5, false)]),
         );
+    }
+
+    #[test]
+    fn of_two_runs_each_stage_keeps_what_it_cost_less() {
+        let run = |costs: [u64; 2]| {
+            let stage =
+                |(name, instructions): (&str, u64)| Stage { name: name.into(), instructions, ..Stage::default() };
+            Counted { stages: ["a", "b"].into_iter().zip(costs).map(stage).collect(), ..Counted::default() }
+        };
+        assert_eq!(run([10, 20]).least(run([11, 19])).stages, run([10, 19]).stages);
     }
 
     #[test]
