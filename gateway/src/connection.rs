@@ -4,15 +4,17 @@
 //! A panic ends this task and so this connection, no other; it is counted.
 
 use crate::counters::Count;
-use crate::downstream::{After, Downstream, Ended};
+use crate::downstream::{After, Came, Downstream, Ended, Parked};
 use crate::refuse;
+use crate::servings::Servings;
 use crate::tls::accept_tls;
 use crate::transport::Transport;
 use crate::worker::Core;
 use portcullis_core::identity::certificate::CertificateNames;
-use portcullis_ring::Socket;
+use portcullis_ring::{Deadline, Socket};
 use std::cell::Cell;
-use std::net::SocketAddr;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 /// What the core remembers of an open connection, so that a drain can end the idle ones.
@@ -36,51 +38,91 @@ impl Line {
     }
 }
 
-/// Serves until the agent leaves, misbehaves, or the gateway drains.
-pub async fn serve(core: &Rc<Core>, line: &Line, peer: SocketAddr) {
-    let Some((transport, certificate)) = secure(core, line.socket.clone()).await else { return };
-    let snapshot = core.snapshot();
-    let mut agent = Downstream::new(core, transport, peer.ip(), certificate, &snapshot.settings.timeouts);
-    drop(snapshot);
+/// Where serving begins.
+pub struct Woken {
+    core: Rc<Core>,
+    line: Rc<Line>,
+    from: From,
+}
+
+/// What is known of a connection that wakes up.
+enum From {
+    /// Nothing yet but who it comes from, and the deadline of its first bytes.
+    Accepted(IpAddr, Deadline),
+    /// All that the requests before left.
+    Parked(Parked),
+}
+
+/// Serves until the agent leaves, misbehaves, or the gateway drains. While nothing happens it holds no more than a wait for readiness.
+pub async fn serve<M, F>(core: &Rc<Core>, line: &Rc<Line>, peer: SocketAddr, servings: &Servings<M, F>)
+where
+    M: Fn(Woken) -> F,
+    F: Future<Output = Option<Parked>>,
+{
+    let timeouts = &core.snapshot().settings.timeouts;
+    // A handshake is to come within the time of a head; without one a connection may be opened before it is needed.
+    let first = if core.shared.tls.load().is_some() { timeouts.head } else { timeouts.keep_alive };
+    let mut from = From::Accepted(peer.ip(), core.wheel.cut_at(&line.socket, first));
+    loop {
+        // Whatever is wrong with the socket is found when it is read.
+        let _ready_or_gone = line.socket.readable().await;
+        match servings.serve(Woken { core: core.clone(), line: line.clone(), from }).await.flatten() {
+            Some(parked) => from = From::Parked(parked),
+            None => return,
+        }
+    }
+}
+
+/// Serves what came until nothing has come for a while; what is left of the connection then, or nothing where it has ended.
+pub async fn wake(woken: Woken) -> Option<Parked> {
+    let Woken { core, line, from } = woken;
+    let parked = match from {
+        From::Accepted(source, deadline) => secure(&core, line.socket.clone(), source, deadline).await?,
+        From::Parked(parked) => parked,
+    };
+    let mut agent = Downstream::wake(&core, parked);
     while !core.shared.life.is_draining() {
         let snapshot = core.snapshot();
         line.idle.set(true);
-        let next = agent.next(core, &snapshot.settings.limits, &snapshot.settings.timeouts).await;
-        line.idle.set(false);
+        let next = agent.next(&core, &snapshot.settings.limits, &snapshot.settings.timeouts).await;
         drop(snapshot);
         match next {
-            Ok(()) => {}
+            Ok(Came::Request) => line.idle.set(false),
+            Ok(Came::Nothing) => return Some(agent.park()),
             Err(Ended::Quietly) => break,
             Err(Ended::Malformed(error)) => {
-                refuse::malformed(core, &mut agent, error).await;
+                line.idle.set(false);
+                refuse::malformed(&core, &mut agent, error).await;
                 break;
             }
             Err(Ended::TooSlow) => break,
         }
         core.counters.add(Count::Requests);
         #[cfg(not(feature = "bench-pass"))]
-        crate::transaction::serve(core, &mut agent).await;
+        crate::transaction::serve(&core, &mut agent).await;
         #[cfg(feature = "bench-pass")]
-        crate::pass::serve(core, &mut agent).await;
+        crate::pass::serve(&core, &mut agent).await;
         if agent.after() == After::Close {
             break;
         }
     }
-    agent.close(core).await;
+    line.idle.set(false);
+    agent.close(&core).await;
+    None
 }
 
 /// The TLS handshake, where TLS is configured, within the head deadline.
-async fn secure(core: &Core, socket: Socket) -> Option<(Transport, Option<Rc<CertificateNames>>)> {
+async fn secure(core: &Core, socket: Socket, source: IpAddr, deadline: Deadline) -> Option<Parked> {
     let Some(tls) = core.shared.tls.load().as_ref().clone() else {
-        return Some((Transport::Plain(socket), None));
+        return Some(Parked { transport: Transport::Plain(socket), deadline, source, certificate: None });
     };
-    let deadline = core.wheel.cut_at(&socket, core.snapshot().settings.timeouts.head);
+    deadline.extend(core.snapshot().settings.timeouts.head);
     let accepted = accept_tls(socket, &tls, core.buffers.clone()).await;
-    drop(deadline);
     // A chain that is good but whose names cannot be read proves nobody: the connection ends like any other failed handshake.
     let named = accepted.ok().and_then(|(transport, certificate)| {
-        let names = certificate.map(|der| CertificateNames::from_der(der.as_ref()).map(Rc::new)).transpose().ok()?;
-        Some((Transport::Tls(Box::new(transport)), names))
+        let certificate =
+            certificate.map(|der| CertificateNames::from_der(der.as_ref()).map(Rc::new)).transpose().ok()?;
+        Some(Parked { transport: Transport::Tls(Box::new(transport)), deadline, source, certificate })
     });
     if named.is_none() {
         core.counters.add(Count::HandshakesFailed);

@@ -3,6 +3,7 @@
 //! This is the type at which HTTP versions meet: what reads a request and answers it never learns which version carried it.
 
 mod answer;
+mod parked;
 
 use crate::http1::chunked::Decoder;
 use crate::http1::error::FramingError;
@@ -12,10 +13,11 @@ use crate::http1::request::{Expectation, Method, RequestHead};
 use crate::http1::write::CONTINUE;
 use crate::transport::Transport;
 use crate::worker::Core;
+pub use parked::Parked;
 use portcullis_core::config::settings::{Limits, Timeouts};
 use portcullis_core::identity::certificate::CertificateNames;
 use portcullis_ring::spare::Buffers;
-use portcullis_ring::{Deadline, SendAll};
+use portcullis_ring::{Deadline, SendAll, Socket};
 use std::io;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -28,9 +30,6 @@ const INPUT_BYTES: usize = 8 * 1024;
 /// A buffer that grew beyond this is given up after its request.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
 
-/// How long a connection keeps its buffer while nothing comes; then it waits without one.
-const BUFFER_PATIENCE: Duration = Duration::from_secs(1);
-
 /// A plain answer up to this long fits the kernel's send buffer, so its send ends in the very turn it begins, and waking the task to hear
 /// so would cost more than the send's own bookkeeping.
 pub const UNAWAITED_BYTES_MAX: usize = 16 * 1024;
@@ -41,6 +40,15 @@ pub const UNBOUNDED: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// How long, and for how many bytes, a closed connection is still read from.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
+
+/// What came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// A request's head.
+    Request,
+    /// Nothing for a while, and nothing is under way: the connection is to wait on readiness alone.
+    Nothing,
+}
 
 /// Why no further request came.
 #[derive(Debug)]
@@ -102,6 +110,18 @@ pub struct Answer<'a> {
     pub body: &'a [u8],
 }
 
+/// What the head of an answer says, where its body is not at hand or goes by itself.
+pub struct Head<'a> {
+    /// HTTP status.
+    pub status: u16,
+    /// `Content-Type`; none for an empty body.
+    pub content_type: Option<&'static str>,
+    /// `Content-Length`.
+    pub length: u64,
+    /// Further fields, each a whole line with CRLF.
+    pub fields: &'a [u8],
+}
+
 /// One agent's connection.
 pub struct Downstream {
     transport: Transport,
@@ -119,6 +139,8 @@ pub struct Downstream {
     body_read: bool,
     stage: Stage,
     close: bool,
+    /// It was readable just now, and nothing has been read since.
+    woken: bool,
     /// The agent's address.
     pub source: IpAddr,
     /// The names in its verified certificate.
@@ -126,34 +148,8 @@ pub struct Downstream {
 }
 
 impl Downstream {
-    /// A fresh connection.
-    pub fn new(
-        core: &Core,
-        transport: Transport,
-        source: IpAddr,
-        certificate: Option<Rc<CertificateNames>>,
-        timeouts: &Timeouts,
-    ) -> Self {
-        let deadline = core.wheel.cut_at(transport.socket(), timeouts.head);
-        Self {
-            transport,
-            deadline,
-            sending: None,
-            input: core.buffers.take(INPUT_BYTES),
-            buffers: core.buffers.clone(),
-            head: None,
-            body: 0..0,
-            used: 0,
-            body_read: false,
-            stage: Stage::Unanswered,
-            close: false,
-            source,
-            certificate,
-        }
-    }
-
     /// Waits for the next request's head. The deadlines: `keep_alive` for its first byte, then `head` for the rest.
-    pub async fn next(&mut self, core: &Core, limits: &Limits, timeouts: &Timeouts) -> Result<(), Ended> {
+    pub async fn next(&mut self, core: &Core, limits: &Limits, timeouts: &Timeouts) -> Result<Came, Ended> {
         self.input.drain(..self.used.min(self.input.len()));
         if self.input.is_empty() && self.input.capacity() > KEPT_BYTES_MAX {
             // One large body must not make its connection large for ever.
@@ -168,7 +164,7 @@ impl Downstream {
                         self.used = head.length;
                         self.close = head.persistence == Persistence::Close;
                         self.head = Some(head);
-                        return Ok(());
+                        return Ok(Came::Request);
                     }
                     None if !timed_head => {
                         timed_head = true;
@@ -182,45 +178,15 @@ impl Downstream {
                 self.deadline.extend(timeouts.keep_alive);
             }
             let empty = self.input.is_empty();
-            let read = if empty { self.wait_first(core, timeouts).await } else { self.fill(INPUT_BYTES).await };
+            let read =
+                if empty { self.wait_first(core, timeouts).await } else { self.fill(INPUT_BYTES).await.map(Some) };
             match read {
-                Ok(0) if !self.input.is_empty() && self.deadline.expired() => return Err(Ended::TooSlow),
-                Ok(0) | Err(_) => return Err(Ended::Quietly),
-                Ok(_) => {}
+                Ok(None) => return Ok(Came::Nothing),
+                Ok(Some(0)) if !self.input.is_empty() && self.deadline.expired() => return Err(Ended::TooSlow),
+                Ok(Some(0)) | Err(_) => return Err(Ended::Quietly),
+                Ok(Some(_)) => {}
             }
         }
-    }
-
-    /// The first bytes of a request. A connection that stays idle hands its buffer back and waits on readiness alone.
-    async fn wait_first(&mut self, core: &Core, timeouts: &Timeouts) -> io::Result<usize> {
-        if let Transport::Plain(socket) = &self.transport {
-            let socket = socket.clone();
-            let mut receiving = socket.recv(std::mem::take(&mut self.input));
-            let outcome = tokio::select! {
-                biased;
-                done = &mut receiving => done,
-                () = core.wheel.wait(BUFFER_PATIENCE) => {
-                    // First the answer before: a cancel would hit it too.
-                    self.sent().await?;
-                    self.deadline.extend(timeouts.keep_alive.saturating_sub(BUFFER_PATIENCE));
-                    socket.cancel().await;
-                    receiving.await
-                }
-            };
-            let (read, buffer) = outcome;
-            match read {
-                Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => {
-                    core.buffers.give(buffer);
-                    socket.readable().await?;
-                    self.input = core.buffers.take(INPUT_BYTES);
-                }
-                other => {
-                    self.input = buffer;
-                    return other;
-                }
-            }
-        }
-        self.fill(INPUT_BYTES).await
     }
 
     async fn fill(&mut self, room: usize) -> io::Result<usize> {
@@ -424,6 +390,27 @@ impl Downstream {
     /// While a call is under way its own deadlines count, not the agent's.
     pub fn lift_deadline(&self) {
         self.deadline.extend(UNBOUNDED);
+    }
+
+    /// Holds no more than the request at hand: what is waited for is not the agent's.
+    pub fn shed(&mut self) {
+        if self.input.capacity() > 2 * self.input.len() {
+            let kept = self.input.as_slice().to_vec();
+            self.buffers.give(std::mem::replace(&mut self.input, kept));
+        }
+    }
+
+    /// What is sent now has to go out within the time for writing.
+    pub fn limit_writing(&self, timeouts: &Timeouts) {
+        self.deadline.extend(timeouts.write);
+    }
+
+    /// The socket, where bytes pass as they are.
+    pub fn plain(&self) -> Option<&Socket> {
+        match &self.transport {
+            Transport::Plain(socket) => Some(socket),
+            Transport::Tls(_) => None,
+        }
     }
 
     /// Whether anything of an answer has gone out.

@@ -5,7 +5,7 @@
 )]
 
 pub mod disk;
-pub mod logging;
+mod logging;
 pub mod meters;
 pub mod transport;
 pub mod tls;
@@ -18,6 +18,7 @@ pub mod session;
 pub mod beside;
 pub mod shared;
 pub mod worker;
+pub mod servings;
 pub mod connection;
 pub mod downstream;
 pub mod case;
@@ -32,6 +33,7 @@ pub mod watch;
 pub mod relay;
 pub mod screen;
 pub mod stream;
+pub mod long;
 pub mod bodyless;
 pub mod refuse;
 pub mod records;

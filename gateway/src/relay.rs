@@ -2,10 +2,11 @@
 //! result means, which is `screen`'s.
 
 use crate::case::Case;
-use crate::downstream::{Answer, Downstream};
+use crate::downstream::{Answer, Downstream, Head, UNAWAITED_BYTES_MAX};
 use crate::http1::response::Content as Media;
 use crate::journal::{Decision, Recorded};
 use crate::judge::{Expect, Plan};
+use crate::long::{self, Passed};
 use crate::records;
 use crate::screen::{self, Change};
 use crate::session::Session;
@@ -69,6 +70,10 @@ pub async fn reply(
         (404, _) if way.case.session.is_some() => Err(lost_session(&way)),
         // What it says of its own credentials would send the agent to the wrong authority.
         (401 | 403 | 407, _) => Err(Refusal::Upstream(UpstreamFailure::Refused(status))),
+        (200, Media::Json) if long::may_pass(&way, &reply) => match long::pass(&way, agent, reply).await? {
+            Passed::Done => Ok(()),
+            Passed::Not(reply) => whole(way, agent, reply).await,
+        },
         (200, Media::Json) => whole(way, agent, reply).await,
         // Clients find out what a server speaks by its 4xx, so the status stays; words that are no JSON-RPC answer do not.
         (400..=499, Media::Json) => match whole(way, agent, reply).await {
@@ -107,6 +112,7 @@ fn lost_session(way: &Way<'_>) -> Refusal {
 /// A JSON answer: read whole, screened, recorded, released.
 async fn whole(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Result<(), Refusal> {
     let status = reply.head.status;
+    let may_pass = long::may_pass(&way, &reply);
     let session = reply.session_id.take();
     let limits = &way.snapshot.settings.limits;
     let mut body = way.core.buffers.take(reply.room(limits.result_bytes_max));
@@ -120,22 +126,37 @@ async fn whole(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Result
     read.map_err(Refusal::Upstream)?;
     reply.finish(way.core);
     let mut changed = way.core.buffers.take(0);
-    let screened = screen::whole(&way, agent, &body, &mut changed).map_err(Refusal::Upstream)?;
-    let bytes = match screened.change {
-        Change::AsItIs => &body,
-        Change::Changed => &changed,
+    let passed = may_pass && long::begins(&way, agent, &body);
+    let screened = match passed {
+        true => screen::Whole { change: Change::AsItIs, revision: None, is_error: false },
+        false => screen::whole(&way, agent, &body, &mut changed).map_err(Refusal::Upstream)?,
     };
+    let (bytes, spare) = match screened.change {
+        Change::AsItIs => (body, changed),
+        Change::Changed => (changed, body),
+    };
+    way.core.buffers.give(spare);
     let session = open_session(&way, session, screened.revision)?;
-    let outcome = if screened.is_error { Outcome::Error } else { Outcome::Complete };
-    let recorded = records::result(&way, status, outcome, bytes).recorded().await.map_err(Refusal::Journal)?;
+    let outcome = match (passed, screened.is_error) {
+        (true, _) => Outcome::Passed,
+        (false, true) => Outcome::Error,
+        (false, false) => Outcome::Complete,
+    };
+    let recorded = records::result(&way, status, outcome, &bytes).recorded().await.map_err(Refusal::Journal)?;
     let mut fields = agent.cors();
     if let Some(session) = &session {
         records::field(&mut fields, "Mcp-Session-Id", &session.id);
     }
-    let answer = Answer { status, content_type: Some("application/json"), fields: &fields, body: bytes };
-    agent.release(way.core, recorded, &answer, &way.snapshot.settings.timeouts).await;
-    way.core.buffers.give(body);
-    way.core.buffers.give(changed);
+    let content_type = Some("application/json");
+    let timeouts = &way.snapshot.settings.timeouts;
+    if bytes.len() > UNAWAITED_BYTES_MAX {
+        let head = Head { status, content_type, length: bytes.len() as u64, fields: &fields };
+        agent.release_long(way.core, recorded, &head, bytes, timeouts).await;
+    } else {
+        let answer = Answer { status, content_type, fields: &fields, body: &bytes };
+        agent.release(way.core, recorded, &answer, timeouts).await;
+        way.core.buffers.give(bytes);
+    }
     Ok(())
 }
 

@@ -22,12 +22,15 @@ use std::time::Duration;
 /// A comment, which clients ignore and proxies count as life.
 const KEEP_ALIVE: &[u8] = b": \n\n";
 
+/// Room for most events.
+const BUFFER_BYTES: usize = 4096;
+
 /// How often an open stream is looked after: revoked grants, ended tokens, silence.
 pub const LOOK: Duration = Duration::from_millis(500);
 
 /// Why a stream stops before its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stop {
+pub enum Stop {
     /// The agent left.
     Gone,
     /// The upstream ended it without an answer: legal for legacy streams, which are resumed by GET.
@@ -42,6 +45,18 @@ enum Stop {
     Draining,
 }
 
+impl Stop {
+    /// How the record says it.
+    pub fn outcome(self) -> Outcome {
+        match self {
+            Self::Gone | Self::Draining => Outcome::Cancelled,
+            Self::Ended => Outcome::Complete,
+            Self::Failed(_) | Self::Overdue => Outcome::UpstreamFailed,
+            Self::Revoked => Outcome::Revoked,
+        }
+    }
+}
+
 struct Open {
     splitter: Splitter,
     /// Decoded bytes not yet relayed.
@@ -51,7 +66,8 @@ struct Open {
     begun: bool,
     agent_gone: bool,
     relayed_bytes: u64,
-    digest: blake3::Hasher,
+    /// Boxed: it is two kilobytes, and what holds it is moved.
+    digest: Box<blake3::Hasher>,
     silent_since: UnixMillis,
     /// When the grant was last looked at; a busy stream is looked at as often as a silent one.
     reviewed: UnixMillis,
@@ -64,12 +80,12 @@ pub async fn relay(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Re
     reply.lift_deadline();
     let mut open = Open {
         splitter: Splitter::new(way.snapshot.settings.limits.event_bytes_max),
-        arrived: way.core.buffers.take(4096),
-        ready: way.core.buffers.take(4096),
+        arrived: way.core.buffers.take(BUFFER_BYTES),
+        ready: way.core.buffers.take(BUFFER_BYTES),
         begun: false,
         agent_gone: false,
         relayed_bytes: 0,
-        digest: blake3::Hasher::new(),
+        digest: Box::default(),
         silent_since: way.core.now(),
         reviewed: way.core.now(),
     };
@@ -115,6 +131,9 @@ enum Taken {
 impl Open {
     /// Screens every whole event that has arrived, until the answer.
     fn take_events(&mut self, way: &Way<'_>, agent: &Downstream) -> Result<Taken, Refusal> {
+        if self.ready.capacity() == 0 {
+            self.ready = way.core.buffers.take(BUFFER_BYTES);
+        }
         let mut taken = 0;
         let outcome = loop {
             let rest = self.arrived.get(taken..).unwrap_or_default();
@@ -193,12 +212,34 @@ impl Open {
         agent: &mut Downstream,
         reply: &mut Reply,
     ) -> Result<Result<Piece, Stop>, Refusal> {
-        let mut piece = pin!(reply.piece(&mut self.arrived));
+        if let Some(stop) = self.wait(way, agent, reply).await? {
+            return Ok(Err(stop));
+        }
+        if self.arrived.capacity() == 0 {
+            self.arrived = way.core.buffers.take(BUFFER_BYTES);
+        }
+        Ok(reply.piece(&mut self.arrived).await.map_err(Stop::Failed))
+    }
+
+    /// Waits until the upstream has sent more, and holds no buffer meanwhile.
+    async fn wait(
+        &mut self,
+        way: &Way<'_>,
+        agent: &mut Downstream,
+        reply: &mut Reply,
+    ) -> Result<Option<Stop>, Refusal> {
+        for buffer in [&mut self.arrived, &mut self.ready] {
+            if buffer.is_empty() {
+                way.core.buffers.give(std::mem::take(buffer));
+            }
+        }
+        agent.shed();
+        let mut arrives = pin!(reply.arrives(way.core));
         loop {
             let left = async { if self.agent_gone { std::future::pending().await } else { agent.gone().await } };
             let event = tokio::select! {
                 biased;
-                done = &mut piece => return Ok(done.map_err(Stop::Failed)),
+                () = &mut arrives => return Ok(None),
                 () = left => Watched::Left,
                 () = way.core.wheel.wait(LOOK) => Watched::Tick,
             };
@@ -212,8 +253,8 @@ impl Open {
                 }
                 Watched::Tick => review(way),
             };
-            if let Some(stop) = stop {
-                return Ok(Err(stop));
+            if stop.is_some() {
+                return Ok(stop);
             }
             let silence = self.silent_since.after(way.snapshot.settings.timeouts.stream_keep_alive) <= way.core.now();
             if silence && !self.agent_gone && (self.begun || way.is_listening()) {
@@ -226,7 +267,7 @@ impl Open {
                 if agent.send_events(way.core, KEEP_ALIVE, &way.snapshot.settings.timeouts).await.is_err() {
                     self.agent_gone = true;
                     if way.is_modern() || way.is_listening() {
-                        return Ok(Err(Stop::Gone));
+                        return Ok(Some(Stop::Gone));
                     }
                     screen::owe(way, agent);
                 }
@@ -272,13 +313,6 @@ impl Open {
 
     /// Ends a stream that brought no answer.
     async fn stop(self, way: &Way<'_>, agent: &mut Downstream, reply: Reply, stop: Stop) -> Result<(), Refusal> {
-        let outcome = match stop {
-            Stop::Gone => Outcome::Cancelled,
-            Stop::Ended => Outcome::Complete,
-            Stop::Failed(_) | Stop::Overdue => Outcome::UpstreamFailed,
-            Stop::Revoked => Outcome::Revoked,
-            Stop::Draining => Outcome::Cancelled,
-        };
         if stop == Stop::Ended {
             if !way.is_listening() {
                 screen::owe(way, agent);
@@ -295,6 +329,7 @@ impl Open {
                 Stop::Ended | Stop::Revoked | Stop::Draining => Err(Refusal::Upstream(UpstreamFailure::Broken)),
             };
         }
+        let outcome = stop.outcome();
         let recorded = records::result_ended(way, outcome, self.relayed_bytes, &self.digest).recorded().await;
         let orderly = matches!(stop, Stop::Ended | Stop::Draining | Stop::Revoked) && recorded.is_ok();
         if orderly {
@@ -322,8 +357,8 @@ enum Watched {
     Tick,
 }
 
-/// Whether this stream may go on: the call's own time, the principal's proof, the live snapshot's word, the gateway's life.
-fn review(way: &Way<'_>) -> Option<Stop> {
+/// Whether what is being released may go on: the call's own time, the principal's proof, the live snapshot's word, the gateway's life.
+pub fn review(way: &Way<'_>) -> Option<Stop> {
     let now = way.core.now();
     if way.core.shared.life.grace_is_over(now) {
         return Some(Stop::Draining);

@@ -22,7 +22,30 @@ impl Transport {
     pub async fn recv(&mut self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
         match self {
             Self::Plain(socket) => socket.recv(buffer).await,
-            Self::Tls(tls) => tls.recv(buffer).await,
+            Self::Tls(tls) => tls.recv(buffer, usize::MAX).await,
+        }
+    }
+
+    /// Receives `count` bytes, for which `buffer` has room, and nothing that follows them. Fewer where the peer ends, or where a TLS record does.
+    pub async fn recv_exactly(&mut self, buffer: Vec<u8>, count: usize) -> (io::Result<usize>, Vec<u8>) {
+        match self {
+            Self::Plain(socket) => socket.recv_exactly(buffer, count).await,
+            Self::Tls(tls) => tls.recv(buffer, count).await,
+        }
+    }
+
+    /// Sends both buffers, one after the other, without joining them.
+    pub async fn send_both(&mut self, first: Vec<u8>, second: Vec<u8>) -> (io::Result<()>, Vec<u8>, Vec<u8>) {
+        match self {
+            Self::Plain(socket) => socket.send_both(first, second).await,
+            Self::Tls(tls) => {
+                let (sent, first) = tls.send_all(first).await;
+                if sent.is_err() {
+                    return (sent, first, second);
+                }
+                let (sent, second) = tls.send_all(second).await;
+                (sent, first, second)
+            }
         }
     }
 
@@ -112,12 +135,13 @@ impl TlsTransport {
         self.pending > 0 || self.fed < self.incoming.len()
     }
 
-    async fn recv(&mut self, mut buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
+    /// Appends at most `most` bytes.
+    async fn recv(&mut self, mut buffer: Vec<u8>, most: usize) -> (io::Result<usize>, Vec<u8>) {
         if buffer.capacity() == buffer.len() {
             return (Err(io::Error::new(ErrorKind::InvalidInput, "the buffer has no spare capacity")), buffer);
         }
         loop {
-            let count = self.deliver(&mut buffer);
+            let count = self.deliver(&mut buffer, most);
             if count > 0 || self.peer_closed {
                 return (Ok(count), buffer);
             }
@@ -131,6 +155,16 @@ impl TlsTransport {
                 return (Err(error), buffer);
             }
         }
+    }
+
+    /// Takes in records that were received outside: by whoever waits on the socket itself while nothing is buffered.
+    pub(crate) fn arrived(&mut self, read: io::Result<usize>, records: Vec<u8>) -> io::Result<()> {
+        let outcome = match read {
+            Ok(0) => Err(RecordError::Truncated.into()),
+            other => other.map(drop),
+        };
+        (self.incoming, self.fed) = (records, 0);
+        outcome
     }
 
     async fn send_all(&mut self, buffer: Vec<u8>) -> (io::Result<()>, Vec<u8>) {
@@ -160,10 +194,11 @@ impl TlsTransport {
     }
 
     /// Moves plaintext that is ready into the spare capacity of `buffer`.
-    fn deliver(&mut self, buffer: &mut Vec<u8>) -> usize {
+    fn deliver(&mut self, buffer: &mut Vec<u8>, most: usize) -> usize {
         let before = buffer.len();
-        while self.pending > 0 && buffer.len() < buffer.capacity() {
-            let room = buffer.capacity() - buffer.len();
+        let end = buffer.capacity().min(before.saturating_add(most));
+        while self.pending > 0 && buffer.len() < end {
+            let room = end - buffer.len();
             let mut reader = self.connection.reader();
             let Ok(chunk) = reader.fill_buf() else { break };
             let taken = chunk.get(..room).unwrap_or(chunk);
@@ -232,7 +267,7 @@ impl TlsTransport {
 }
 
 /// A whole record: 16 KiB of plaintext and what RFC 8446 §5.2 lets encryption add.
-const INCOMING_BYTES: usize = (16 << 10) + 256;
+pub(crate) const INCOMING_BYTES: usize = (16 << 10) + 256;
 
 /// Where rustls is not fed further before its plaintext is taken: below its own bound, which is an error.
 const PENDING_BYTES_MAX: usize = 8 << 10;

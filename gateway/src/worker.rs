@@ -5,6 +5,8 @@ use crate::connection::{self, Line};
 use crate::counters::{Count, Counters, Gauge, Held};
 use crate::http1::write;
 use crate::journal::Journal;
+use crate::long::Pipes;
+use crate::servings::Servings;
 use crate::shared::Shared;
 use crate::stream;
 use crate::upstream::pool::Pools;
@@ -38,6 +40,8 @@ pub struct Core {
     pub shared: Arc<Shared>,
     /// This core's audit shard.
     pub journal: Journal,
+    /// Pipes for long results.
+    pub pipes: Pipes,
     /// Kept connections toward upstreams.
     pub pools: Pools,
     /// Room for one body's tape.
@@ -58,6 +62,8 @@ pub struct Core {
     /// Open connections by number, so that a drain can end the idle ones.
     lines: RefCell<HashMap<u64, Rc<Line>, ahash::RandomState>>,
     next_line: Cell<u64>,
+    /// Connections that wait for a request with a buffer in hand.
+    pub waiting: Cell<usize>,
     /// This core's place in the count of decisions that are judged a second time.
     pub turn: Turn,
 }
@@ -71,6 +77,7 @@ impl Core {
             number,
             wheel: Wheel::new(),
             journal,
+            pipes: Pipes::default(),
             pools: Pools::new(),
             scratch: RefCell::new(Scratch::new()),
             tokens: RefCell::new(Cache::new(cache::ENTRIES_MAX_DEFAULT, ahash::RandomState::new())),
@@ -82,6 +89,7 @@ impl Core {
             declines: Cell::new(0),
             lines: RefCell::default(),
             next_line: Cell::new(0),
+            waiting: Cell::new(0),
             turn: Turn::default(),
             shared,
         })
@@ -168,6 +176,7 @@ pub fn run(
 }
 
 async fn accept_until_drained(core: &Rc<Core>, listener: &Listener) {
+    let servings = Rc::new(Servings::new(connection::wake));
     loop {
         let accepted = listener.accept().await;
         if core.shared.life.is_draining() {
@@ -182,7 +191,10 @@ async fn accept_until_drained(core: &Rc<Core>, listener: &Listener) {
                     continue;
                 }
                 let place = Place::take(core, socket);
-                portcullis_ring::spawn(async move { connection::serve(&place.core, &place.line, peer).await });
+                let servings = servings.clone();
+                portcullis_ring::spawn(async move {
+                    connection::serve(&place.core, &place.line, peer, &servings).await;
+                });
             }
             Err(error) => {
                 // EMFILE and its like pass; spinning on them would starve the connections that could free a descriptor.

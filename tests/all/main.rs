@@ -17,6 +17,8 @@ mod results;
 mod sessions;
 mod ids;
 mod streams;
+mod long;
+mod idle;
 mod hostile;
 mod audit;
 mod faults;

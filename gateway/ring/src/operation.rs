@@ -30,18 +30,35 @@ pub struct SendAll(Stage<Vec<u8>, Sent>);
 #[must_use = "a connect that is dropped in flight poisons its socket"]
 pub struct Connect(Stage<Box<socket2::SockAddr>, Connected>);
 
+/// A send of two buffers, one after the other, in flight; resolves as [`SendAll`] does, with both.
+#[must_use = "a send that is dropped in flight poisons its socket"]
+pub struct SendBoth(Stage<Box<Both>, BothSent>);
+
+/// How much a receive waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Much {
+    /// Whatever has come.
+    Anything,
+    /// So many bytes; fewer only where the peer ends.
+    Exactly(usize),
+}
+
 impl Recv {
-    pub(crate) fn start(shared: &Rc<Shared>, mut buffer: Vec<u8>) -> Self {
+    pub(crate) fn start(shared: &Rc<Shared>, mut buffer: Vec<u8>, how: Much) -> Self {
         let spare = buffer.spare_capacity_mut();
         // Longer receives than the kernel takes at once are cut, not refused: a receive may always be short.
-        let room = spare.len().min(TRANSFER_BYTES_MAX);
+        let (room, flags) = match how {
+            Much::Anything => (spare.len().min(TRANSFER_BYTES_MAX), 0),
+            Much::Exactly(count) => (spare.len().min(TRANSFER_BYTES_MAX).min(count), libc::MSG_WAITALL),
+        };
         if room == 0 {
             let refusal = io::Error::new(io::ErrorKind::InvalidInput, "the buffer has no spare capacity");
             return Self(Stage::refuse(shared, (Err(refusal), buffer)));
         }
         // The operation owns the buffer until the kernel is done with it, and a vector's bytes stay where they are when
         // the vector is moved, so this pointer stays good. `Flight` keeps that promise even when the future is dropped.
-        let entry = opcode::Recv::new(types::Fd(shared.raw()), spare.as_mut_ptr().cast(), clamp(room)).build();
+        let entry =
+            opcode::Recv::new(types::Fd(shared.raw()), spare.as_mut_ptr().cast(), clamp(room)).flags(flags).build();
         Self(Stage::start(shared, buffer, Received, poll_first(entry)))
     }
 }
@@ -60,6 +77,47 @@ impl SendAll {
             .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
             .build();
         Self(Stage::start(shared, buffer, Sent, entry))
+    }
+}
+
+impl SendBoth {
+    pub(crate) fn start(shared: &Rc<Shared>, first: Vec<u8>, second: Vec<u8>) -> Self {
+        let length = first.len().saturating_add(second.len());
+        if length == 0 {
+            return Self(Stage::refuse(shared, (Ok(()), first, second)));
+        }
+        if length > TRANSFER_BYTES_MAX {
+            let refusal = io::Error::new(io::ErrorKind::InvalidInput, "the buffers are longer than one send may be");
+            return Self(Stage::refuse(shared, (Err(refusal), first, second)));
+        }
+        let both = Both::new(first, second);
+        let entry = opcode::SendMsg::new(types::Fd(shared.raw()), &raw const both.message)
+            .flags((libc::MSG_NOSIGNAL | libc::MSG_WAITALL).unsigned_abs())
+            .build();
+        Self(Stage::start(shared, both, BothSent, entry))
+    }
+}
+
+/// Two buffers and the message that names their places. Boxed, because the kernel may read the message until the send has ended.
+struct Both {
+    message: libc::msghdr,
+    parts: [libc::iovec; 2],
+    buffers: (Vec<u8>, Vec<u8>),
+}
+
+impl Both {
+    fn new(first: Vec<u8>, second: Vec<u8>) -> Box<Self> {
+        // SAFETY: `msghdr` is integers and pointers, for which all zeroes are a valid value: no name, no parts, no control data.
+        let message: libc::msghdr = unsafe { std::mem::zeroed() };
+        let part =
+            |buffer: &Vec<u8>| libc::iovec { iov_base: buffer.as_ptr().cast_mut().cast(), iov_len: buffer.len() };
+        // A vector's bytes stay where they are when the vector is moved, and nobody reaches the vectors before the send has ended.
+        let parts = [part(&first), part(&second)];
+        let mut both = Box::new(Self { message, parts, buffers: (first, second) });
+        // The box is not moved out of, so the parts stay where the message says.
+        both.message.msg_iov = both.parts.as_mut_ptr();
+        both.message.msg_iovlen = 2;
+        both
     }
 }
 
@@ -82,6 +140,13 @@ impl Future for Recv {
 
 impl Future for SendAll {
     type Output = (io::Result<()>, Vec<u8>);
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll(context)
+    }
+}
+
+impl Future for SendBoth {
+    type Output = (io::Result<()>, Vec<u8>, Vec<u8>);
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         self.0.poll(context)
     }
@@ -206,6 +271,23 @@ impl OneshotOutputTransform for Sent {
             Err(error) => Err(error),
         };
         (result, buffer)
+    }
+}
+
+struct BothSent;
+
+impl OneshotOutputTransform for BothSent {
+    type Output = (io::Result<()>, Vec<u8>, Vec<u8>);
+    type StoredData = Flight<Box<Both>>;
+
+    fn transform_oneshot_output(self, flight: Self::StoredData, completion: cqueue::Entry) -> Self::Output {
+        let (first, second) = flight.land().map(|both| both.buffers).unwrap_or_default();
+        let result = match outcome(&completion) {
+            Ok(count) if count as usize == first.len() + second.len() => Ok(()),
+            Ok(_) => Err(io::ErrorKind::WriteZero.into()),
+            Err(error) => Err(error),
+        };
+        (result, first, second)
     }
 }
 

@@ -86,11 +86,12 @@ fn disabled_by_sysctl() -> Option<String> {
 
 const PROBE_ENTRIES: u32 = 8;
 const OLD_KERNEL_CURE: &str = "run on Linux 6.1 or newer";
-const NEEDED: [(&str, u8); 6] = [
+const NEEDED: [(&str, u8); 7] = [
     ("accept", opcode::Accept::CODE),
     ("connect", opcode::Connect::CODE),
     ("recv", opcode::Recv::CODE),
     ("send", opcode::Send::CODE),
+    ("sendmsg", opcode::SendMsg::CODE),
     ("poll", opcode::PollAdd::CODE),
     ("cancel", opcode::AsyncCancel2::CODE),
 ];

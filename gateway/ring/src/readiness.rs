@@ -1,5 +1,6 @@
-//! Waits for a socket without a buffer. In: a socket. Out: it is readable, or its peer is gone. Never here: bytes.
+//! Waits for a socket without a buffer. In: a socket. Out: it is readable or writable, or its peer is gone. Never here: bytes.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -27,6 +28,7 @@ pub struct Readiness {
 pub(crate) enum Interest {
     Readable,
     PeerGone,
+    Writable,
 }
 
 pub(crate) type PollOperation = InFlightOneshot<Flight<()>, Finished>;
@@ -41,7 +43,7 @@ enum Origin {
 
 impl Readiness {
     pub(crate) fn new(shared: &Rc<Shared>, interest: Interest) -> Self {
-        let (operation, origin) = match shared.parked(interest).take() {
+        let (operation, origin) = match shared.parked(interest).and_then(Cell::take) {
             Some(operation) => (operation, Origin::Inherited),
             None => (arm(shared, interest), Origin::Armed),
         };
@@ -74,7 +76,7 @@ impl Drop for Readiness {
         if !self.shared.has_handles() {
             return;
         }
-        let parked = self.shared.parked(self.interest);
+        let Some(parked) = self.shared.parked(self.interest) else { return };
         let earlier = parked.replace(Some(operation));
         // Two waited at once; one poll is enough for those to come, the other ends with the socket.
         drop(earlier);
@@ -84,6 +86,7 @@ impl Drop for Readiness {
 fn arm(shared: &Rc<Shared>, interest: Interest) -> PollOperation {
     let events = match interest {
         Interest::Readable => libc::POLLIN | libc::POLLRDHUP,
+        Interest::Writable => libc::POLLOUT,
         Interest::PeerGone => libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR,
     };
     let entry = opcode::PollAdd::new(types::Fd(shared.raw()), u32::from(events.unsigned_abs())).build();

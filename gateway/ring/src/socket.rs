@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, SockRef, Type};
 
 use crate::engine;
 use crate::loopback;
-use crate::operation::{Connect, Recv, SendAll, cancel_all};
+use crate::operation::{Connect, Much, Recv, SendAll, SendBoth, cancel_all};
 use crate::readiness::{Interest, PollOperation, Readiness};
 
 /// A stream socket. Clones are handles of the same socket; it closes with the last of them, and an operation that is
@@ -48,6 +48,7 @@ impl Socket {
             handles: Cell::new(1),
             poisoned: Cell::new(false),
             connecting: Cell::new(false),
+            waits: Cell::new(true),
             readable: Cell::new(None),
             peer_gone: Cell::new(None),
         };
@@ -62,7 +63,17 @@ impl Socket {
 
     /// Receives into the spare capacity of `buffer`, after what it holds; its capacity must exceed its length.
     pub fn recv(&self, buffer: Vec<u8>) -> Recv {
-        Recv::start(&self.shared, buffer)
+        Recv::start(&self.shared, buffer, Much::Anything)
+    }
+
+    /// Receives `count` bytes, or as many as `buffer` has spare capacity for; fewer only where the peer ends. What follows them is left alone.
+    pub fn recv_exactly(&self, buffer: Vec<u8>, count: usize) -> Recv {
+        Recv::start(&self.shared, buffer, Much::Exactly(count))
+    }
+
+    /// Sends both buffers, one after the other, as [`Socket::send_all`] sends one. It allocates: for long answers.
+    pub fn send_both(&self, first: Vec<u8>, second: Vec<u8>) -> SendBoth {
+        SendBoth::start(&self.shared, first, second)
     }
 
     /// Sends the whole buffer. A short send is an error of kind `WriteZero`; a peer that is gone raises no signal.
@@ -73,6 +84,11 @@ impl Socket {
     /// Waits until a receive would bring something: bytes, the end or an error. Parks no buffer.
     pub fn readable(&self) -> Readiness {
         Readiness::new(&self.shared, Interest::Readable)
+    }
+
+    /// Waits until a send would take something, or fail.
+    pub fn writable(&self) -> Readiness {
+        Readiness::new(&self.shared, Interest::Writable)
     }
 
     /// Waits until the peer has closed, half-closed or reset the connection. Consumes nothing.
@@ -172,6 +188,8 @@ pub(crate) struct Shared {
     handles: Cell<usize>,
     poisoned: Cell<bool>,
     pub(crate) connecting: Cell<bool>,
+    /// Whether plain system calls on it wait; operations of the ring wait in either case.
+    waits: Cell<bool>,
     readable: Cell<Option<PollOperation>>,
     peer_gone: Cell<Option<PollOperation>>,
 }
@@ -179,6 +197,14 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn raw(&self) -> RawFd {
         self.fd.as_raw_fd()
+    }
+
+    /// From now on plain system calls on it do not wait.
+    pub(crate) fn no_waiting(&self) -> io::Result<()> {
+        if self.waits.replace(false) {
+            SockRef::from(&self.fd).set_nonblocking(true)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn poison(&self) {
@@ -189,11 +215,13 @@ impl Shared {
         self.handles.get() > 0
     }
 
-    /// Where a poll in flight waits for the next one to ask for the same.
-    pub(crate) fn parked(&self, interest: Interest) -> &Cell<Option<PollOperation>> {
+    /// Where a poll in flight waits for the next one to ask for the same. One for room is given up only with its connection, so it has no
+    /// place that every idle socket would hold.
+    pub(crate) fn parked(&self, interest: Interest) -> Option<&Cell<Option<PollOperation>>> {
         match interest {
-            Interest::Readable => &self.readable,
-            Interest::PeerGone => &self.peer_gone,
+            Interest::Readable => Some(&self.readable),
+            Interest::PeerGone => Some(&self.peer_gone),
+            Interest::Writable => None,
         }
     }
 

@@ -50,10 +50,16 @@ impl Default for Buffers {
     }
 }
 
-/// Bytes and number kept: heads and small bodies, TLS records, whole results, chunks of long ones. A buffer may be
-/// twice its shelf's size, so a core keeps at most 18 MiB.
-const SIZES: [(usize, usize); 4] =
-    [(4 << 10, 256), (16 << 10 | 512, 128), (64 << 10 | 1024, 32), (128 << 10 | 1024, 32)];
+/// Bytes and number kept: heads and small bodies, TLS records, whole results, longer ones, the longest that come often. A buffer may be
+/// twice its shelf's size, so a core keeps at most 34 MiB.
+const SIZES: [(usize, usize); 6] = [
+    (4 << 10, 256),
+    (16 << 10 | 512, 128),
+    (64 << 10 | 1024, 32),
+    (128 << 10 | 1024, 16),
+    (256 << 10 | 1024, 16),
+    (1 << 20 | 4096, 4),
+];
 
 #[cfg(test)]
 mod tests {
@@ -93,7 +99,7 @@ mod tests {
         }
         let shelves = buffers.shelves.borrow();
         let bytes: usize = shelves.iter().flat_map(|shelf| &shelf.buffers).map(Vec::capacity).sum();
-        assert!(bytes <= 18 << 20, "{bytes}");
+        assert!(bytes <= 34 << 20, "{bytes}");
         assert!(
             shelves
                 .iter()

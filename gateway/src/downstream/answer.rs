@@ -1,15 +1,17 @@
 //! Answers the request at hand. In: a record, and what is to be said. Out: one whole answer or a stream of events. Never here: what to say.
 
-use super::{After, Answer, Downstream, INPUT_BYTES, Stage, UNBOUNDED};
+use super::{After, Answer, Downstream, Head, INPUT_BYTES, Stage, UNBOUNDED};
 use crate::http1::chunked;
 use crate::http1::field::Field;
 use crate::http1::head::Framing;
 use crate::http1::request::Method;
 use crate::http1::write::HeadWriter;
 use crate::journal::{Recorded, Refused, ResultSeen};
+use crate::transport::Transport;
 use crate::worker::Core;
 use portcullis_core::config::settings::Timeouts;
 use portcullis_core::refusal::JournalFailure;
+use portcullis_ring::{Moved, Pipe, Socket};
 use std::io;
 
 /// Bytes of an unread body we swallow after an early answer to keep the connection; more, and it is closed (CVE-2025-4366).
@@ -35,6 +37,68 @@ impl Downstream {
         let _gone = self.answer(core, answer, timeouts).await;
     }
 
+    /// Releases a recorded result that is long: its bytes are sent from where they are.
+    pub async fn release_long(
+        &mut self,
+        core: &Core,
+        recorded: Recorded<ResultSeen>,
+        head: &Head<'_>,
+        body: Vec<u8>,
+        timeouts: &Timeouts,
+    ) {
+        if self.begin_long(core, recorded, head, body, timeouts).await.is_ok() {
+            self.stage = Stage::Answered;
+        }
+    }
+
+    /// Begins an answer of which `recorded` is the record: its head and the first bytes of its body. [`Downstream::end_long`] ends it, or
+    /// [`Downstream::break_off`].
+    pub async fn begin_long(
+        &mut self,
+        core: &Core,
+        recorded: Recorded<ResultSeen>,
+        head: &Head<'_>,
+        begun: Vec<u8>,
+        timeouts: &Timeouts,
+    ) -> io::Result<()> {
+        let _spent = recorded;
+        let mut output = core.buffers.take(INPUT_BYTES / 8);
+        self.settle_unread_body();
+        self.write_head(core, &mut output, head);
+        self.stage = Stage::Streaming;
+        self.deadline.extend(timeouts.write);
+        self.sent().await?;
+        let (sent, output, begun) = self.transport.send_both(output, begun).await;
+        core.buffers.give(output);
+        core.buffers.give(begun);
+        self.deadline.extend(UNBOUNDED);
+        if sent.is_err() {
+            self.break_off();
+        }
+        sent
+    }
+
+    /// Lets go of the last bytes of an answer, now that its end is recorded.
+    pub async fn end_long(
+        &mut self,
+        recorded: Recorded<ResultSeen>,
+        last: &mut Pipe,
+        timeouts: &Timeouts,
+    ) -> io::Result<()> {
+        let _spent = recorded;
+        self.deadline.extend(timeouts.write);
+        let sent = match &self.transport {
+            Transport::Plain(socket) => drain(last, socket).await,
+            // Bytes that pass through the kernel alone cannot be enciphered.
+            Transport::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
+        };
+        match sent {
+            Ok(()) => self.stage = Stage::Answered,
+            Err(_) => self.break_off(),
+        }
+        sent
+    }
+
     /// Refuses; `recorded` is the record, or why there is none, which is then what the answer says.
     pub async fn refuse(
         &mut self,
@@ -55,7 +119,8 @@ impl Downstream {
     async fn answer(&mut self, core: &Core, answer: &Answer<'_>, timeouts: &Timeouts) -> io::Result<()> {
         let mut output = core.buffers.take(answer.body.len() + INPUT_BYTES / 8);
         self.settle_unread_body();
-        self.write_head(core, &mut output, answer);
+        let &Answer { status, content_type, fields, body } = answer;
+        self.write_head(core, &mut output, &Head { status, content_type, length: body.len() as u64, fields });
         if self.method() != Method::Head {
             output.extend_from_slice(answer.body);
         }
@@ -68,14 +133,14 @@ impl Downstream {
         sent
     }
 
-    fn write_head(&self, core: &Core, output: &mut Vec<u8>, answer: &Answer<'_>) {
+    fn write_head(&self, core: &Core, output: &mut Vec<u8>, answer: &Head<'_>) {
         let mut head = HeadWriter::response(output, answer.status);
         head.field(b"Date", &core.date());
         if let Some(content_type) = answer.content_type {
             head.field(b"Content-Type", content_type.as_bytes());
         }
         if answer.status != 204 {
-            head.number(b"Content-Length", answer.body.len() as u64);
+            head.number(b"Content-Length", answer.length);
         }
         self.finish_head(head, answer.fields);
     }
@@ -173,4 +238,14 @@ impl Downstream {
         }
         fields
     }
+}
+
+/// Empties the pipe into the socket.
+async fn drain(pipe: &mut Pipe, socket: &Socket) -> io::Result<()> {
+    while pipe.held() > 0 {
+        if pipe.drain(socket)? == Moved::NotReady {
+            socket.writable().await?;
+        }
+    }
+    Ok(())
 }

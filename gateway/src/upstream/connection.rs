@@ -272,6 +272,18 @@ impl Reply {
         self.connection.deadline.extend(after);
     }
 
+    /// Waits until something can be read, without a buffer to read it into: streams are silent most of their time.
+    pub async fn arrives(&mut self, core: &Core) {
+        let connection = &mut self.connection;
+        if connection.posted.is_some() || !connection.input.is_empty() || connection.transport.has_buffered() {
+            return;
+        }
+        core.buffers.give(std::mem::take(&mut connection.input));
+        // Whatever is wrong with the socket is found when it is read.
+        let _ready_or_gone = connection.transport.socket().readable().await;
+        connection.input = core.buffers.take(INPUT_BYTES);
+    }
+
     /// Appends what has arrived of the body to `into`, reading once more if nothing had.
     pub async fn piece(&mut self, into: &mut Vec<u8>) -> Result<Piece, UpstreamFailure> {
         loop {
@@ -347,6 +359,54 @@ impl Reply {
         }
     }
 
+    /// How long the body is, where its head said so and nothing of it was taken yet.
+    pub fn length(&self) -> Option<u64> {
+        match self.body {
+            Body::Length(length) => Some(length),
+            Body::Chunked(_) | Body::UntilClose | Body::Done => None,
+        }
+    }
+
+    /// The socket, where bytes pass as they are.
+    pub fn plain(&self) -> Option<&Socket> {
+        match &self.connection.transport {
+            Transport::Plain(socket) => Some(socket),
+            Transport::Tls(_) => None,
+        }
+    }
+
+    /// Why nothing more comes.
+    pub fn failure(&self) -> UpstreamFailure {
+        self.connection.failure()
+    }
+
+    /// Reads until `bytes` of a body of known length have come, or all of it.
+    pub async fn beginning(&mut self, bytes: usize) -> Result<(), UpstreamFailure> {
+        let enough = self.length().unwrap_or(0).min(bytes as u64);
+        while (self.connection.input.len() as u64) < enough {
+            if self.connection.fill().await? == 0 {
+                return Err(self.connection.failure());
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes out what has come of a body of known length, if `wanted` says so of it and something of it is still to come.
+    pub fn take_beginning(&mut self, core: &Core, wanted: impl FnOnce(&[u8]) -> bool) -> Option<Vec<u8>> {
+        let Body::Length(length) = self.body else { return None };
+        let left = length.checked_sub(self.connection.input.len() as u64).filter(|left| *left > 0)?;
+        if !wanted(&self.connection.input) {
+            return None;
+        }
+        self.body = Body::Length(left);
+        Some(std::mem::replace(&mut self.connection.input, core.buffers.take(INPUT_BYTES)))
+    }
+
+    /// All that was left of the body has been taken from the socket itself.
+    pub fn passed(&mut self) {
+        self.body = Body::Done;
+    }
+
     /// Appends the whole body to `into`, at most `bytes_max` of it.
     pub async fn whole(&mut self, into: &mut Vec<u8>, bytes_max: usize) -> Result<(), UpstreamFailure> {
         if let Body::Length(length) = self.body {
@@ -354,6 +414,7 @@ impl Reply {
                 return Err(UpstreamFailure::TooLarge);
             }
             into.reserve(usize::try_from(length).unwrap_or(0));
+            return self.rest(into).await;
         }
         while self.piece(into).await? == Piece::More {
             if into.len() > bytes_max {
@@ -361,6 +422,21 @@ impl Reply {
             }
         }
         if into.len() > bytes_max { Err(UpstreamFailure::TooLarge) } else { Ok(()) }
+    }
+
+    /// Appends a body whose length is known: what has come with the head is copied, the rest is received where it is to stand.
+    async fn rest(&mut self, into: &mut Vec<u8>) -> Result<(), UpstreamFailure> {
+        while self.take_arrived(into)? == Piece::More {
+            let Body::Length(left) = self.body else { return Err(UpstreamFailure::Malformed) };
+            let count = usize::try_from(left).map_err(|_| UpstreamFailure::TooLarge)?;
+            let (read, buffer) = self.connection.transport.recv_exactly(std::mem::take(into), count).await;
+            *into = buffer;
+            match read {
+                Ok(0) | Err(_) => return Err(self.connection.failure()),
+                Ok(read) => self.body = Body::Length(left.saturating_sub(read as u64)),
+            }
+        }
+        Ok(())
     }
 
     /// Keeps the connection if the reply ended exactly where its framing said and the upstream keeps it open; otherwise it is closed.

@@ -166,6 +166,9 @@ pub enum Outcome {
     Revoked,
     /// The upstream took it, and there is nothing to answer (a notification).
     Accepted,
+    /// A long result of the upstream passed of which only the beginning was read, as the configuration of its tool says; so it is not known
+    /// whether it calls itself an error.
+    Passed,
 }
 
 impl Outcome {
@@ -180,6 +183,7 @@ impl Outcome {
             Self::Cancelled => "cancelled",
             Self::Revoked => "revoked",
             Self::Accepted => "accepted",
+            Self::Passed => "passed",
         }
     }
 }

@@ -275,6 +275,18 @@ pub struct ToolSettings {
     pub account: Option<Box<str>>,
     /// The argument that holds SQL, and how it is read.
     pub sql: Option<SqlRules>,
+    /// How much of its results is read before they pass.
+    pub inspect: Inspect,
+}
+
+/// How much of a result is read before it passes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Inspect {
+    /// All of it.
+    #[default]
+    Whole,
+    /// Of a long one its beginning alone, where nothing else needs the rest.
+    Envelope,
 }
 
 /// An identity provider.

@@ -267,8 +267,22 @@ pub struct Tool {
     /// JSON pointer of the argument that names the account touched.
     #[schemars(extend("examples" = ["/account"]))]
     pub account: Option<At<String>>,
+    /// How much of its results is read before the agent gets them. Default: `whole`.
+    pub inspect: Option<At<InspectText>>,
     /// The argument that holds SQL; rules then read `context.sql`.
     pub sql: Option<At<Sql>>,
+}
+
+/// How much of a result is read.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum InspectText {
+    /// all of it
+    Whole,
+    /// of results of 32 KiB and more only the beginning: that it is a result and answers this call. Given up for the rest: that it is sound
+    /// JSON, that it holds none of our secrets, asks nothing of the agent and names no second id
+    Envelope,
 }
 
 /// What is kept of a call.

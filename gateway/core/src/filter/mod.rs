@@ -8,3 +8,4 @@ pub mod server_message;
 pub mod judged;
 pub mod place;
 pub mod redact;
+pub mod envelope;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{Scene, capture};
 use crate::config::at::At;
-use crate::config::settings::{Capture, ToolSettings};
+use crate::config::settings::{Capture, CaptureRule, Inspect, ToolSettings};
 use crate::config::typed::sql::{DialectText, Sql};
-use crate::config::typed::{Server, Tool};
+use crate::config::typed::{InspectText, Server, Tool};
 use crate::diagnostic::did_you_mean;
 use crate::policy::sql::{Dialect, SqlRules};
 
@@ -37,6 +37,14 @@ pub(super) fn tools(
             scene.findings.refuse(key.at(), format!("unknown server `{server}` of tool `{}`", key.value()), cure);
         }
         let settings = tool_settings(tool, default, scene);
+        let lent = servers.iter().any(|(known, its)| known.value() == server && its.credential.is_some());
+        if let (Inspect::Envelope, Some(typed), true) = (settings.inspect, &tool.inspect, lent) {
+            scene.findings.refuse(
+                typed.at(),
+                format!("results of `{}` are to pass unread, but its server is lent a credential, for which they are searched", key.value()),
+                "remove `inspect`, or the server's `credential`",
+            );
+        }
         meant.entry(server.into()).or_default().insert(name.into(), settings);
     }
     meant
@@ -51,13 +59,32 @@ fn tool_settings(typed: &Tool, default: &Capture, scene: &mut Scene<'_, '_>) -> 
         types
     };
     let (types, output_types) = (types(&typed.types), types(&typed.output_types));
+    let capture = capture(typed.capture.as_ref(), default, scene);
     ToolSettings {
         groups: typed.groups.iter().map(|group| scene.name(group, "group")).collect(),
-        capture: capture(typed.capture.as_ref(), default, scene),
+        inspect: inspect(typed.inspect.as_ref(), &capture, scene),
+        capture,
         types,
         output_types,
         account: typed.account.as_ref().map(|argument| pointer(argument, Wildcard::Refused, scene)),
         sql: typed.sql.as_ref().map(|typed| sql(typed.value(), scene)),
+    }
+}
+
+/// What is not read cannot be kept: neither the text of a result nor its digest.
+fn inspect(typed: Option<&At<InspectText>>, capture: &Capture, scene: &mut Scene<'_, '_>) -> Inspect {
+    let Some(typed) = typed else { return Inspect::Whole };
+    match (typed.value(), capture.result) {
+        (InspectText::Whole, _) => Inspect::Whole,
+        (InspectText::Envelope, CaptureRule::Size | CaptureRule::None) => Inspect::Envelope,
+        (InspectText::Envelope, CaptureRule::Full | CaptureRule::Digest) => {
+            scene.findings.refuse(
+                typed.at(),
+                "results are to pass unread, but the log is to keep them or their digest",
+                "write `capture = { result = \"size\" }` beside it, or remove `inspect`",
+            );
+            Inspect::Whole
+        }
     }
 }
 

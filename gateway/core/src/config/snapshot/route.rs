@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::SETTINGS_FILE;
 use crate::audit::capture::Capture;
-use crate::config::settings::{Server, Settings};
+use crate::config::settings::{Inspect, Server, Settings};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::policy::catalogue::{Catalogue, Tool, ToolIndex};
 use crate::protocol::param_header::ParamHeaders;
@@ -24,6 +24,8 @@ pub struct Route {
     pub param_headers: Vec<Option<ParamHeaders>>,
     /// By tool: what is kept of its calls.
     pub capture: Vec<Capture>,
+    /// By tool: how much of its results is read.
+    pub inspect: Vec<Inspect>,
     /// What is kept of everything else.
     pub default_capture: Capture,
     /// Whether its tools were ever listed.
@@ -46,12 +48,14 @@ impl Route {
         let own = |tool: &Tool| {
             server.tools.get(&tool.name).map_or_else(|| settings.audit.capture.clone(), |own| own.capture.clone())
         };
+        let inspect = |tool: &Tool| server.tools.get(&tool.name).map(|own| own.inspect).unwrap_or_default();
         Self {
             metadata: metadata(&resource, issuers, &server.scopes),
             metadata_url: format!("{base}{METADATA_PATH}{}", server.path).into(),
             resource: resource.into(),
             param_headers: catalogue.tools().iter().map(|tool| param_headers(server, tool, findings)).collect(),
             capture: catalogue.tools().iter().map(own).collect(),
+            inspect: catalogue.tools().iter().map(inspect).collect(),
             default_capture: settings.audit.capture.clone(),
             learned: false,
             settings: server.clone(),
@@ -61,6 +65,11 @@ impl Route {
     /// What is kept of a call of this tool, or of what is no tool's.
     pub fn capture(&self, tool: Option<ToolIndex>) -> &Capture {
         tool.and_then(|tool| self.capture.get(tool.0 as usize)).unwrap_or(&self.default_capture)
+    }
+
+    /// How much of this tool's results is read.
+    pub fn inspect(&self, tool: ToolIndex) -> Inspect {
+        self.inspect.get(tool.0 as usize).copied().unwrap_or_default()
     }
 
     /// The headers that repeat this tool's arguments.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::example::STARTER;
+use crate::config::settings::Inspect;
 use crate::policy::sql::Dialect;
 use crate::protocol::revision::Revision;
 
@@ -157,4 +158,17 @@ fn a_tool_cannot_lift_a_redaction_of_the_whole_log() {
     let text =
         with("[audit]\ncapture = { redact = [\"/ssn\"] }\n[tool.\"crm.read\"]\ncapture = { redact = [\"/name\"] }\n");
     assert_eq!(settings(&text).servers[0].tools["read"].capture.redact, ["/ssn", "/name"].map(Box::from));
+}
+
+#[test]
+fn results_are_read_whole_unless_their_tool_says_otherwise() {
+    for (lines, expected) in [
+        ("", Inspect::Whole),
+        ("inspect = \"whole\"", Inspect::Whole),
+        ("inspect = \"envelope\"\ncapture = { result = \"size\" }", Inspect::Envelope),
+        ("inspect = \"envelope\"\ncapture = { result = \"none\" }", Inspect::Envelope),
+    ] {
+        let meant = settings(&with(&format!("[tool.\"crm.read\"]\n{lines}\n")));
+        assert_eq!(meant.servers[0].tools["read"].inspect, expected, "given {lines}");
+    }
 }

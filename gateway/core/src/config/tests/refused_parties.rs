@@ -256,3 +256,16 @@ fn a_tool_setting_that_would_not_apply_is_refused() {
         &["p.toml:9: pointer `/rows/*` names more than one value; name one value, without `*`"],
     );
 }
+
+#[test]
+fn results_that_the_log_keeps_are_not_to_pass_unread() {
+    let cure = "write `capture = { result = \"size\" }` beside it, or remove `inspect`";
+    let expected = format!("p.toml:9: results are to pass unread, but the log is to keep them or their digest; {cure}");
+    for capture in ["", "capture = { result = \"full\" }", "capture = { result = \"digest\" }"] {
+        check(&format!("[tool.\"crm.read\"]\ninspect = \"envelope\"\n{capture}\n"), &[&expected]);
+    }
+    check(
+        "[tool.\"crm.read\"]\ninspect = \"none\"\n",
+        &["p.toml:9: `tool.\"crm.read\".inspect` knows no `none`; write `whole` or `envelope`"],
+    );
+}
