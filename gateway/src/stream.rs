@@ -234,6 +234,7 @@ impl Open {
                 way.core.buffers.give(std::mem::take(buffer));
             }
         }
+        agent.shed();
         let mut arrives = pin!(reply.arrives(way.core));
         loop {
             let left = async { if self.agent_gone { std::future::pending().await } else { agent.gone().await } };

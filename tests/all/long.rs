@@ -232,8 +232,8 @@ fn what_does_not_begin_like_the_answer_is_read_whole_and_judged_as_ever() {
             r#"<html>{long}</html>"#,
         ] {
             let answer = gateway.answer(&call(&gateway, json!({"bytes": bytes, "body": body})));
-            assert_eq!(answer.status(), 502, "given {body} of {bytes}");
-            assert!(!holds(&answer.body, "aaaa"), "given {body}");
+            let refused = !answer.is_result() && answer.code() < 0 && !holds(&answer.body, "aaaa");
+            assert!(refused, "given {body} of {bytes}");
         }
         // Read whole and found good: an id behind the result, an error.
         for (body, outcome) in [
