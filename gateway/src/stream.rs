@@ -252,10 +252,7 @@ impl Open {
                     }
                     (way.is_modern() || way.is_listening()).then_some(Stop::Gone)
                 }
-                Watched::Tick => {
-                    agent.shed();
-                    review(way)
-                }
+                Watched::Tick => review(way),
             };
             if stop.is_some() {
                 return Ok(stop);
