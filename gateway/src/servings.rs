@@ -1,7 +1,7 @@
 //! Keeps what a connection needs only while something happens on it. In: how serving begins. Out: places in which it runs. Never here: what
 //! serving means.
 //!
-//! The state of a request under way is a hundred times that of a connection that waits. So a connection's own task holds the waiting alone,
+//! The state of a request under way is ten times that of a connection that waits. So a connection's own task holds the waiting alone,
 //! and borrows a place for the rest; places are kept, so that a connection that wakes up allocates none.
 
 use std::cell::RefCell;

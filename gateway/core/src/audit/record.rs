@@ -166,8 +166,7 @@ pub enum Outcome {
     Revoked,
     /// The upstream took it, and there is nothing to answer (a notification).
     Accepted,
-    /// A long result of the upstream passed of which only the beginning was read, as the configuration of its tool says; so it is not known
-    /// whether it calls itself an error.
+    /// A long result passed of which only the beginning was read (`inspect`), so whether it says that it failed is unknown.
     Passed,
 }
 
@@ -491,9 +490,7 @@ fn write_judged(line: &mut Line<'_>, judged: &Judged<'_>) {
 /// What a session is called in records: the first half of the BLAKE3 digest of its id.
 pub fn session_digest(id: &str) -> [u8; 16] {
     let mut short = [0; 16];
-    for (to, from) in short.iter_mut().zip(blake3::hash(id.as_bytes()).as_bytes()) {
-        *to = *from;
-    }
+    short.iter_mut().zip(blake3::hash(id.as_bytes()).as_bytes()).for_each(|(to, from)| *to = *from);
     short
 }
 
