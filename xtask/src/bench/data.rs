@@ -21,6 +21,8 @@ pub struct Round {
     pub requests: u64,
     /// Of them, refused as the plan expects.
     pub refused: u64,
+    /// Calls that were due and could not be sent, since every connection waited for an answer to the end.
+    pub unsent: u64,
     /// CPU time that one of them cost the proxy, all threads and processes; none without a proxy.
     pub cpu_us: Option<f64>,
     /// The same, threads on the path of the request only.

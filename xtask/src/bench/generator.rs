@@ -47,6 +47,10 @@ pub struct Loaded {
     pub requests: u64,
     /// Of them, refused as the plan expects.
     pub refused: u64,
+    /// Calls that the rule forbids.
+    pub forbidden: u64,
+    /// Calls that were due and could not be sent; errors, as the load counts.
+    pub unsent: u64,
     /// Full handshakes made.
     pub handshakes: u64,
     /// All kinds of failure together.

@@ -28,6 +28,8 @@ pub struct Goal {
     pub own: Option<f64>,
     /// What it is divided by.
     pub other: Option<f64>,
+    /// In what both are counted.
+    pub unit: &'static str,
     /// Whether it was reached. What could not be judged was not.
     pub reached: bool,
     /// Why there is no ratio.
@@ -41,6 +43,14 @@ enum Against {
     Subject(Subject, Measure),
     /// A fixed number, with its name.
     Fixed(f64, &'static str),
+}
+
+/// Plans of one heading stand together.
+fn order_of(plan: &str) -> usize {
+    ["mtls_small", "handshakes", "open_loop_half", "open_loop_90", "idle", "idle_tls", "idle_sse"]
+        .iter()
+        .position(|ordered| *ordered == plan)
+        .unwrap_or_default()
 }
 
 struct Wanted {
@@ -86,7 +96,7 @@ fn wanted() -> Vec<Wanted> {
         against: Against::Subject(Subject::PortcullisWorkers1, Measure::CpuPath),
         at_most: 1.1,
     });
-    all.sort_by_key(|wanted| wanted.point);
+    all.sort_by_key(|wanted| (wanted.point, order_of(wanted.plan)));
     all
 }
 
@@ -160,21 +170,21 @@ pub fn judge(plans: &BTreeMap<String, PlanSums>) -> Vec<Goal> {
 
 fn judge_one(wanted: &Wanted, sums: &PlanSums) -> Option<Goal> {
     let (subject, measure) = wanted.own;
-    let own = sums.get(&subject)?.median(measure);
+    let summary = sums.get(&subject)?;
+    let own = summary.median(measure);
     let (against, other) = match wanted.against {
         Against::Fixed(number, name) => (name, Some(number)),
-        Against::Subject(other, measure) => (other.name(), sums.get(&other)?.median(measure)),
+        Against::Subject(other, of) => (other.name(), sums.get(&other)?.median(of)),
     };
-    let ratio = match (own, other) {
+    let beyond = summary.median(Measure::UnsentShare).is_some_and(|share| share > UNSENT_SHARE_MAX);
+    let (ratio, why) = match (own, other) {
+        // The percentiles are of those calls that were sent at all.
+        _ if beyond => (None, Some("it did not bear the pace")),
+        (None, _) | (_, None) => (None, Some("no round was left to judge by")),
+        (Some(own), Some(other)) if other > 0.0 => (Some(own / other), None),
         // Who adds nothing that can be measured cannot be divided by; who adds no more than that reaches any goal.
-        (Some(own), Some(other)) if other <= 0.0 => (own <= other).then_some(1.0),
-        (Some(own), Some(other)) => Some(own / other),
-        (None, _) | (_, None) => None,
-    };
-    let why = match (ratio, own.zip(other)) {
-        (Some(_), _) => None,
-        (None, None) => Some("no round was left to judge by"),
-        (None, Some(_)) => Some("the other's number is not above zero"),
+        (Some(own), Some(other)) if own <= other => (Some(1.0), None),
+        (Some(_), Some(_)) => (None, Some("the other's number is not above zero")),
     };
     Some(Goal {
         point: wanted.point,
@@ -186,10 +196,14 @@ fn judge_one(wanted: &Wanted, sums: &PlanSums) -> Option<Goal> {
         ratio,
         own,
         other,
+        unit: measure.unit(),
         reached: ratio.is_some_and(|ratio| ratio <= wanted.at_most),
         why,
     })
 }
+
+/// Where more calls than these could not be sent, the 99th percentile says nothing any more.
+const UNSENT_SHARE_MAX: f64 = 0.01;
 
 #[cfg(test)]
 mod tests {
@@ -223,6 +237,22 @@ mod tests {
             (goals[0].reached, goals[0].ratio, goals[0].why),
             (false, None, Some("no round was left to judge by"))
         );
+    }
+
+    #[test]
+    fn who_does_not_bear_the_pace_misses_whatever_its_percentiles_say() {
+        for (unsent, expected) in [(100, false), (1, true)] {
+            let round = |subject: Subject, unsent| Round {
+                subject: subject.name(),
+                rate: Some(1000.0),
+                requests: 900,
+                unsent,
+                p99_us: Some(5.0),
+                ..Round::default()
+            };
+            let rounds = [round(Subject::Portcullis, unsent), round(Subject::Haproxy, 500)];
+            assert_eq!(judged("open_loop_90", &rounds)[0].reached, expected, "{unsent} unsent");
+        }
     }
 
     #[test]

@@ -89,7 +89,7 @@ fn drawn(figures: &[Figure]) -> String {
             .map(|subject| format!("<span class=\"key {0}\">{0}</span> ", subject.name()))
             .collect();
         let legend = if legend.is_empty() { legend } else { format!("<div class=\"legend\">{legend}</div>\n") };
-        let (title, words) = (escaped(&figure.title), escaped(&figure.words));
+        let (title, words) = (escaped(&figure.title), spoken(&figure.words));
         format!("<figure>\n<figcaption><b>{title}</b> {words}</figcaption>\n{legend}{}\n</figure>\n", figure.svg)
     };
     format!("<div class=\"figures\">\n{}</div>\n", figures.iter().map(one).collect::<String>())
@@ -103,7 +103,7 @@ fn numbers(report: &Report) -> String {
             out,
             "<h3>{}</h3>\n<p>{}; {} connections, {} rounds of {} s.</p>\n{}",
             escaped(&leg.name),
-            escaped(&leg.plan.about),
+            spoken(&leg.plan.about),
             leg.plan.connections,
             leg.rounds,
             leg.length.as_secs_f64(),

@@ -200,7 +200,7 @@ pub fn lines(name: &str, x: &Axis, y: &Axis, lines: &[Line]) -> String {
 
 const ROW: f64 = 26.0;
 /// Room for the names of bars and for their numbers.
-const NAMES: f64 = 148.0;
+const NAMES: f64 = 172.0;
 const NUMBERS: f64 = 64.0;
 const BARS_WIDTH: f64 = 560.0;
 

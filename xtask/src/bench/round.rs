@@ -53,9 +53,7 @@ pub fn measure(stage: &Stage, proxy: &Proxy, pass: &Pass<'_>, order: &Order<'_>)
         (Some(pid), Some(before)) => Some(when_quiet(proxy, pid, before)?),
         _ => None,
     };
-    if loaded.errors > 0 || loaded.requests == 0 {
-        bail!("{}, {name}: {} calls, {} errors: {loaded:?}", pass.name, loaded.requests, loaded.errors);
-    }
+    check_answers(proxy, pass, &loaded)?;
     let upstream = Stats {
         connections: stats_after.connections - first.connections,
         requests: stats_after.requests - stats_before.requests,
@@ -67,6 +65,18 @@ pub fn measure(stage: &Stage, proxy: &Proxy, pass: &Pass<'_>, order: &Order<'_>)
     round.rss_kib = proxy.pid().and_then(|pid| cpu::resident_kib(pid).ok());
     round.upstream_connections = upstream.connections;
     Ok(round)
+}
+
+/// Every call was answered as it has to be. Calls that could not be sent are no error: they say that the pace was too much.
+fn check_answers(proxy: &Proxy, pass: &Pass<'_>, loaded: &Loaded) -> Result<()> {
+    let (plan, name, errors) = (pass.name, proxy.subject.name(), loaded.errors.saturating_sub(loaded.unsent));
+    if errors > 0 || loaded.requests == 0 {
+        bail!("{plan}, {name}: {} calls, {errors} errors: {loaded:?}", loaded.requests);
+    }
+    if proxy.subject.judges() && loaded.refused != loaded.forbidden {
+        bail!("{plan}, {name}: {} of {} forbidden calls refused", loaded.refused, loaded.forbidden);
+    }
+    Ok(())
 }
 
 /// One core for each proxy, or the comparison is none. Whoever started a stranger's gateway chose its cores.
@@ -140,6 +150,7 @@ fn to_round(pass: &Pass<'_>, loaded: &Loaded, spent: Option<Spent>, stub: &Spent
         of_saturation: pass.of_saturation,
         requests: count,
         refused: loaded.refused,
+        unsent: loaded.unsent,
         cpu_us: total.map(each),
         cpu_path_us: spent.map(|spent| each(spent.path_ns)),
         cpu_ticks_us: spent.map(|spent| each(spent.ticks_ns)),

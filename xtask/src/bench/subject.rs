@@ -130,6 +130,11 @@ impl Subject {
         }
     }
 
+    /// Whether it decides by the rules of the bench.
+    pub fn judges(self) -> bool {
+        self.family() == Family::Portcullis && self != Self::PortcullisPass
+    }
+
     /// How many workers it has; two need the load's core as well.
     pub fn workers(self) -> u32 {
         match self {

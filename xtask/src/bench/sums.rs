@@ -37,6 +37,8 @@ pub enum Measure {
     SlabBytesEach,
     /// Part of the held connections that did not answer afterwards.
     UnansweredShare,
+    /// Part of the calls that were due and could not be sent.
+    UnsentShare,
     /// Share of the generator's core that was used.
     GeneratorShare,
     /// Share of the proxy's core that was used.
@@ -45,7 +47,7 @@ pub enum Measure {
 
 impl Measure {
     /// Every one.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Cpu,
         Self::CpuPath,
         Self::Rps,
@@ -59,6 +61,7 @@ impl Measure {
         Self::SocketBytesEach,
         Self::SlabBytesEach,
         Self::UnansweredShare,
+        Self::UnsentShare,
         Self::GeneratorShare,
         Self::ProxyShare,
     ];
@@ -82,8 +85,20 @@ impl Measure {
             Self::SocketBytesEach => "socket_bytes_each",
             Self::SlabBytesEach => "slab_bytes_each",
             Self::UnansweredShare => "unanswered_share",
+            Self::UnsentShare => "unsent_share",
             Self::GeneratorShare => "generator_share",
             Self::ProxyShare => "proxy_share",
+        }
+    }
+
+    /// In what it is counted; nothing where it is a share.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Cpu | Self::CpuPath | Self::P50 | Self::P99 | Self::P999 | Self::P50Added | Self::P99Added => "µs",
+            Self::Rps => "a second",
+            Self::Rss => "KiB",
+            Self::BytesEach | Self::SocketBytesEach | Self::SlabBytesEach => "B",
+            Self::UnansweredShare | Self::UnsentShare | Self::GeneratorShare | Self::ProxyShare => "",
         }
     }
 
@@ -105,6 +120,9 @@ impl Measure {
             Self::SlabBytesEach => held.map(|held| held.slab_bytes_each),
             Self::UnansweredShare => {
                 held.map(|held| (held.connections - held.answered) as f64 / held.connections.max(1) as f64)
+            }
+            Self::UnsentShare => {
+                round.rate.map(|_| round.unsent as f64 / (round.requests + round.unsent).max(1) as f64)
             }
             Self::GeneratorShare => held.is_none().then_some(round.generator_share),
             Self::ProxyShare => round.proxy_share,

@@ -73,7 +73,18 @@ pub fn plan(leg: &Leg, sums: &PlanSums) -> Table {
             vec!["subject", "bytes each", "sockets each", "slab each", "unanswered", "memory KiB"]
         }
         Kind::Calls if open => {
-            vec!["subject", "p50 µs", "p99 µs", "p99.9 µs", "p50 added", "p99 added", "CPU µs", "on path", "void"]
+            vec![
+                "subject",
+                "p50 µs",
+                "p99 µs",
+                "p99.9 µs",
+                "p50 added",
+                "p99 added",
+                "CPU µs",
+                "on path",
+                "unsent",
+                "void",
+            ]
         }
         Kind::Calls | Kind::Handshakes => {
             vec!["subject", "CPU µs", "on path µs", "× nginx", "a second", "p50 µs", "p99 µs", "RSS KiB"]
@@ -88,7 +99,7 @@ pub fn plan(leg: &Leg, sums: &PlanSums) -> Table {
                 range(Measure::BytesEach, 0),
                 one(Measure::SocketBytesEach, 0),
                 one(Measure::SlabBytesEach, 0),
-                summary.median(Measure::UnansweredShare).map_or_else(dash, |share| format!("{:.3} %", share * 100.0)),
+                percent(summary.median(Measure::UnansweredShare)),
                 one(Measure::Rss, 0),
             ],
             Kind::Calls if open => vec![
@@ -99,6 +110,7 @@ pub fn plan(leg: &Leg, sums: &PlanSums) -> Table {
                 one(Measure::P99Added, 0),
                 one(Measure::Cpu, 2),
                 one(Measure::CpuPath, 2),
+                percent(summary.median(Measure::UnsentShare)),
                 format!("{} of {}", summary.void, summary.rounds),
             ],
             Kind::Calls | Kind::Handshakes => vec![
@@ -123,8 +135,8 @@ pub fn goals(goals: &[Goal]) -> Table {
             goal.point.to_string(),
             goal.what.to_owned(),
             goal.plan.to_owned(),
-            format!("{} {}", goal.subject, number(goal.own, 2)),
-            format!("{} {}", goal.against, number(goal.other, 2)),
+            format!("{} {}", goal.subject, counted(goal.own, goal.unit)),
+            against(goal),
             goal.ratio.map_or_else(|| goal.why.unwrap_or("-").to_owned(), |ratio| format!("{ratio:.3}")),
             format!("{:.3}", goal.at_most),
             verdict(goal).to_owned(),
@@ -132,6 +144,20 @@ pub fn goals(goals: &[Goal]) -> Table {
     };
     let head = vec!["", "what", "plan", "own", "against", "ratio", "at most", ""];
     Table { head, rows: goals.iter().map(row).collect() }
+}
+
+/// The other's name and number; what is held against a fixed number says it already.
+fn against(goal: &Goal) -> String {
+    match goal.other {
+        Some(_) if Subject::named(goal.against).is_none() => goal.against.to_owned(),
+        other => format!("{} {}", goal.against, counted(other, goal.unit)),
+    }
+}
+
+/// A number with its unit, as precise as it is worth.
+fn counted(value: Option<f64>, unit: &str) -> String {
+    let digits = if value.is_some_and(|value| value.abs() >= 1000.0) { 0 } else { 2 };
+    format!("{} {unit}", number(value, digits)).trim_end().to_owned()
 }
 
 /// One word for it.
@@ -185,6 +211,10 @@ pub fn reached(goals: &[Goal]) -> (usize, usize) {
 
 fn dash() -> String {
     "-".to_owned()
+}
+
+fn percent(share: Option<f64>) -> String {
+    share.map_or_else(dash, |share| format!("{:.2} %", share * 100.0))
 }
 
 fn number(number: Option<f64>, digits: usize) -> String {
