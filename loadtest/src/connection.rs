@@ -1,52 +1,62 @@
-//! One keep-alive connection of the generator. In: request bytes and a readable socket. Out: what came back. Breaks are told, not hidden.
+//! One connection of the generator. In: request bytes and a ready socket. Out: what came back. Breaks are told, not hidden.
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io;
 use std::time::Instant;
 
-use crate::http::{self, Framed};
 use crate::poll::{Interest, Poll};
+use crate::reply::{Outcome, Reply};
+use crate::socket;
+use crate::wire::{Target, Wire};
 
-/// A response with its head; answers of the bench are a tenth of this.
-const BUFFER_BYTES: usize = 64 * 1024;
+/// What is read at once into the buffer that all connections share.
+const READ_BYTES: usize = 64 * 1024;
 
-/// A keep-alive connection with at most one request on its way.
-pub struct Connection {
-    stream: TcpStream,
-    token: u64,
-    input: Vec<u8>,
-    filled: usize,
-    sent: usize,
-    /// When the request on its way was meant to be sent.
-    pub intended: Instant,
+/// What is thrown away at once; never touched, so it costs addresses and no memory.
+const DISCARD_BYTES: usize = 4 << 20;
+
+/// Less than this is not worth a call of its own.
+const DISCARD_BYTES_MIN: usize = 16 * 1024;
+
+/// Room that all connections share, since each of them reads and is done with it: an idle connection holds no buffer.
+pub struct Scratch {
+    read: Vec<u8>,
+    discard: Vec<u8>,
 }
 
-/// What became of the request on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Not there yet.
-    Waiting,
-    /// A result with status 200.
-    Good,
-    /// Another status than 200.
-    Refused(u16),
-    /// Status 200 with a JSON-RPC error.
-    RpcError,
-    /// The connection ended, or spoke no HTTP.
-    Broken,
+impl Default for Scratch {
+    fn default() -> Self {
+        Self { read: vec![0; READ_BYTES], discard: Vec::with_capacity(DISCARD_BYTES) }
+    }
+}
+
+/// A connection with at most one request on its way.
+pub struct Connection {
+    wire: Wire,
+    token: u64,
+    interest: Interest,
+    /// How much of the request is out; beyond any length while there is none.
+    sent: usize,
+    reply: Reply,
+    /// When the request on its way was meant to be sent.
+    pub intended: Instant,
+    /// Requests answered so far.
+    pub answered: u32,
 }
 
 impl Connection {
-    /// Connects and has the poll watch it.
+    /// Begins to connect and has the poll watch it.
     ///
     /// # Errors
-    /// When nobody listens there.
-    pub fn open(address: SocketAddr, token: u64, poll: &Poll) -> io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nonblocking(true)?;
-        stream.set_nodelay(true)?;
-        poll.add(&stream, token, Interest::Read)?;
-        Ok(Self { stream, token, input: vec![0; BUFFER_BYTES], filled: 0, sent: 0, intended: Instant::now() })
+    /// When nobody listens there, where that is known at once.
+    pub fn open(target: &Target, token: u64, poll: &Poll) -> io::Result<Self> {
+        let mut wire = Wire::open(target)?;
+        poll.add(wire.socket(), token, Interest::Read)?;
+        wire.flush()?;
+        let (interest, reply) = (Interest::Read, Reply::default());
+        let mut connection =
+            Self { wire, token, interest, sent: usize::MAX, reply, intended: Instant::now(), answered: 0 };
+        connection.watch(&[], poll)?;
+        Ok(connection)
     }
 
     /// Sends the next request; what does not fit goes out when the socket has room.
@@ -57,15 +67,12 @@ impl Connection {
         self.intended = intended;
         self.sent = 0;
         self.push(request)?;
-        if self.sent < request.len() {
-            poll.modify(&self.stream, self.token, Interest::ReadWrite)?;
-        }
-        Ok(())
+        self.watch(request, poll)
     }
 
     fn push(&mut self, request: &[u8]) -> io::Result<()> {
         while let Some(rest) = request.get(self.sent..).filter(|rest| !rest.is_empty()) {
-            match self.stream.write(rest) {
+            match self.wire.write(rest) {
                 Ok(count) => self.sent += count,
                 Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => break,
                 Err(cause) => return Err(cause),
@@ -74,41 +81,76 @@ impl Connection {
         Ok(())
     }
 
+    fn watch(&mut self, request: &[u8], poll: &Poll) -> io::Result<()> {
+        let waits = self.sent < request.len() || self.wire.is_behind();
+        let wanted = if waits { Interest::ReadWrite } else { Interest::Read };
+        if wanted != self.interest {
+            poll.modify(self.wire.socket(), self.token, wanted)?;
+            self.interest = wanted;
+        }
+        Ok(())
+    }
+
     /// The socket is ready: sends what is left of the request, reads what is there and says what it amounts to.
-    pub fn turn(&mut self, request: &[u8], poll: &Poll) -> Outcome {
-        if self.sent < request.len() {
-            let whole = self.push(request).and_then(|()| match self.sent == request.len() {
-                true => poll.modify(&self.stream, self.token, Interest::Read),
-                false => Ok(()),
-            });
-            if whole.is_err() {
+    pub fn turn(&mut self, request: &[u8], scratch: &mut Scratch, poll: &Poll) -> Outcome {
+        if self.interest == Interest::ReadWrite {
+            let pushed = self.wire.flush().and_then(|()| self.push(request)).and_then(|()| self.watch(request, poll));
+            if pushed.is_err() {
                 return Outcome::Broken;
             }
         }
-        match self.stream.read(self.input.get_mut(self.filled..).unwrap_or_default()) {
-            Ok(0) => return Outcome::Broken,
-            Ok(count) => self.filled += count,
-            Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => return Outcome::Waiting,
-            Err(_) => return Outcome::Broken,
+        let outcome = self.receive(scratch);
+        // A handshake that went on may have let the request go.
+        if matches!(self.wire, Wire::Secure(_)) && outcome == Outcome::Waiting {
+            let pushed = self.push(request).and_then(|()| self.watch(request, poll));
+            if pushed.is_err() {
+                return Outcome::Broken;
+            }
         }
-        let bytes = self.input.get(..self.filled).unwrap_or_default();
-        match http::response(bytes) {
-            Framed::Partial => Outcome::Waiting,
-            Framed::Broken => Outcome::Broken,
-            // Bytes after the answer to the only request on its way belong to nobody.
-            Framed::Whole(response) if response.body.end != self.filled => Outcome::Broken,
-            Framed::Whole(response) => {
-                let outcome = judge(response.status, bytes.get(response.body).unwrap_or_default());
-                self.filled = 0;
-                outcome
+        self.answered += u32::from(!matches!(outcome, Outcome::Waiting | Outcome::Broken));
+        outcome
+    }
+
+    fn receive(&mut self, scratch: &mut Scratch) -> Outcome {
+        loop {
+            let unread = self.reply.unread();
+            let outcome = match &mut self.wire {
+                Wire::Plain(stream) if unread >= DISCARD_BYTES_MIN => {
+                    match socket::discard(stream, &mut scratch.discard, unread) {
+                        Ok(0) => return Outcome::Broken,
+                        Ok(count) => self.reply.skip(count),
+                        Err(cause) => return waiting_or_broken(&cause),
+                    }
+                }
+                wire => match wire.read(&mut scratch.read) {
+                    Ok(0) => return Outcome::Broken,
+                    Ok(count) => self.reply.take(scratch.read.get(..count).unwrap_or_default()),
+                    Err(cause) => return waiting_or_broken(&cause),
+                },
+            };
+            // What TLS has decrypted already wakes no poll, so it is read to its end.
+            if outcome != Outcome::Waiting || matches!(self.wire, Wire::Plain(_)) {
+                return outcome;
             }
         }
     }
+
+    /// The session that the last response opened.
+    pub fn session(&self) -> Option<&str> {
+        self.reply.session()
+    }
+
+    /// Events that have come, where the response is a stream that goes on.
+    pub fn events(&self) -> Option<u64> {
+        self.reply.events()
+    }
+
+    /// Ends it in good order.
+    pub fn close(self) {
+        self.wire.close();
+    }
 }
 
-fn judge(status: u16, body: &[u8]) -> Outcome {
-    if status != 200 {
-        return Outcome::Refused(status);
-    }
-    if memchr::memmem::find(body, b"\"result\":").is_some() { Outcome::Good } else { Outcome::RpcError }
+fn waiting_or_broken(cause: &io::Error) -> Outcome {
+    if cause.kind() == io::ErrorKind::WouldBlock { Outcome::Waiting } else { Outcome::Broken }
 }

@@ -3,9 +3,22 @@
 
 pub mod plan;
 pub mod poll;
+pub mod socket;
 pub mod http;
+pub mod body;
 pub mod rpc;
+pub mod answer;
 pub mod stub;
+pub mod tls;
+pub mod wire;
+pub mod events;
+pub mod reply;
 pub mod connection;
+pub mod message;
 pub mod schedule;
+pub mod report;
 pub mod load;
+pub mod held;
+pub mod play;
+#[cfg(test)]
+mod scene;

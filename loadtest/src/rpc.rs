@@ -1,4 +1,5 @@
-//! Answers JSON-RPC as a small MCP server would, fast. In: a body. Out: a status and a body. The id is echoed as it was written.
+//! Finds what the stub has to know of a message, fast. In: a body, or the beginning of a long one. Out: the id as it was written, the
+//! method, what the arguments ask of the stub. Never here: a whole parse.
 
 use std::ops::Range;
 
@@ -68,75 +69,27 @@ fn value(body: &[u8], from: usize) -> Range<usize> {
     from..from + length
 }
 
-/// An answer: its status line and its members around the id.
-struct Answer {
-    status: &'static str,
-    before: &'static str,
-    after: &'static str,
+/// Arguments by which a call speaks to the stub stand within so many bytes from the beginning of its body, before any padding.
+pub const OPENING_BYTES: usize = 512;
+
+/// The body's size that a call asks its answer to have, by the argument `answer_bytes`.
+pub fn answer_bytes(body: &[u8]) -> Option<u32> {
+    let at = argument(body, b"\"answer_bytes\":")?;
+    let mut digits = body.get(at..)?.iter().take_while(|byte| byte.is_ascii_digit());
+    digits
+        .try_fold(0_u32, |sum, digit| sum.checked_mul(10)?.checked_add(u32::from(digit - b'0')))
+        .filter(|bytes| *bytes > 0)
 }
 
-const RESULT: &str = r#"{"jsonrpc":"2.0","id":"#;
-
-/// The one tool. Its name and argument are what the benches call.
-const TOOLS: &str = concat!(
-    r#","result":{"resultType":"complete","tools":[{"name":"bench_echo","description":"Answers with a fixed line","#,
-    r#""inputSchema":{"type":"object","properties":{"path":{"type":"string"},"limit":{"type":"integer"}},"required":["path"]}}],"#,
-    r#""ttlMs":60000,"cacheScope":"public"}}"#
-);
-
-const CALLED: &str = r#","result":{"resultType":"complete","content":[{"type":"text","text":"quarterly figures: 1204 rows, 38 columns, no gaps, checked"}],"isError":false}}"#;
-
-const DISCOVERED: &str = concat!(
-    r#","result":{"resultType":"complete","supportedVersions":["2025-11-25","2026-07-28"],"capabilities":{"tools":{}},"#,
-    r#""serverInfo":{"name":"stub","version":"1"},"ttlMs":60000,"cacheScope":"public"}}"#
-);
-
-const INITIALIZED: &str = r#","result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"stub","version":"1"}}}"#;
-
-const UNKNOWN: &str = r#","error":{"code":-32601,"message":"method not found"}}"#;
-
-fn answer(method: &[u8]) -> Answer {
-    let (status, after) = match method {
-        b"tools/call" => ("200 OK", CALLED),
-        b"tools/list" => ("200 OK", TOOLS),
-        b"server/discover" => ("200 OK", DISCOVERED),
-        b"initialize" => ("200 OK", INITIALIZED),
-        b"ping" => ("200 OK", r#","result":{}}"#),
-        _ => ("404 Not Found", UNKNOWN),
-    };
-    Answer { status, before: RESULT, after }
+/// Whether a call asks that every held stream be told something, by the argument `wake`.
+pub fn wakes(body: &[u8]) -> bool {
+    argument(body, b"\"wake\":").is_some_and(|at| body.get(at..).is_some_and(|rest| rest.starts_with(b"true")))
 }
 
-/// Appends the HTTP response to a POST with this body. A notification gets 202 without a body.
-pub fn respond(body: &[u8], out: &mut Vec<u8>) {
-    let Call { id, method } = call(body);
-    let Some(id) = id else {
-        out.extend_from_slice(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n");
-        return;
-    };
-    let Answer { status, before, after } = answer(method.unwrap_or_default());
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(status.as_bytes());
-    out.extend_from_slice(b"\r\ncontent-type: application/json\r\ncontent-length: ");
-    decimal(before.len() + id.len() + after.len(), out);
-    out.extend_from_slice(b"\r\n\r\n");
-    out.extend_from_slice(before.as_bytes());
-    out.extend_from_slice(id);
-    out.extend_from_slice(after.as_bytes());
-}
-
-fn decimal(mut number: usize, out: &mut Vec<u8>) {
-    let mut digits = [0_u8; 20];
-    let mut used = 0;
-    for slot in &mut digits {
-        *slot = b"0123456789".get(number % 10).copied().unwrap_or(b'0');
-        number /= 10;
-        used += 1;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend(digits.iter().take(used).rev());
+/// Where the value of an argument begins.
+fn argument(body: &[u8], name: &[u8]) -> Option<usize> {
+    let opening = body.get(..body.len().min(OPENING_BYTES))?;
+    memchr::memmem::find(opening, name).map(|at| at + name.len())
 }
 
 #[cfg(test)]
@@ -159,39 +112,17 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_echoes_the_id_and_counts_its_bytes() {
-        for (id, method, wanted) in
-            [("7", "tools/call", "200 OK"), ("\"x\"", "tools/list", "200 OK"), ("0", "nope", "404 Not Found")]
-        {
-            let mut out = Vec::new();
-            respond(format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}"}}"#).as_bytes(), &mut out);
-            let text = String::from_utf8(out).unwrap();
-            assert!(text.starts_with(&format!("HTTP/1.1 {wanted}\r\n")), "got {text}");
-            let crate::http::Framed::Whole(whole) = crate::http::response(text.as_bytes()) else {
-                panic!("got {text}")
-            };
-            assert_eq!(whole.body.end, text.len(), "the length counts the body exactly");
-            let parsed: serde_json::Value = serde_json::from_str(text.get(whole.body).unwrap()).unwrap();
-            assert_eq!(parsed["id"].to_string(), id);
+    fn arguments_speak_to_the_stub_at_the_beginning_alone() {
+        let far = format!(r#"{{"pad":"{}","answer_bytes":7,"wake":true}}"#, "x".repeat(OPENING_BYTES));
+        for (body, bytes, wake) in [
+            ("{}", None, false),
+            (r#"{"answer_bytes":"7","wake":false}"#, None, false),
+            (r#"{"answer_bytes":0}"#, None, false),
+            (r#"{"answer_bytes":99999999999}"#, None, false),
+            (far.as_str(), None, false),
+            (r#"{"answer_bytes":65536,"wake":true}"#, Some(65_536), true),
+        ] {
+            assert_eq!((answer_bytes(body.as_bytes()), wakes(body.as_bytes())), (bytes, wake), "given {body}");
         }
-        let mut out = Vec::new();
-        respond(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#, &mut out);
-        assert!(out.starts_with(b"HTTP/1.1 202"));
-    }
-
-    #[test]
-    fn the_listed_tool_is_the_one_the_bench_has_reviewed() {
-        let reviewed = std::fs::read_to_string("configs/catalogue.json").unwrap();
-        let reviewed: serde_json::Value = serde_json::from_str(&reviewed).unwrap();
-        let listed: serde_json::Value = serde_json::from_str(&format!("{RESULT}1{TOOLS}")).unwrap();
-        assert_eq!(listed["result"]["tools"][0], reviewed["tools"][0]["definition"]);
-    }
-
-    #[test]
-    fn the_answer_to_a_call_is_about_180_bytes() {
-        let mut out = Vec::new();
-        respond(br#"{"id":1,"method":"tools/call"}"#, &mut out);
-        let crate::http::Framed::Whole(whole) = crate::http::response(&out) else { panic!("a whole response") };
-        assert!((170..=190).contains(&whole.body.len()), "got {} bytes", whole.body.len());
     }
 }

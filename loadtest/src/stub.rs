@@ -1,18 +1,17 @@
-//! Serves as upstream. In: connections. Out: fixed MCP answers, and counts at `GET /stats`.
+//! Serves as upstream. In: connections. Out: MCP answers that were made before, and counts at `GET /stats`.
 
-use std::collections::HashMap;
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::http::{self, Ask, Framed};
+use crate::answer::Answers;
 use crate::poll::{Interest, Poll};
-use crate::rpc;
 
-/// One request with room for what a proxy adds; a connection that fills it without completing a request is closed.
-const BUFFER_BYTES: usize = 64 * 1024;
+pub mod connection;
+
+use connection::{Connection, Next};
 
 /// The listener's token; connections count up from the next.
 const LISTENER: u64 = 0;
@@ -24,28 +23,36 @@ pub struct Stats {
     pub connections: u64,
     /// Requests answered since the start, those for `/stats` not among them.
     pub requests: u64,
+    /// Streams of events that are open now.
+    pub streams: u64,
 }
 
 /// The stub upstream.
 pub struct Stub {
     listener: TcpListener,
     poll: Poll,
-    connections: HashMap<u64, Connection>,
-    stats: Stats,
+    places: Vec<Option<Connection>>,
+    free: Vec<usize>,
+    desk: Desk,
 }
 
-struct Connection {
-    stream: TcpStream,
-    input: Vec<u8>,
-    filled: usize,
-    output: Vec<u8>,
-    interest: Interest,
+/// What all connections share.
+pub struct Desk {
+    /// Counts.
+    pub stats: Stats,
+    /// Answers.
+    pub answers: Answers,
+    /// Room that each reads into and is done with.
+    pub read: Vec<u8>,
+    /// Room that is never touched, see `socket::discard`.
+    pub discard: Vec<u8>,
 }
 
-enum Next {
-    Stay,
-    Close,
-}
+/// What is read at once.
+const READ_BYTES: usize = 64 * 1024;
+
+/// What is thrown away at once; costs addresses and no memory.
+const DISCARD_BYTES: usize = 4 << 20;
 
 impl Stub {
     /// Listens on `address`; port 0 takes a free one.
@@ -57,7 +64,9 @@ impl Stub {
         listener.set_nonblocking(true)?;
         let poll = Poll::new()?;
         poll.add(&listener, LISTENER, Interest::Read)?;
-        Ok(Self { listener, poll, connections: HashMap::new(), stats: Stats::default() })
+        let (read, discard) = (vec![0; READ_BYTES], Vec::with_capacity(DISCARD_BYTES));
+        let desk = Desk { stats: Stats::default(), answers: Answers::default(), read, discard };
+        Ok(Self { listener, poll, places: Vec::new(), free: Vec::new(), desk })
     }
 
     /// Where it listens.
@@ -77,17 +86,40 @@ impl Stub {
         loop {
             self.poll.wait(None, &mut ready)?;
             for token in &ready {
-                if *token == LISTENER {
-                    self.accept()?;
-                    continue;
+                match usize::try_from(*token)?.checked_sub(1) {
+                    None => self.accept()?,
+                    Some(place) => self.turn(place),
                 }
-                let Some(connection) = self.connections.get_mut(token) else { continue };
-                match connection.turn(*token, &self.poll, &mut self.stats) {
-                    Ok(Next::Stay) => {}
-                    Ok(Next::Close) | Err(_) => {
-                        self.connections.remove(token);
-                    }
-                }
+            }
+        }
+    }
+
+    fn turn(&mut self, place: usize) {
+        let Some(Some(connection)) = self.places.get_mut(place) else { return };
+        match connection.turn(&self.poll, &mut self.desk) {
+            Ok(Next::Stay) => {}
+            Ok(Next::Wake) => self.wake(),
+            Ok(Next::Close) | Err(_) => self.close(place),
+        }
+    }
+
+    fn close(&mut self, place: usize) {
+        let closed = self.places.get_mut(place).and_then(Option::take);
+        if let Some(connection) = closed {
+            self.desk.stats.streams -= u64::from(connection.is_held());
+            self.free.push(place);
+        }
+    }
+
+    /// Tells every held stream what it is to be told.
+    fn wake(&mut self) {
+        for place in 0..self.places.len() {
+            let told = match self.places.get_mut(place) {
+                Some(Some(connection)) => connection.tell(&self.poll),
+                Some(None) | None => Ok(()),
+            };
+            if told.is_err() {
+                self.close(place);
             }
         }
     }
@@ -98,10 +130,15 @@ impl Stub {
                 Ok((stream, _)) => {
                     stream.set_nonblocking(true)?;
                     stream.set_nodelay(true)?;
-                    self.stats.connections += 1;
-                    let token = self.stats.connections;
+                    self.desk.stats.connections += 1;
+                    let place = self.free.pop().unwrap_or(self.places.len());
+                    let token = u64::try_from(place)? + 1;
                     self.poll.add(&stream, token, Interest::Read)?;
-                    self.connections.insert(token, Connection::new(stream));
+                    let connection = Some(Connection::new(stream, token));
+                    match self.places.get_mut(place) {
+                        Some(free) => *free = connection,
+                        None => self.places.push(connection),
+                    }
                 }
                 Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(cause) if cause.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -111,68 +148,11 @@ impl Stub {
     }
 }
 
-impl Connection {
-    fn new(stream: TcpStream) -> Self {
-        Self { stream, input: vec![0; BUFFER_BYTES], filled: 0, output: Vec::new(), interest: Interest::Read }
-    }
-
-    /// Reads what is there, answers every whole request in it and writes what fits.
-    fn turn(&mut self, token: u64, poll: &Poll, stats: &mut Stats) -> io::Result<Next> {
-        match self.stream.read(self.input.get_mut(self.filled..).unwrap_or_default()) {
-            Ok(0) => return Ok(Next::Close),
-            Ok(count) => self.filled += count,
-            Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {}
-            Err(cause) => return Err(cause),
-        }
-        let mut used = 0;
-        loop {
-            let rest = self.input.get(used..self.filled).unwrap_or_default();
-            match http::request(rest) {
-                Framed::Partial => break,
-                Framed::Broken => return Ok(Next::Close),
-                Framed::Whole(request) => {
-                    used += request.body.end;
-                    match request.ask {
-                        Ask::Post => {
-                            stats.requests += 1;
-                            rpc::respond(rest.get(request.body).unwrap_or_default(), &mut self.output);
-                        }
-                        Ask::Stats => say(stats, &mut self.output)?,
-                        Ask::Other => self.output.extend_from_slice(
-                            b"HTTP/1.1 405 Method Not Allowed\r\nallow: POST\r\ncontent-length: 0\r\n\r\n",
-                        ),
-                    }
-                }
-            }
-        }
-        self.input.copy_within(used..self.filled, 0);
-        self.filled -= used;
-        if self.filled == self.input.len() {
-            return Ok(Next::Close);
-        }
-        self.flush(token, poll)
-    }
-
-    fn flush(&mut self, token: u64, poll: &Poll) -> io::Result<Next> {
-        while !self.output.is_empty() {
-            match self.stream.write(&self.output) {
-                Ok(count) => {
-                    self.output.drain(..count);
-                }
-                Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => break,
-                Err(cause) => return Err(cause),
-            }
-        }
-        let wanted = if self.output.is_empty() { Interest::Read } else { Interest::ReadWrite };
-        if wanted != self.interest {
-            poll.modify(&self.stream, token, wanted)?;
-            self.interest = wanted;
-        }
-        Ok(Next::Stay)
-    }
-}
-
+/// Appends the answer to `GET /stats`.
 fn say(stats: &Stats, out: &mut Vec<u8>) -> io::Result<()> {
     let body = serde_json::to_string(stats)?;
     write!(out, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
+
+#[cfg(test)]
+mod tests;

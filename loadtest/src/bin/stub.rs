@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::Result;
 use clap::Parser;
-use portcullis_loadtest::{poll, stub::Stub};
+use portcullis_loadtest::{poll, socket, stub::Stub};
 
 /// A fast upstream that answers MCP over HTTP/1.1 with fixed results.
 #[derive(Parser)]
@@ -25,6 +25,7 @@ fn main() -> Result<()> {
     if let Some(cpu) = args.cpu {
         poll::pin(cpu)?;
     }
+    socket::raise_limit()?;
     let stub = Stub::listen(SocketAddr::new(args.address, args.port))?;
     println!("listening on {}", stub.address()?);
     stub.serve()
