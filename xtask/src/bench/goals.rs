@@ -163,18 +163,44 @@ fn held() -> Vec<Wanted> {
     rows
 }
 
-/// Judges every goal whose plan and subjects were measured.
-pub fn judge(plans: &BTreeMap<String, PlanSums>) -> Vec<Goal> {
-    wanted().iter().filter_map(|wanted| judge_one(wanted, plans.get(wanted.plan)?)).collect()
+/// Judges every goal whose plan and subjects were measured. Those of a plan that failed are missed.
+pub fn judge(plans: &BTreeMap<String, PlanSums>, failed: &[&str]) -> Vec<Goal> {
+    let one = |wanted: &Wanted| match failed.contains(&wanted.plan) {
+        true => Some(unjudged(wanted)),
+        false => judge_one(wanted, plans.get(wanted.plan)?),
+    };
+    wanted().iter().filter_map(one).collect()
+}
+
+fn unjudged(wanted: &Wanted) -> Goal {
+    let (subject, measure) = wanted.own;
+    let against = match wanted.against {
+        Against::Fixed(_, name) => name,
+        Against::Subject(other, _) => other.name(),
+    };
+    Goal {
+        point: wanted.point,
+        what: wanted.what,
+        plan: wanted.plan,
+        subject: subject.name(),
+        against,
+        at_most: wanted.at_most,
+        ratio: None,
+        own: None,
+        other: None,
+        unit: measure.unit(),
+        reached: false,
+        why: Some("the plan failed"),
+    }
 }
 
 fn judge_one(wanted: &Wanted, sums: &PlanSums) -> Option<Goal> {
     let (subject, measure) = wanted.own;
     let summary = sums.get(&subject)?;
     let own = summary.median(measure);
-    let (against, other) = match wanted.against {
-        Against::Fixed(number, name) => (name, Some(number)),
-        Against::Subject(other, of) => (other.name(), sums.get(&other)?.median(of)),
+    let other = match wanted.against {
+        Against::Fixed(number, _) => Some(number),
+        Against::Subject(other, of) => sums.get(&other)?.median(of),
     };
     let beyond = summary.median(Measure::UnsentShare).is_some_and(|share| share > UNSENT_SHARE_MAX);
     let (ratio, why) = match (own, other) {
@@ -186,20 +212,8 @@ fn judge_one(wanted: &Wanted, sums: &PlanSums) -> Option<Goal> {
         (Some(own), Some(other)) if own <= other => (Some(1.0), None),
         (Some(_), Some(_)) => (None, Some("the other's number is not above zero")),
     };
-    Some(Goal {
-        point: wanted.point,
-        what: wanted.what,
-        plan: wanted.plan,
-        subject: subject.name(),
-        against,
-        at_most: wanted.at_most,
-        ratio,
-        own,
-        other,
-        unit: measure.unit(),
-        reached: ratio.is_some_and(|ratio| ratio <= wanted.at_most),
-        why,
-    })
+    let reached = ratio.is_some_and(|ratio| ratio <= wanted.at_most);
+    Some(Goal { ratio, own, other, reached, why, ..unjudged(wanted) })
 }
 
 /// Where more calls than these could not be sent, the 99th percentile says nothing any more.
@@ -216,7 +230,7 @@ mod tests {
     }
 
     fn judged(plan: &str, rounds: &[Round]) -> Vec<Goal> {
-        judge(&BTreeMap::from([(plan.to_owned(), sums::plan(&rounds.iter().collect::<Vec<_>>()))]))
+        judge(&BTreeMap::from([(plan.to_owned(), sums::plan(&rounds.iter().collect::<Vec<_>>()))]), &[])
     }
 
     #[test]
@@ -225,6 +239,13 @@ mod tests {
         let rounds = [round(Subject::Portcullis, 10.5, 7.9), round(Subject::Nginx, 10.0, 10.0)];
         let reached: Vec<bool> = judged("plain_small", &rounds).iter().map(|goal| goal.reached).collect();
         assert_eq!(reached, [true, false], "0.79 on the path reaches 0.8, 1.05 in total misses 1.0");
+    }
+
+    #[test]
+    fn goals_of_a_plan_that_failed_are_missed() {
+        let goals = judge(&BTreeMap::new(), &["workers"]);
+        assert_eq!(goals.len(), 1);
+        assert_eq!((goals[0].reached, goals[0].ratio, goals[0].why), (false, None, Some("the plan failed")));
     }
 
     #[test]

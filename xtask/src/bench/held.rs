@@ -11,7 +11,7 @@ use super::generator::{Order, Ready};
 use super::memory::{self, Kernel, User};
 use super::prepare::Stage;
 use super::round::Pass;
-use super::subject::Subject;
+use super::subject::Proxy;
 
 /// Memory counts once it stays as it is over one of these steps.
 const SETTLE_STEP: Duration = Duration::from_millis(250);
@@ -20,18 +20,15 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(3);
 /// Memory that moves less than this has settled, in KiB.
 const SETTLED_KIB: u64 = 64;
 
-/// The least of held connections that a memory for each can be told from.
-pub const CONNECTIONS_MIN: u32 = 100;
-
-/// Runs one round with `subject`.
+/// Runs one round against `proxy`, which was asked nothing yet.
 ///
 /// # Errors
-/// When it cannot be started, or a connection cannot be opened. Connections that do not answer at the end are counted.
-pub fn measure(stage: &Stage, subject: Subject, pass: &Pass<'_>, order: &Order<'_>) -> Result<Round> {
-    let proxy = stage.start(subject, pass.plan, order.papers)?;
+/// When a connection cannot be opened. Connections that do not answer at the end are counted.
+pub fn measure(stage: &Stage, proxy: &Proxy, pass: &Pass<'_>, order: &Order<'_>) -> Result<Round> {
+    let subject = proxy.subject;
     let before = settled(proxy.pid())?;
     let kernel_before = memory::kernel()?;
-    let load = Ready::up(stage, &proxy, order, "held")?;
+    let load = Ready::up(stage, proxy, order, "held")?;
     let with = settled(proxy.pid())?;
     let kernel_with = memory::kernel()?;
     let loaded = load.go()?;

@@ -61,10 +61,14 @@ fn section(out: &mut String, title: &str, name: &str, body: &str) {
 }
 
 fn goals(report: &Report) -> String {
+    let failure = |(plan, cause): &(String, String)| {
+        format!("<p class=\"failed\"><b>The plan <code>{}</code> failed.</b> {}</p>\n", escaped(plan), escaped(cause))
+    };
+    let failures: String = report.failures.iter().map(failure).collect();
     if report.goals.is_empty() {
-        return "<p>No goal was judged: those that it compares were not measured together.</p>\n".to_owned();
+        return failures + "<p>No goal was judged: those that it compares were not measured together.</p>\n";
     }
-    table(&words::goals(&report.goals), "goals")
+    failures + &table(&words::goals(&report.goals), "goals")
 }
 
 fn cpu(report: &Report) -> String {
@@ -183,6 +187,7 @@ mod tests {
     fn the_page_holds_plots_of_cpu_latency_and_memory_and_what_was_missed() {
         let page = page(&example());
         for part in [
+            "class=\"failed\"",
             "id=\"cpu\"",
             "id=\"latency\"",
             "id=\"memory\"",

@@ -9,6 +9,9 @@ use super::words::{self, Table};
 pub fn page(report: &Report) -> String {
     let (reached, all) = words::reached(&report.goals);
     let mut out = format!("# Portcullis side by side\n\n{}. {reached} of {all} goals reached.\n", report.when.0);
+    for (plan, cause) in &report.failures {
+        let _infallible = write!(out, "\n**The plan {plan} failed:** {cause}\n");
+    }
     section(&mut out, "Goals", &table(&words::goals(&report.goals)));
     for leg in &report.legs {
         let Some(sums) = report.sums.get(&leg.name) else { continue };

@@ -204,6 +204,10 @@ pub fn run(args: &Args) -> Result<()> {
     report.write(&folder).context("the report cannot be written")?;
     report.print();
     println!("\nwritten to {}, .md and .html", folder.join("report.json").display());
+    if !report.failures.is_empty() {
+        let failed: Vec<&str> = report.failures.iter().map(|(plan, _)| plan.as_str()).collect();
+        bail!("failed: {}; the report says why", failed.join(", "));
+    }
     if args.judge && report.missed() {
         bail!("a goal is missed");
     }

@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -54,7 +56,11 @@ impl Papers {
         fs::create_dir_all(folder).with_context(|| format!("`{}` cannot be made", folder.display()))?;
         let write = |name: &str, text: &str| -> Result<PathBuf> {
             let file = folder.join(name);
-            fs::write(&file, text).with_context(|| format!("`{}` cannot be written", file.display()))?;
+            // Keys that others could read are refused by who is to use them; the mode is given when a file is made.
+            let _of_an_earlier_run = fs::remove_file(&file);
+            let private = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file);
+            let written = private.and_then(|mut private| private.write_all(text.as_bytes()));
+            written.with_context(|| format!("`{}` cannot be written", file.display()))?;
             Ok(file)
         };
         let ca = Ca::new("authority of the bench")?;

@@ -32,6 +32,8 @@ pub struct Report {
     pub goals: Vec<Goal>,
     /// What haproxy bears, where it was asked.
     pub saturation: Option<Saturation>,
+    /// Plans that failed, and why.
+    pub failures: Vec<(String, String)>,
     /// Configurations by subject.
     pub configurations: Vec<(String, String)>,
     /// Where it was measured.
@@ -46,8 +48,12 @@ impl Report {
     /// Sums up what was found.
     pub fn new(found: Found, legs: &[Leg], third: Option<&ThirdParty>, took: Duration) -> Self {
         let of = |name: &str| -> Vec<&Round> { found.rounds.iter().filter(|round| round.plan == name).collect() };
-        let sums: BTreeMap<String, PlanSums> =
-            legs.iter().map(|leg| (leg.name.clone(), sums::plan(&of(&leg.name)))).collect();
+        let failed: Vec<&str> = found.failures.iter().map(|(name, _)| name.as_str()).collect();
+        let sums: BTreeMap<String, PlanSums> = legs
+            .iter()
+            .filter(|leg| !failed.contains(&&*leg.name))
+            .map(|leg| (leg.name.clone(), sums::plan(&of(&leg.name))))
+            .collect();
         let mut subjects: Vec<Subject> = sums.values().flat_map(BTreeMap::keys).copied().collect();
         subjects.sort_unstable();
         subjects.dedup();
@@ -57,12 +63,13 @@ impl Report {
         }
         let when = process::first_line("date", &["-u", "+%Y-%m-%d %H:%M UTC"]).unwrap_or_default();
         Self {
-            goals: goals::judge(&sums),
+            goals: goals::judge(&sums, &failed),
             legs: legs.to_vec(),
             sums,
             rounds: found.rounds,
             beside: found.beside,
             saturation: found.saturation,
+            failures: found.failures,
             configurations: found.configurations,
             machine: machine::machine(),
             versions,
@@ -105,9 +112,12 @@ impl Report {
         let saturation = self.saturation.as_ref().map(|found| json!({ "rps": found.rps, "rounds": found.rounds }));
         let configurations: Map<String, Value> =
             self.configurations.iter().map(|(name, text)| (name.clone(), json!(text))).collect();
+        let failures: Map<String, Value> =
+            self.failures.iter().map(|(plan, cause)| (plan.clone(), json!(cause))).collect();
         json!({
             "summary": summary,
             "goals": self.goals,
+            "failures": failures,
             "plans": plans,
             "machine": self.machine,
             "versions": self.versions,
@@ -130,6 +140,9 @@ impl Report {
         }
         if !self.goals.is_empty() {
             println!();
+        }
+        for (plan, cause) in &self.failures {
+            println!("FAILED: {plan}: {cause}");
         }
         for goal in &self.goals {
             println!("{}", words::goal(goal));
@@ -204,6 +217,7 @@ pub mod tests {
             ],
             beside: vec![open(Subject::Portcullis, 2000.0)],
             configurations: vec![("nginx over clear text".to_owned(), "worker_processes 1; # <1>\n".to_owned())],
+            failures: vec![("workers".to_owned(), "it did not <start>".to_owned())],
             saturation: None,
         };
         Report::new(found, &legs, None, Duration::from_secs(61))

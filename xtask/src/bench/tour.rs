@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use portcullis_loadtest::plan::{Pace, Plan, Transport};
+use portcullis_loadtest::plan::{Kind, Pace, Plan, Transport};
 
 use super::course::{Further, Leg};
 use super::data::Round;
@@ -40,6 +40,8 @@ pub struct Found {
     pub beside: Vec<Round>,
     /// What haproxy bears, where a plan wanted to know.
     pub saturation: Option<Saturation>,
+    /// Plans that failed, and why.
+    pub failures: Vec<(String, String)>,
     /// Configurations, by subject and what they are for.
     pub configurations: Vec<(String, String)>,
 }
@@ -52,16 +54,19 @@ pub struct Tour<'t> {
 }
 
 impl<'t> Tour<'t> {
-    /// Goes all legs.
+    /// Goes all legs. One that fails, because a subject does not start or a call does, is named, and the tour goes on.
     ///
     /// # Errors
-    /// When a subject does not start, or fails a call.
+    /// When there are more steps than can be counted.
     pub fn go(stage: &'t Stage, legs: &[Leg]) -> Result<Found> {
         let steps = legs.iter().map(steps).sum::<usize>();
         let clock = Clock::begin(u64::try_from(steps)?, legs.iter().map(Leg::seconds_total).sum());
         let mut tour = Self { stage, clock, found: Found::default() };
         for leg in legs {
-            tour.leg(leg).with_context(|| format!("plan `{}`", leg.name))?;
+            if let Err(cause) = tour.leg(leg) {
+                tour.clock.say(&format!("plan `{}` failed: {cause:#}", leg.name));
+                tour.found.failures.push((leg.name.clone(), format!("{cause:#}")));
+            }
         }
         Ok(tour.found)
     }
@@ -166,7 +171,9 @@ impl<'t> Tour<'t> {
             &format!("{}, {connections} connections, round {} of {}", subject.name(), index + 1, leg.rounds),
         );
         let pass = Pass { name: &leg.name, plan: &asked.plan, index, of_saturation: None };
-        let round = held::measure(self.stage, subject, &pass, &order(leg, papers, asked, None))?;
+        let proxy = self.stage.start(subject, &asked.plan, papers)?;
+        let round = held::measure(self.stage, &proxy, &pass, &order(leg, papers, asked, None))?;
+        self.keep_configurations(leg, std::slice::from_ref(&proxy));
         self.clock.took(leg.seconds_estimated(connections));
         Ok(round)
     }
@@ -185,8 +192,9 @@ impl<'t> Tour<'t> {
             Transport::Cleartext => "clear text",
             Transport::Mtls => "mutual TLS",
         };
+        let what = if leg.plan.kind == Kind::Streams { ", for streams" } else { "" };
         for proxy in proxies.iter().filter(|proxy| proxy.subject.family() != Family::Direct) {
-            let name = format!("{} over {over}", proxy.subject.name());
+            let name = format!("{} over {over}{what}", proxy.subject.name());
             let text = proxy.configuration.as_ref().and_then(|file| fs::read_to_string(file).ok());
             if let Some(text) = text.filter(|_| !self.found.configurations.iter().any(|(there, _)| *there == name)) {
                 self.found.configurations.push((name, text));
