@@ -221,9 +221,9 @@ const UNSENT_SHARE_MAX: f64 = 0.01;
 
 #[cfg(test)]
 mod tests {
-    use super::super::data::{Held, Round};
-    use super::super::sums;
     use super::*;
+    use crate::bench::data::{Held, Round};
+    use crate::bench::sums;
 
     fn round(subject: Subject, cpu: f64, path: f64) -> Round {
         Round { subject: subject.name(), cpu_us: Some(cpu), cpu_path_us: Some(path), ..Round::default() }

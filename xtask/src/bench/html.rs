@@ -172,8 +172,8 @@ fn table(table: &Table, class: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::tests::example;
     use super::*;
+    use crate::bench::report::tests::example;
 
     #[test]
     fn the_page_asks_nobody_for_anything() {

@@ -53,8 +53,8 @@ fn table(table: &Table) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::tests::example;
     use super::*;
+    use crate::bench::report::tests::example;
 
     #[test]
     fn the_page_shows_what_was_missed_and_what_is_not_shown() {

@@ -234,56 +234,55 @@ pub fn bars(name: &str, unit: &str, bars: &[Bar]) -> String {
         ),
     );
     for (row, bar) in (0_u32..).zip(bars) {
-        let (y, class) = (6.0 + ROW * f64::from(row), bar.class);
-        let (end, middle) = (at(bar.value), y + 10.0);
-        let title =
-            format!("{}: {} {unit}, rounds from {} to {}", bar.label, short(bar.value), short(bar.min), short(bar.max));
-        put(&mut out, &format!("<g><title>{}</title>", escaped(&title)));
-        put(
-            &mut out,
-            &format!(
-                r#"<text class="name" x="{}" y="{}" text-anchor="end">{}</text>"#,
-                left - 8.0,
-                y + 14.0,
-                escaped(&bar.label)
-            ),
-        );
-        let inner = bar.inner.map_or(end, at).min(end);
-        put(
-            &mut out,
-            &format!(
-                r#"<rect class="bar rest {class}" x="{left}" y="{y}" width="{:.1}" height="20" rx="2"/>"#,
-                end - left
-            ),
-        );
-        put(
-            &mut out,
-            &format!(
-                r#"<rect class="bar {class}" x="{left}" y="{y}" width="{:.1}" height="20" rx="2"/>"#,
-                inner - left
-            ),
-        );
-        let (least, most) = (at(bar.min), at(bar.max));
-        put(
-            &mut out,
-            &format!(
-                r#"<path class="whisker" d="M{least:.1} {middle}H{most:.1}M{least:.1} {}v8M{most:.1} {}v8"/>"#,
-                middle - 4.0,
-                middle - 4.0
-            ),
-        );
-        put(
-            &mut out,
-            &format!(
-                r#"<text class="number" x="{:.1}" y="{}">{}</text></g>"#,
-                most.max(end) + 8.0,
-                y + 14.5,
-                short(bar.value)
-            ),
-        );
+        draw(&mut out, bar, (unit, 6.0 + ROW * f64::from(row)), &at);
     }
     out.push_str("</svg>");
     out
+}
+
+/// One bar with its name, its whisker and its number, at this height.
+fn draw(out: &mut String, bar: &Bar, (unit, y): (&str, f64), at: &dyn Fn(f64) -> f64) {
+    let (left, class) = (NAMES, bar.class);
+    let (end, middle) = (at(bar.value), y + 10.0);
+    let title =
+        format!("{}: {} {unit}, rounds from {} to {}", bar.label, short(bar.value), short(bar.min), short(bar.max));
+    put(out, &format!("<g><title>{}</title>", escaped(&title)));
+    put(
+        out,
+        &format!(
+            r#"<text class="name" x="{}" y="{}" text-anchor="end">{}</text>"#,
+            left - 8.0,
+            y + 14.0,
+            escaped(&bar.label)
+        ),
+    );
+    let inner = bar.inner.map_or(end, at).min(end);
+    put(
+        out,
+        &format!(r#"<rect class="bar rest {class}" x="{left}" y="{y}" width="{:.1}" height="20" rx="2"/>"#, end - left),
+    );
+    put(
+        out,
+        &format!(r#"<rect class="bar {class}" x="{left}" y="{y}" width="{:.1}" height="20" rx="2"/>"#, inner - left),
+    );
+    let (least, most) = (at(bar.min), at(bar.max));
+    put(
+        out,
+        &format!(
+            r#"<path class="whisker" d="M{least:.1} {middle}H{most:.1}M{least:.1} {}v8M{most:.1} {}v8"/>"#,
+            middle - 4.0,
+            middle - 4.0
+        ),
+    );
+    put(
+        out,
+        &format!(
+            r#"<text class="number" x="{:.1}" y="{}">{}</text></g>"#,
+            most.max(end) + 8.0,
+            y + 14.5,
+            short(bar.value)
+        ),
+    );
 }
 
 fn opened(name: &str, width: f64, height: f64) -> String {

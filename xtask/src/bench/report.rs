@@ -159,9 +159,9 @@ impl Report {
 pub mod tests {
     use portcullis_loadtest::plan::{Kind, Pace, Plan};
 
-    use super::super::course::Further;
-    use super::super::data::Held;
     use super::*;
+    use crate::bench::course::Further;
+    use crate::bench::data::Held;
 
     /// A report of three plans with made-up numbers.
     pub fn example() -> Report {

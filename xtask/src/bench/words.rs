@@ -232,8 +232,8 @@ fn ranged(summary: &Summary, measure: Measure, digits: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::tests::example;
     use super::*;
+    use crate::bench::report::tests::example;
 
     #[test]
     fn a_goal_that_was_missed_says_so_first() {
