@@ -102,21 +102,22 @@ pub fn resident_kib(root: u32) -> Result<u64> {
     Ok(sum)
 }
 
-/// Threads of `root` and its descendants that may leave `cpu`; a proxy that chooses its cores itself could. The kernel's own
+/// Threads of `root` and its descendants that may leave `cpus`, a list as the kernel writes it; a proxy that chooses its cores itself could. The kernel's own
 /// io_uring workers are left out: the kernel places them.
 ///
 /// # Errors
 /// When `/proc` cannot be read.
-pub fn strays(root: u32, cpu: usize) -> Result<Vec<String>> {
+pub fn strays(root: u32, cpus: &str) -> Result<Vec<String>> {
     let mut strays = Vec::new();
     for pid in family(root)? {
         let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
         for task in tasks.flatten() {
             let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
             let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
-            let (name, cpus) = (field("Name:"), field("Cpus_allowed_list:"));
-            if !cpus.is_empty() && cpus != cpu.to_string() && !name.starts_with("iou-wrk") {
-                strays.push(format!("`{name}` on cpus {cpus}"));
+            let (name, allowed) = (field("Name:"), field("Cpus_allowed_list:"));
+            let within = cpus == allowed || cpus.split('-').any(|end| end == allowed);
+            if !allowed.is_empty() && !within && !name.starts_with("iou-wrk") {
+                strays.push(format!("`{name}` on cpus {allowed}"));
             }
         }
     }
@@ -124,7 +125,10 @@ pub fn strays(root: u32, cpu: usize) -> Result<Vec<String>> {
 }
 
 /// `root` and every process below it.
-fn family(root: u32) -> Result<Vec<u32>> {
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn family(root: u32) -> Result<Vec<u32>> {
     let mut parents = BTreeMap::new();
     for entry in fs::read_dir("/proc").context("`/proc` cannot be read")?.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };

@@ -1,23 +1,45 @@
-//! Measures side by side. In: the proxies, one load. Out: CPU per request of each, in one interleaved run, as a table and as
-//! `bench/report.json` below the target folder.
+//! Measures side by side. In: plans of load, proxies. Out: CPU time, latency and memory of each, in one interleaved run, as `bench/report.json`, `.md` and
+//! `.html` below the target folder.
 //!
-//! What is compared is the CPU time a proxy spends on a request, because on a shared machine nothing else is steady. The proxy has
+//! What is judged is the CPU time a proxy spends on a call, because on a shared machine nothing else is steady. The proxy has
 //! CPU 1 for itself, the stub upstream and the load share CPU 0; subjects take turns, so that a slow minute hits all alike.
 
+mod data;
 mod cpu;
-pub mod prepare;
-mod report;
-mod round;
+mod memory;
+mod papers;
 pub mod subject;
+mod third;
+mod launch;
+mod course;
+pub mod prepare;
+mod generator;
+mod round;
+mod held;
+mod sums;
+mod tour;
+mod goals;
+mod machine;
+mod plot;
+mod figures;
+mod report;
+mod words;
+mod markdown;
+mod html;
 
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use portcullis_loadtest::plan::Pace;
 
 use crate::needs::{self, Need};
 use crate::place;
-use crate::progress::Progress;
-use subject::Subject;
+use course::{Effort, Leg, Scope};
+use prepare::Stage;
+use subject::{Family, Subject};
+use third::{Against, ThirdParty};
+use tour::Tour;
 
 /// Where stub and load run.
 const LOAD_CPU: usize = 0;
@@ -27,42 +49,45 @@ const PROXY_CPU: usize = 1;
 /// What `bench` is asked.
 #[derive(clap::Args)]
 pub struct Args {
-    /// 5 rounds of 2 seconds (this is the default)
+    /// Small calls only, 5 rounds of 2 seconds (this is the default)
     #[arg(long, conflicts_with = "full")]
     quick: bool,
-    /// 7 rounds of 6 seconds
+    /// Every plan, 5 rounds of 1.5 seconds each, and what plots want beside them; about 20 minutes
     #[arg(long)]
     full: bool,
     /// Only see that everything runs: one short round, no goal is judged
     #[arg(long)]
     smoke: bool,
+    /// Exactly these plans of `loadtest/plans`, and `workers`
+    #[arg(long, value_delimiter = ',')]
+    plans: Vec<String>,
     /// Rounds, instead of the above
     #[arg(long)]
     rounds: Option<u32>,
     /// Seconds a round, instead of the above
     #[arg(long)]
     seconds: Option<f64>,
-    /// Other proxies to measure against
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Subject::Nginx, Subject::Haproxy])]
-    against: Vec<Subject>,
-    /// Exactly these subjects, whatever `--against` says
+    /// Other proxies to measure against: `nginx`, `haproxy`, or the URL of a gateway that runs already
+    #[arg(long, value_delimiter = ',', default_values = ["nginx", "haproxy"])]
+    against: Vec<Against>,
+    /// The process whose CPU time and memory are those of that gateway, its children with it; without it only latencies are measured
+    #[arg(long)]
+    pid: Option<u32>,
+    /// Bearer tokens that that gateway believes, one a line
+    #[arg(long)]
+    token_file: Option<PathBuf>,
+    /// Port of the stub upstream, for a gateway that must be configured before
+    #[arg(long, default_value_t = 0)]
+    stub_port: u16,
+    /// Exactly these subjects, of those that a plan names; whatever `--against` says
     #[arg(long, value_enum, value_delimiter = ',')]
     subjects: Vec<Subject>,
-    /// Connections kept open
-    #[arg(long, default_value_t = 64)]
-    connections: u32,
+    /// Connections, instead of what the plans say
+    #[arg(long)]
+    connections: Option<u32>,
     /// Fail when a goal is missed
     #[arg(long)]
     judge: bool,
-}
-
-/// How long and how often to measure.
-#[derive(Clone, Copy, Debug)]
-struct Plan {
-    rounds: u32,
-    length: Duration,
-    warm: Duration,
-    connections: u32,
 }
 
 impl Args {
@@ -72,37 +97,80 @@ impl Args {
             quick: true,
             full: false,
             smoke: true,
+            plans: Vec::new(),
             rounds: None,
             seconds: None,
-            against: vec![Subject::Nginx, Subject::Haproxy],
+            against: vec![Against::Ours(Subject::Nginx), Against::Ours(Subject::Haproxy)],
+            pid: None,
+            token_file: None,
+            stub_port: 0,
             subjects: Vec::new(),
-            connections: 16,
+            connections: Some(16),
             judge: false,
         }
     }
 
-    fn plan(&self) -> Result<Plan> {
-        let (rounds, seconds, warm) = match (self.smoke, self.full) {
+    fn effort(&self) -> Result<Effort> {
+        let (rounds, seconds, warm_seconds) = match (self.smoke, self.full) {
             (true, _) => (1, 0.3, 0.1),
-            (false, true) => (7, 6.0, 1.0),
+            (false, true) => (5, 1.5, 0.4),
             (false, false) => (5, 2.0, 0.5),
         };
+        let scope = if self.full { Scope::Plots } else { Scope::Plans };
         let (rounds, seconds) = (self.rounds.unwrap_or(rounds), self.seconds.unwrap_or(seconds));
-        if rounds == 0 || seconds <= 0.0 || self.connections == 0 {
+        if rounds == 0 || seconds <= 0.0 || self.connections == Some(0) {
             bail!("rounds, seconds and connections are above zero");
         }
-        let (length, warm) = (Duration::from_secs_f64(seconds), Duration::from_secs_f64(warm));
-        Ok(Plan { rounds, length, warm, connections: self.connections })
+        Ok(Effort { rounds, seconds, warm_seconds, scope })
     }
 
-    fn subjects(&self) -> Vec<Subject> {
-        if !self.subjects.is_empty() {
-            return self.subjects.clone();
+    fn third(&self) -> Result<Option<ThirdParty>> {
+        let urls = self.against.iter().filter_map(|against| match against {
+            Against::Running(url) => Some(url),
+            Against::Ours(_) => None,
+        });
+        let urls: Vec<_> = urls.collect();
+        match *urls {
+            [] if self.pid.is_some() || self.token_file.is_some() => {
+                bail!("`--pid` and `--token-file` are about a gateway that `--against URL` names")
+            }
+            [] => Ok(None),
+            [url] => ThirdParty::find(url, self.pid, self.token_file.as_deref()).map(Some),
+            _ => bail!("one gateway can be named by its URL in a run, not {}", urls.len()),
         }
-        let mut subjects = vec![Subject::Portcullis, Subject::PortcullisPass];
-        subjects.extend(&self.against);
-        subjects.push(Subject::Direct);
-        subjects
+    }
+
+    /// The legs that were asked for, each with those who are to run it.
+    fn legs(&self, third: Option<&ThirdParty>) -> Result<Vec<Leg>> {
+        let folder = place::root()?.join("loadtest/plans");
+        let plans = match (self.plans.is_empty(), self.full) {
+            (false, _) => self.plans.clone(),
+            (true, true) => course::names(&folder)?,
+            (true, false) => vec![course::QUICK.to_owned()],
+        };
+        let mut legs = course::legs(&folder, &plans, &self.effort()?)?;
+        for leg in &mut legs {
+            if let Some(connections) = self.connections {
+                leg.plan.connections = connections;
+            }
+            let speaks =
+                third.is_some_and(|third| third.transport == leg.plan.transport) && leg.name != course::WORKERS;
+            leg.subjects.extend(speaks.then_some(Subject::ThirdParty));
+            leg.subjects.retain(|subject| self.wants(*subject));
+            leg.subjects.sort_unstable();
+        }
+        legs.retain(|leg| !leg.subjects.is_empty());
+        Ok(legs)
+    }
+
+    fn wants(&self, subject: Subject) -> bool {
+        if !self.subjects.is_empty() {
+            return self.subjects.contains(&subject);
+        }
+        match subject.family() {
+            Family::Portcullis | Family::Direct | Family::ThirdParty => true,
+            Family::Nginx | Family::Haproxy => self.against.contains(&Against::Ours(subject)),
+        }
     }
 }
 
@@ -111,35 +179,75 @@ impl Args {
 /// # Errors
 /// When something that was asked for cannot run, answers with errors, or, with `--judge`, misses a goal.
 pub fn run(args: &Args) -> Result<()> {
-    let plan = args.plan()?;
-    let wanted = args.subjects();
+    let (start, third) = (Instant::now(), args.third()?);
+    let mut legs = args.legs(third.as_ref())?;
     if std::thread::available_parallelism()?.get() <= PROXY_CPU {
         bail!("the bench needs two CPUs: one for the proxy, one for load and upstream");
     }
+    let mut wanted: Vec<Subject> = legs.iter().flat_map(|leg| leg.subjects.clone()).collect();
+    if legs.iter().any(|leg| matches!(leg.plan.pace, Pace::OfSaturation(_))) {
+        // Its saturation is the measure of the rates, even where it is not measured itself.
+        wanted.push(Subject::Haproxy);
+    }
+    wanted.sort_unstable();
+    wanted.dedup();
     let needs: Vec<Need> = wanted.iter().filter_map(|subject| subject.need()).collect();
     needs::ensure(&needs)?;
     needs::ensure(&[Need { program: "taskset", probe: &[], package: "util-linux" }])?;
     let folder = place::target()?.join("bench");
-    let scene = prepare::scene(&folder, &wanted, plan.connections)?;
-    let progress = Progress::begin(u64::from(plan.rounds) * u64::try_from(scene.proxies.len())?);
-    let mut rounds = Vec::new();
-    for index in 0..plan.rounds {
-        // Each round starts with another subject, so that none always follows the same neighbour.
-        let mut order: Vec<&subject::Proxy> = scene.proxies.iter().collect();
-        let first = usize::try_from(index)? % order.len();
-        order.rotate_left(first);
-        for proxy in order {
-            progress.step(&format!("{}, round {}", proxy.subject.name(), index + 1));
-            rounds.push(round::measure(&scene, proxy, &plan, index)?);
-        }
+    let stage = Stage::set(&folder, &wanted, args.stub_port, third)?;
+    for leg in &mut legs {
+        leg.subjects.retain(|subject| stage.has(*subject));
     }
-    drop(progress);
-    let report = report::Report::new(rounds, &scene, &plan);
-    report.write(&folder.join("report.json"))?;
+    let found = Tour::go(&stage, &legs)?;
+    let report = report::Report::new(found, &legs, stage.third.as_ref(), start.elapsed());
+    report.write(&folder).context("the report cannot be written")?;
     report.print();
-    println!("\nwritten to {}", folder.join("report.json").display());
+    println!("\nwritten to {}, .md and .html", folder.join("report.json").display());
+    if !report.failures.is_empty() {
+        let failed: Vec<&str> = report.failures.iter().map(|(plan, _)| plan.as_str()).collect();
+        bail!("failed: {}; the report says why", failed.join(", "));
+    }
     if args.judge && report.missed() {
         bail!("a goal is missed");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(args: &Args, expected: &[(&str, &[Subject])]) {
+        let legs = args.legs(args.third().unwrap().as_ref()).unwrap();
+        let got: Vec<(&str, &[Subject])> = legs.iter().map(|leg| (leg.name.as_str(), &*leg.subjects)).collect();
+        assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn a_pid_without_a_url_is_refused() {
+        let args = Args { pid: Some(1), ..Args::smoke() };
+        assert!(args.third().unwrap_err().to_string().contains("--against URL"));
+    }
+
+    #[test]
+    fn a_short_run_is_about_small_calls_by_all_but_those_not_asked_for() {
+        use Subject::{Direct, Haproxy, Nginx, Portcullis, PortcullisPass, PortcullisStrict, ThirdParty};
+        let all: &[Subject] = &[Portcullis, PortcullisStrict, PortcullisPass, Nginx, Haproxy, Direct];
+        check(&Args::smoke(), &[("plain_small", all)]);
+        let against = vec!["nginx".parse().unwrap(), "http://127.0.0.1:1/mcp".parse().unwrap()];
+        let fewer: &[Subject] = &[Portcullis, PortcullisStrict, PortcullisPass, Nginx, ThirdParty, Direct];
+        check(&Args { against, ..Args::smoke() }, &[("plain_small", fewer)]);
+        let subjects = vec![Direct, Portcullis];
+        check(&Args { subjects, ..Args::smoke() }, &[("plain_small", &[Portcullis, Direct])]);
+    }
+
+    #[test]
+    fn a_gateway_that_runs_already_runs_only_the_plans_that_it_speaks() {
+        let against = vec!["http://127.0.0.1:1/mcp".parse().unwrap()];
+        let args = Args { against, full: true, ..Args::smoke() };
+        let legs = args.legs(args.third().unwrap().as_ref()).unwrap();
+        let runs = |name: &str| legs.iter().any(|leg| leg.name == name && leg.subjects.contains(&Subject::ThirdParty));
+        assert!(runs("plain_small") && runs("idle") && !runs("mtls_small") && !runs("workers"));
+    }
 }

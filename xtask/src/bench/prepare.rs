@@ -1,6 +1,6 @@
-//! Sets the scene. In: the subjects wanted. Out: everything built and running: stub, proxies, the request. What cannot be built is
-//! named and left out.
+//! Sets the stage. In: who will be measured. Out: everything built, the stub upstream running. What cannot be built is named and left out.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -8,25 +8,30 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use portcullis_loadtest::plan::{Kind, Plan};
 
 use super::LOAD_CPU;
-use super::subject::{self, Proxy, Subject};
-use crate::keys::TokenSigner;
+use super::launch::{self, Answers, Setting};
+use super::papers::Papers;
+use super::subject::{self, Family, Proxy, Subject};
+use super::third::ThirdParty;
 use crate::place;
 use crate::process::{self, Running};
 
-/// All that a round needs.
-pub struct Scene {
-    /// The subjects, running.
-    pub proxies: Vec<Proxy>,
+/// All that rounds need, whatever the plan.
+pub struct Stage {
+    /// Where everything is written.
+    pub folder: PathBuf,
     /// Where the stub listens.
     pub upstream: SocketAddr,
     /// The stub, for its CPU time.
     pub stub: Running,
     /// The load generator.
     pub load: PathBuf,
-    /// The body of the request.
-    pub body: PathBuf,
+    /// Programs of the subjects that can run.
+    programs: BTreeMap<Subject, PathBuf>,
+    /// A gateway that runs already.
+    pub third: Option<ThirdParty>,
 }
 
 /// What the load sends beside the token (MCP 2026-07-28: headers that mirror the body).
@@ -39,63 +44,76 @@ pub const HEADERS: [&str; 6] = [
     "User-Agent: portcullis-load/1",
 ];
 
-/// Builds and starts everything.
-///
-/// # Errors
-/// When stub or load cannot be built, or a proxy that is there does not start.
-pub fn scene(folder: &Path, wanted: &[Subject], connections: u32) -> Result<Scene> {
-    if connections > 500 {
-        bail!("{connections} connections are more than the proxies' pools of 512 are set for");
-    }
-    fs::create_dir_all(folder)?;
-    let target = place::target()?;
-    build(&["-p", "portcullis-loadtest"], &target)?;
-    let (stub, upstream) =
-        start_stub(Command::new(target.join("release/stub")).args(["--cpu", &LOAD_CPU.to_string()]))?;
-    // Proxies that check nothing are shown a token of the same length, so that all read the same head.
-    let plain = subject::sign(&TokenSigner::new_eddsa()?, upstream)?;
-    let mut proxies = Vec::new();
-    for subject in wanted {
-        let Some(binary) = binary(*subject, &target)? else { continue };
-        let mut proxy = match subject {
-            Subject::Direct => Proxy::direct(upstream, plain.clone()),
-            Subject::Portcullis | Subject::PortcullisPass | Subject::Nginx | Subject::Haproxy => {
-                subject.start(folder, &binary, upstream)?
-            }
-        };
-        if proxy.token.is_empty() {
-            proxy.token.clone_from(&plain);
+impl Stage {
+    /// Builds everything that `wanted` needs and starts the stub on `port`; 0 takes a free one.
+    ///
+    /// # Errors
+    /// When stub or load cannot be built or started.
+    pub fn set(folder: &Path, wanted: &[Subject], port: u16, third: Option<ThirdParty>) -> Result<Self> {
+        fs::create_dir_all(folder)?;
+        let target = place::target()?;
+        build(&["-p", "portcullis-loadtest"], &target)?;
+        let mut stub = Command::new(target.join("release/stub"));
+        stub.args(["--cpu", &LOAD_CPU.to_string(), "--port", &port.to_string()]);
+        let (stub, upstream) = start_stub(&mut stub)?;
+        let (mut programs, mut built) = (BTreeMap::new(), BTreeMap::new());
+        for subject in wanted {
+            programs.extend(program(*subject, &target, &mut built).map(|program| (*subject, program)));
         }
-        proxies.push(proxy);
+        if programs.is_empty() {
+            bail!("no subject is left to measure");
+        }
+        Ok(Self { folder: folder.to_owned(), upstream, stub, load: target.join("release/load"), programs, third })
     }
-    if proxies.is_empty() {
-        bail!("no subject is left to measure");
+
+    /// Whether a subject can run.
+    pub fn has(&self, subject: Subject) -> bool {
+        self.programs.contains_key(&subject)
     }
-    let body = place::root()?.join("loadtest/configs/call.json");
-    Ok(Scene { proxies, upstream, stub, load: target.join("release/load"), body })
+
+    /// Starts a subject as a plan wants it; gives it back once it listens.
+    ///
+    /// # Errors
+    /// When it does not start, or is not there.
+    pub fn start(&self, subject: Subject, plan: &Plan, papers: &Papers) -> Result<Proxy> {
+        match subject.family() {
+            Family::Direct => return Ok(Proxy::direct(self.upstream, papers.token.clone())),
+            Family::ThirdParty => {
+                let third = self.third.as_ref().context("no third party was named")?;
+                return Ok(third.proxy(&papers.token));
+            }
+            Family::Portcullis | Family::Nginx | Family::Haproxy => {}
+        }
+        let program = self.programs.get(&subject).with_context(|| format!("`{}` is not there", subject.name()))?;
+        let answers = match plan.kind {
+            Kind::Streams => Answers::Streams,
+            Kind::Calls | Kind::Handshakes | Kind::Idle => Answers::Whole,
+        };
+        let folder = &self.folder;
+        let setting = Setting { folder, upstream: self.upstream, transport: plan.transport, answers, papers };
+        launch::start(subject, launch::pinned(subject, program), &setting)
+    }
 }
 
 /// The program of a subject, built where it is ours. What cannot be built is skipped in clear words, never silently.
-fn binary(subject: Subject, target: &Path) -> Result<Option<PathBuf>> {
-    let (built, path) = match subject {
-        Subject::Nginx | Subject::Haproxy => return Ok(Some(subject::program(subject.name()))),
-        Subject::Direct => return Ok(Some(PathBuf::new())),
-        Subject::Portcullis => {
-            (build(&["-p", "portcullis", "--bin", "portcullis"], target), target.join("release/portcullis"))
+fn program(subject: Subject, target: &Path, built: &mut BTreeMap<&'static str, bool>) -> Option<PathBuf> {
+    let (name, args): (_, &[&str]) = match subject.family() {
+        Family::Nginx | Family::Haproxy => return Some(subject::program(subject.name())),
+        Family::Direct | Family::ThirdParty => return Some(PathBuf::new()),
+        // The same folder: all but our own crate is compiled already, and the binary has a name of its own.
+        Family::Portcullis if subject == Subject::PortcullisPass => {
+            ("portcullis-pass", &["-p", "portcullis", "--features", "bench-pass", "--bin", "portcullis-pass"])
         }
-        Subject::PortcullisPass => {
-            // The same folder: all but our own crate is compiled already, and the binary has a name of its own.
-            let args = ["-p", "portcullis", "--features", "bench-pass", "--bin", "portcullis-pass"];
-            (build(&args, target), target.join("release/portcullis-pass"))
-        }
+        Family::Portcullis => ("portcullis", &["-p", "portcullis", "--bin", "portcullis"]),
     };
-    match built {
-        Ok(()) => Ok(Some(path)),
+    let there = *built.entry(name).or_insert_with(|| match build(args, target) {
+        Ok(()) => true,
         Err(cause) => {
-            eprintln!("skipping {}: it cannot be built ({cause:#})", subject.name());
-            Ok(None)
+            eprintln!("skipping all that runs `{name}`: it cannot be built ({cause:#})");
+            false
         }
-    }
+    });
+    there.then(|| target.join("release").join(name))
 }
 
 fn build(args: &[&str], target: &Path) -> Result<()> {

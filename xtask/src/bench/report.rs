@@ -1,233 +1,244 @@
-//! Sums up. In: rounds. Out: medians, ratios to nginx, goals; a table and a JSON file.
+//! Reports. In: what was found. Out: `report.json` with every round, `report.md`, `report.html`, a table on the terminal. Never here: measuring.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::Plan;
-use super::prepare::Scene;
-use super::round::Round;
+use super::course::Leg;
+use super::data::Round;
+use super::goals::{self, Goal};
 use super::subject::Subject;
+use super::sums::{self, PlanSums};
+use super::third::ThirdParty;
+use super::tour::{Found, Saturation};
+use super::{html, machine, markdown, words};
 use crate::process;
-
-/// Medians of one subject. Times are microseconds.
-#[derive(Clone, Debug, Serialize)]
-struct Summary {
-    cpu_us: Option<f64>,
-    cpu_path_us: Option<f64>,
-    rps: Option<f64>,
-    p50_us: Option<f64>,
-    p99_us: Option<f64>,
-    rss_kib: Option<f64>,
-    cpu_us_min: Option<f64>,
-    cpu_us_max: Option<f64>,
-    rounds: usize,
-}
-
-/// A goal and how far it was reached.
-#[derive(Clone, Debug, Serialize)]
-struct Goal {
-    what: &'static str,
-    at_most: f64,
-    ratio: f64,
-    reached: bool,
-}
 
 /// The whole run.
 pub struct Report {
-    rounds: Vec<Round>,
-    summaries: BTreeMap<&'static str, Summary>,
-    goals: Vec<Goal>,
-    context: Value,
+    /// What was measured, in order.
+    pub legs: Vec<Leg>,
+    /// Rounds of the plans.
+    pub rounds: Vec<Round>,
+    /// Rounds beside them, for plots.
+    pub beside: Vec<Round>,
+    /// Medians, by plan and subject.
+    pub sums: BTreeMap<String, PlanSums>,
+    /// Every goal that could be judged.
+    pub goals: Vec<Goal>,
+    /// What haproxy bears, where it was asked.
+    pub saturation: Option<Saturation>,
+    /// Plans that failed, and why.
+    pub failures: Vec<(String, String)>,
+    /// Configurations by subject.
+    pub configurations: Vec<(String, String)>,
+    /// Where it was measured.
+    pub machine: Value,
+    /// With what.
+    pub versions: Value,
+    /// When it ended (UTC), and how many seconds it took.
+    pub when: (String, u64),
 }
 
 impl Report {
-    /// Sums the rounds up.
-    pub fn new(rounds: Vec<Round>, scene: &Scene, plan: &Plan) -> Self {
-        let mut summaries = BTreeMap::new();
-        for proxy in &scene.proxies {
-            let name = proxy.subject.name();
-            let own: Vec<&Round> = rounds.iter().filter(|round| round.subject == name).collect();
-            summaries.insert(name, summarize(&own));
+    /// Sums up what was found.
+    pub fn new(found: Found, legs: &[Leg], third: Option<&ThirdParty>, took: Duration) -> Self {
+        let of = |name: &str| -> Vec<&Round> { found.rounds.iter().filter(|round| round.plan == name).collect() };
+        let failed: Vec<&str> = found.failures.iter().map(|(name, _)| name.as_str()).collect();
+        let sums: BTreeMap<String, PlanSums> = legs
+            .iter()
+            .filter(|leg| !failed.contains(&&*leg.name))
+            .map(|leg| (leg.name.clone(), sums::plan(&of(&leg.name))))
+            .collect();
+        let mut subjects: Vec<Subject> = sums.values().flat_map(BTreeMap::keys).copied().collect();
+        subjects.sort_unstable();
+        subjects.dedup();
+        let mut versions = machine::versions(&subjects);
+        if let (Some(third), Some(versions)) = (third, versions.as_object_mut()) {
+            versions.insert(Subject::ThirdParty.name().to_owned(), json!(third.url));
         }
-        let goals = goals(&summaries);
-        let subjects: Vec<Subject> = scene.proxies.iter().map(|proxy| proxy.subject).collect();
-        let context = json!({
-            "machine": machine(),
-            "versions": versions(&subjects),
-            "plan": {
-                "rounds": plan.rounds,
-                "seconds": plan.length.as_secs_f64(),
-                "warm_seconds": plan.warm.as_secs_f64(),
-                "connections": plan.connections,
-            },
-        });
-        Self { rounds, summaries, goals, context }
+        let when = process::first_line("date", &["-u", "+%Y-%m-%d %H:%M UTC"]).unwrap_or_default();
+        Self {
+            goals: goals::judge(&sums, &failed),
+            legs: legs.to_vec(),
+            sums,
+            rounds: found.rounds,
+            beside: found.beside,
+            saturation: found.saturation,
+            failures: found.failures,
+            configurations: found.configurations,
+            machine: machine::machine(),
+            versions,
+            when: (when, took.as_secs()),
+        }
     }
 
     /// Writes everything, every round with it.
     ///
     /// # Errors
-    /// When the file cannot be written.
-    pub fn write(&self, path: &Path) -> Result<()> {
-        let mut whole = json!({
-            "summary": { "plain_small": self.summaries },
-            "goals": self.goals,
-            "rounds": self.rounds,
-        });
-        if let (Some(whole), Some(context)) = (whole.as_object_mut(), self.context.as_object()) {
-            whole.extend(context.clone());
-        }
-        fs::write(path, serde_json::to_string_pretty(&whole)?)
-            .with_context(|| format!("`{}` cannot be written", path.display()))
+    /// When a file cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let write = |name: &str, text: String| {
+            let file = folder.join(name);
+            fs::write(&file, text).with_context(|| format!("`{}` cannot be written", file.display()))
+        };
+        write("report.json", serde_json::to_string_pretty(&self.json())?)?;
+        write("report.md", markdown::page(self))?;
+        write("report.html", html::page(self))
     }
 
-    /// Prints the table and the goals.
+    fn json(&self) -> Value {
+        let summary: Map<String, Value> = self
+            .sums
+            .iter()
+            .map(|(plan, sums)| {
+                let sums = sums.iter().map(|(subject, summary)| (subject.name().to_owned(), summary.json()));
+                (plan.clone(), Value::Object(sums.collect()))
+            })
+            .collect();
+        let plans: Map<String, Value> = self
+            .legs
+            .iter()
+            .map(|leg| {
+                let (seconds, warm) = (leg.length.as_secs_f64(), leg.warm.as_secs_f64());
+                let plan = json!({ "plan": leg.plan, "rounds": leg.rounds, "seconds": seconds, "warm_seconds": warm });
+                (leg.name.clone(), plan)
+            })
+            .collect();
+        let saturation = self.saturation.as_ref().map(|found| json!({ "rps": found.rps, "rounds": found.rounds }));
+        let configurations: Map<String, Value> =
+            self.configurations.iter().map(|(name, text)| (name.clone(), json!(text))).collect();
+        let failures: Map<String, Value> =
+            self.failures.iter().map(|(plan, cause)| (plan.clone(), json!(cause))).collect();
+        json!({
+            "summary": summary,
+            "goals": self.goals,
+            "failures": failures,
+            "plans": plans,
+            "machine": self.machine,
+            "versions": self.versions,
+            "ended": self.when.0,
+            "took_seconds": self.when.1,
+            "saturation": saturation,
+            "does_not_show": words::NOT_SHOWN,
+            "rounds": self.rounds,
+            "rounds_for_plots": self.beside,
+            "configurations": configurations,
+        })
+    }
+
+    /// Prints the tables and the goals.
     pub fn print(&self) {
-        println!(
-            "\n{:<16} {:>11} {:>17} {:>12} {:>8} {:>9} {:>9} {:>9} {:>9}",
-            "subject", "cpu us/req", "min - max", "path us/req", "x nginx", "rps", "p50 us", "p99 us", "RSS KiB"
-        );
-        let nginx = self.summaries.get(Subject::Nginx.name()).and_then(|nginx| nginx.cpu_us);
-        for (name, summary) in &self.summaries {
-            let ratio = summary.cpu_us.zip(nginx).map(|(own, nginx)| own / nginx);
-            let range = summary.cpu_us_min.zip(summary.cpu_us_max).map(|(min, max)| format!("{min:.2} - {max:.2}"));
-            println!(
-                "{name:<16} {:>11} {:>17} {:>12} {:>8} {:>9} {:>9} {:>9} {:>9}",
-                shown(summary.cpu_us, 2),
-                range.unwrap_or_else(|| "-".to_owned()),
-                shown(summary.cpu_path_us, 2),
-                shown(ratio, 2),
-                summary.rps.map_or_else(|| "void".to_owned(), |rps| format!("{rps:.0}")),
-                shown(summary.p50_us, 0),
-                shown(summary.p99_us, 0),
-                shown(summary.rss_kib, 0),
-            );
+        for leg in &self.legs {
+            let Some(sums) = self.sums.get(&leg.name) else { continue };
+            println!("\n{}: {}", leg.name, leg.plan.about);
+            print!("{}", words::plan(leg, sums).plain());
+        }
+        if !self.goals.is_empty() {
+            println!();
+        }
+        for (plan, cause) in &self.failures {
+            println!("FAILED: {plan}: {cause}");
         }
         for goal in &self.goals {
-            let verdict = if goal.reached { "reached" } else { "MISSED" };
-            println!("{verdict}: {} {:.2} x nginx, at most {:.2}", goal.what, goal.ratio, goal.at_most);
+            println!("{}", words::goal(goal));
         }
     }
 
-    /// Whether a goal that could be judged was missed.
+    /// Whether a goal was missed, or could not be judged.
     pub fn missed(&self) -> bool {
         self.goals.iter().any(|goal| !goal.reached)
     }
 }
 
-fn shown(number: Option<f64>, digits: usize) -> String {
-    number.map_or_else(|| "-".to_owned(), |number| format!("{number:.digits$}"))
-}
-
-fn summarize(rounds: &[&Round]) -> Summary {
-    let all =
-        |of: &dyn Fn(&Round) -> Option<f64>| -> Vec<f64> { rounds.iter().filter_map(|round| of(round)).collect() };
-    let cpu = all(&|round| round.cpu_us);
-    Summary {
-        cpu_us: median(&cpu),
-        cpu_path_us: median(&all(&|round| round.cpu_path_us)),
-        rps: median(&all(&|round| round.rps)),
-        p50_us: median(&all(&|round| Some(round.p50_us))),
-        p99_us: median(&all(&|round| Some(round.p99_us))),
-        rss_kib: median(&all(&|round| round.rss_kib.map(|kib| kib as f64))),
-        cpu_us_min: cpu.iter().copied().reduce(f64::min),
-        cpu_us_max: cpu.iter().copied().reduce(f64::max),
-        rounds: rounds.len(),
-    }
-}
-
-/// The middle value; between the two middle ones where there is none. Nothing has no median.
-fn median(values: &[f64]) -> Option<f64> {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    let upper = values.get(values.len() / 2).copied()?;
-    match values.len() % 2 {
-        1 => Some(upper),
-        _ => values.get(values.len() / 2 - 1).map(|lower| f64::midpoint(*lower, upper)),
-    }
-}
-
-/// With every check on, against nginx with none.
-fn goals(summaries: &BTreeMap<&'static str, Summary>) -> Vec<Goal> {
-    let of = |subject: Subject| summaries.get(subject.name());
-    let (Some(own), Some(nginx)) = (of(Subject::Portcullis), of(Subject::Nginx).and_then(|nginx| nginx.cpu_us)) else {
-        return Vec::new();
-    };
-    let goal = |what, at_most, cpu: Option<f64>| {
-        let ratio = cpu? / nginx;
-        Some(Goal { what, at_most, ratio, reached: ratio <= at_most })
-    };
-    [goal("cpu on the path", 0.8, own.cpu_path_us), goal("cpu in total", 1.0, own.cpu_us)]
-        .into_iter()
-        .flatten()
-        .collect()
-}
-
-fn machine() -> Value {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let field = |text: &str, name: &str| {
-        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
-        line.split_once(':').map(|(_, value)| value.trim().to_owned())
-    };
-    json!({
-        "cpu": field(&read("/proc/cpuinfo"), "model name"),
-        "cpus": std::thread::available_parallelism().ok().map(std::num::NonZero::get),
-        "memory": field(&read("/proc/meminfo"), "MemTotal"),
-        "kernel": read("/proc/sys/kernel/osrelease").trim(),
-        "load_average": read("/proc/loadavg").trim(),
-        "congestion_control": read("/proc/sys/net/ipv4/tcp_congestion_control").trim(),
-    })
-}
-
-fn versions(subjects: &[Subject]) -> Value {
-    let mut versions = serde_json::Map::new();
-    for subject in subjects {
-        if let Some(version) = subject.version() {
-            versions.insert(subject.name().to_owned(), json!(version));
-        }
-    }
-    versions.insert("rustc".to_owned(), json!(process::first_line("rustc", &["-V"]).ok()));
-    let commit = Command::new("git").args(["describe", "--always", "--dirty"]).output();
-    let commit = commit.ok().map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned());
-    versions.insert("commit".to_owned(), json!(commit));
-    Value::Object(versions)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub mod tests {
+    use portcullis_loadtest::plan::{Kind, Pace, Plan};
 
-    #[test]
-    fn the_median_is_the_middle_and_nothing_has_none() {
-        let rows: [(&[f64], Option<f64>); 4] =
-            [(&[], None), (&[3.0], Some(3.0)), (&[9.0, 1.0], Some(5.0)), (&[9.0, 1.0, 2.0], Some(2.0))];
-        for (values, expected) in rows {
-            assert_eq!(median(values), expected, "median of {values:?}");
-        }
+    use super::*;
+    use crate::bench::course::Further;
+    use crate::bench::data::Held;
+
+    /// A report of three plans with made-up numbers.
+    pub fn example() -> Report {
+        let text = "about = \"a <small> call\"\nkind = \"calls\"\ntransport = \"cleartext\"\nconnections = 64\n";
+        let plan = |kind, pace| Plan { kind, pace, ..Plan::parse(text, "p.toml").unwrap() };
+        let leg = |name: &str, plan: Plan| Leg {
+            name: name.to_owned(),
+            plan,
+            subjects: Vec::new(),
+            rounds: 1,
+            length: Duration::from_secs(1),
+            warm: Duration::ZERO,
+            further: Further::Nothing,
+        };
+        let legs = [
+            leg("plain_small", plan(Kind::Calls, Pace::Closed)),
+            leg("open_loop_half", plan(Kind::Calls, Pace::OfSaturation(0.5))),
+            leg("idle", plan(Kind::Idle, Pace::Closed)),
+        ];
+        let call = |subject: Subject, cpu: f64| Round {
+            plan: "plain_small".to_owned(),
+            subject: subject.name(),
+            cpu_us: Some(cpu),
+            cpu_path_us: Some(cpu - 1.0),
+            p50_us: Some(100.0),
+            ..Round::default()
+        };
+        let open = |subject: Subject, rate: f64| Round {
+            plan: "open_loop_half".to_owned(),
+            subject: subject.name(),
+            rate: Some(rate),
+            of_saturation: Some(0.5),
+            p50_us: Some(100.0),
+            p99_us: Some(900.0),
+            percentiles: vec![(50.0, 100.0), (99.0, 900.0)],
+            ..Round::default()
+        };
+        let held = Held {
+            connections: 1000,
+            answered: 1000,
+            with_kib: Some(9000),
+            before_kib: Some(7000),
+            bytes_each: Some(2048.0),
+            ..Held::default()
+        };
+        let idle = Round { plan: "idle".to_owned(), subject: "portcullis", held: Some(held), ..Round::default() };
+        let found = Found {
+            rounds: vec![
+                call(Subject::Portcullis, 11.0),
+                call(Subject::Nginx, 10.0),
+                open(Subject::Portcullis, 1000.0),
+                idle,
+            ],
+            beside: vec![open(Subject::Portcullis, 2000.0)],
+            configurations: vec![("nginx over clear text".to_owned(), "worker_processes 1; # <1>\n".to_owned())],
+            failures: vec![("workers".to_owned(), "it did not <start>".to_owned())],
+            saturation: None,
+        };
+        Report::new(found, &legs, None, Duration::from_secs(61))
     }
 
     #[test]
-    fn goals_are_judged_only_where_both_sides_were_measured() {
-        let summary = |cpu, path| Summary {
-            cpu_us: Some(cpu),
-            cpu_path_us: Some(path),
-            rps: None,
-            p50_us: None,
-            p99_us: None,
-            rss_kib: None,
-            cpu_us_min: None,
-            cpu_us_max: None,
-            rounds: 1,
-        };
-        assert!(goals(&BTreeMap::from([("portcullis", summary(1.0, 1.0))])).is_empty());
-        let judged = goals(&BTreeMap::from([("portcullis", summary(10.5, 7.9)), ("nginx", summary(10.0, 10.0))]));
-        let reached: Vec<bool> = judged.iter().map(|goal| goal.reached).collect();
-        assert_eq!(reached, [true, false], "0.79 on the path reaches 0.8, 1.05 in total misses 1.0");
+    fn the_report_has_the_keys_that_its_readers_rely_on() {
+        let json = example().json();
+        let own = &json["summary"]["plain_small"]["portcullis"];
+        assert_eq!((&own["cpu_us"], &own["cpu_path_us"], &own["rps"]), (&json!(11.0), &json!(10.0), &Value::Null));
+        assert_eq!(json["summary"]["idle"]["portcullis"]["bytes_each"], 2048.0);
+        assert_eq!(json["rounds"].as_array().unwrap().len(), 4, "every round is kept");
+        assert!(!json["does_not_show"].as_array().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_missed_goal_stands_among_the_others() {
+        let report = example();
+        assert!(report.missed());
+        let verdicts: Vec<(&str, bool)> = report.goals.iter().map(|goal| (goal.what, goal.reached)).collect();
+        assert!(verdicts.contains(&("CPU per call in total, everything on", false)), "{verdicts:?}");
+        assert!(verdicts.contains(&("user memory of an idle connection, clear text", true)), "{verdicts:?}");
     }
 }

@@ -1,20 +1,18 @@
-//! Measures one subject once. In: a running proxy. Out: what a request cost it, and what the client saw. A number that something
-//! else limited is void and says why.
+//! Measures one subject once, by calls. In: a running proxy. Out: what a call cost it, and what the client saw. A number that something else limited
+//! is void and says why.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::process::{ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use serde::{Deserialize, Serialize};
+use anyhow::{Result, bail};
+use portcullis_loadtest::plan::{Era, Kind, Pace, Plan};
 
 use super::cpu::{self, Spent, Usage};
-use super::prepare::{HEADERS, Scene};
-use super::subject::Proxy;
-use super::{LOAD_CPU, PROXY_CPU, Plan};
-use crate::process::Running;
+use super::data::Round;
+use super::generator::{self, Loaded, Order, Ready, Stats};
+use super::launch;
+use super::prepare::Stage;
+use super::subject::{Family, Proxy};
 
 /// Work that follows an answer (records synced, trees grown) is counted too: the proxy is read when it has gone quiet, which means
 /// less than a hundredth of its CPU over one of these steps.
@@ -25,134 +23,69 @@ const QUIET_LIMIT: Duration = Duration::from_secs(3);
 /// Above this share of its core the generator, not the proxy, set the pace.
 const GENERATOR_SHARE_MAX: f64 = 0.95;
 
-/// One measurement. Times are microseconds.
-#[derive(Clone, Debug, Serialize)]
-pub struct Round {
-    /// Who.
-    pub subject: &'static str,
-    /// Which round, from 0.
-    pub round: u32,
-    /// Answers counted.
-    pub requests: u64,
-    /// CPU time a request cost the proxy, all threads and processes; none without a proxy.
-    pub cpu_us: Option<f64>,
-    /// The same, threads on the path of the request only.
-    pub cpu_path_us: Option<f64>,
-    /// The same from the processes' totals, which include ended threads but only count hundredths of seconds.
-    pub cpu_ticks_us: Option<f64>,
-    /// Answers a second; none where the generator's core was the limit.
-    pub rps: Option<f64>,
-    /// Why `rps` is void.
-    pub rps_void: Option<String>,
-    /// Half of the answers came within this.
-    pub p50_us: f64,
-    /// 99 of 100 did.
-    pub p99_us: f64,
-    /// 999 of 1000 did.
-    pub p999_us: f64,
-    /// Resident memory of the proxy after the round.
-    pub rss_kib: Option<u64>,
-    /// Share of the generator's core that load and stub used.
-    pub generator_share: f64,
-    /// Share of its core that the proxy used.
-    pub proxy_share: Option<f64>,
-    /// Connections the stub accepted during the round.
-    pub upstream_connections: u64,
-}
-
-/// What the load generator reports.
-#[derive(Debug, Deserialize)]
-struct Loaded {
-    requests: u64,
-    errors: u64,
-    non_200: u64,
-    last_status: Option<u16>,
-    rpc_errors: u64,
-    broken: u64,
-    seconds: f64,
-    rps: f64,
-    p50_us: f64,
-    p99_us: f64,
-    p999_us: f64,
-    own_cpu_us: u64,
-}
-
-/// What the stub reports.
-#[derive(Clone, Copy, Debug, Deserialize)]
-struct Stats {
-    connections: u64,
-    requests: u64,
+/// What a round is about.
+pub struct Pass<'p> {
+    /// The plan's name in the report.
+    pub name: &'p str,
+    /// The plan as it is run.
+    pub plan: &'p Plan,
+    /// Which round.
+    pub index: u32,
+    /// The rate, as a part of what haproxy bears, where it is that.
+    pub of_saturation: Option<f64>,
 }
 
 /// Runs one round against `proxy`.
 ///
 /// # Errors
-/// When a request fails, or the proxy does not keep its upstream connections: its numbers would be of something else.
-pub fn measure(scene: &Scene, proxy: &Proxy, plan: &Plan, round: u32) -> Result<Round> {
+/// When a call fails, or the proxy does not keep its upstream connections: its numbers would be of something else.
+pub fn measure(stage: &Stage, proxy: &Proxy, pass: &Pass<'_>, order: &Order<'_>) -> Result<Round> {
     let name = proxy.subject.name();
-    let first = stats(scene.upstream)?;
-    let (mut load, mut output) = warm_load(scene, proxy, plan)?;
+    let first = generator::stats(stage.upstream)?;
+    let load = Ready::up(stage, proxy, order, "warm")?;
     check_pinned(proxy)?;
     let before = proxy.pid().map(Usage::of).transpose()?;
-    let (stub_before, stats_before) = (Usage::of(scene.stub.pid())?, stats(scene.upstream)?);
-    load.stdin().context("the load's input is not piped")?.write_all(b"\n")?;
-    let mut line = String::new();
-    output.read_line(&mut line)?;
-    let stub_spent = Usage::of(scene.stub.pid())?.since(&stub_before, |_, _| true);
-    let loaded: Loaded =
-        serde_json::from_str(&line).with_context(|| format!("the load against {name} ended without a report"))?;
-    let stats_after = stats(scene.upstream)?;
+    let (stub_before, stats_before) = (Usage::of(stage.stub.pid())?, generator::stats(stage.upstream)?);
+    let loaded = load.go()?;
+    let stub = Usage::of(stage.stub.pid())?.since(&stub_before, |_, _| true);
+    let stats_after = generator::stats(stage.upstream)?;
     let spent = match (proxy.pid(), &before) {
         (Some(pid), Some(before)) => Some(when_quiet(proxy, pid, before)?),
         _ => None,
     };
-    if loaded.errors > 0 || loaded.requests == 0 {
-        bail!(
-            "{name}: {} requests, {} errors: {} with another status than 200 (last {:?}), {} JSON-RPC errors, {} broken connections",
-            loaded.requests,
-            loaded.errors,
-            loaded.non_200,
-            loaded.last_status,
-            loaded.rpc_errors,
-            loaded.broken
-        );
-    }
-    let upstream_connections = stats_after.connections - first.connections;
-    check_upstream(name, plan, &loaded, stats_after.requests - stats_before.requests, upstream_connections)?;
-    Ok(to_round(proxy, round, &loaded, spent, &stub_spent, upstream_connections))
+    check_answers(proxy, pass, &loaded)?;
+    let upstream = Stats {
+        connections: stats_after.connections - first.connections,
+        requests: stats_after.requests - stats_before.requests,
+    };
+    check_upstream(proxy, pass, &loaded, &upstream)?;
+    let mut round = to_round(pass, &loaded, spent, &stub);
+    round.subject = name;
+    round.rate = order.rate;
+    round.rss_kib = proxy.pid().and_then(|pid| cpu::resident_kib(pid).ok());
+    round.upstream_connections = upstream.connections;
+    Ok(round)
 }
 
-/// A load that has warmed up and waits for its line.
-fn warm_load(scene: &Scene, proxy: &Proxy, plan: &Plan) -> Result<(Running, BufReader<ChildStdout>)> {
-    let mut command = Command::new(&scene.load);
-    command.args(["--address", &proxy.address.to_string(), "--path", proxy.path, "--gate", "--body"]).arg(&scene.body);
-    for header in HEADERS {
-        command.args(["--header", header]);
+/// Every call was answered as it has to be. Calls that could not be sent are no error: they say that the pace was too much.
+fn check_answers(proxy: &Proxy, pass: &Pass<'_>, loaded: &Loaded) -> Result<()> {
+    let (plan, name, errors) = (pass.name, proxy.subject.name(), loaded.errors.saturating_sub(loaded.unsent));
+    if errors > 0 || loaded.requests == 0 {
+        bail!("{plan}, {name}: {} calls, {errors} errors: {loaded:?}", loaded.requests);
     }
-    command.args(["--header", &format!("Authorization: Bearer {}", proxy.token)]);
-    command.args(["--cpu", &LOAD_CPU.to_string(), "--connections", &plan.connections.to_string()]);
-    command.args([
-        "--seconds",
-        &plan.length.as_secs_f64().to_string(),
-        "--warm-seconds",
-        &plan.warm.as_secs_f64().to_string(),
-    ]);
-    let mut load = Running::start("load", command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
-    let mut output = BufReader::new(load.stdout().context("the load's output is not piped")?);
-    let mut line = String::new();
-    output.read_line(&mut line)?;
-    if line.trim() != "warm" {
-        bail!("the load against {} did not get warm", proxy.subject.name());
+    if proxy.subject.judges() && loaded.refused != loaded.forbidden {
+        bail!("{plan}, {name}: {} of {} forbidden calls refused", loaded.refused, loaded.forbidden);
     }
-    Ok((load, output))
+    Ok(())
 }
 
-/// One CPU for each proxy, or the comparison is none.
+/// One core for each proxy, or the comparison is none. Whoever started a stranger's gateway chose its cores.
 fn check_pinned(proxy: &Proxy) -> Result<()> {
     let Some(pid) = proxy.pid() else { return Ok(()) };
-    let strays = cpu::strays(pid, PROXY_CPU)?;
-    if !strays.is_empty() {
-        bail!("{} does not stay on cpu {PROXY_CPU}: {}", proxy.subject.name(), strays.join(", "));
+    let cpus = launch::cpus(proxy.subject);
+    let strays = cpu::strays(pid, &cpus)?;
+    if !strays.is_empty() && proxy.subject.family() != Family::ThirdParty {
+        bail!("{} does not stay on cpu {cpus}: {}", proxy.subject.name(), strays.join(", "));
     }
     Ok(())
 }
@@ -172,67 +105,97 @@ fn when_quiet(proxy: &Proxy, pid: u32, before: &Usage) -> Result<Spent> {
     }
 }
 
-/// Every request reached the stub, over connections that were kept.
-fn check_upstream(name: &str, plan: &Plan, loaded: &Loaded, requests: u64, connections: u64) -> Result<()> {
-    if requests != loaded.requests {
-        bail!("{name}: {} answers, but {requests} requests reached the upstream", loaded.requests);
+/// Every call reached the stub, over connections that were kept.
+fn check_upstream(proxy: &Proxy, pass: &Pass<'_>, loaded: &Loaded, upstream: &Stats) -> Result<()> {
+    let (name, plan) = (proxy.subject.name(), pass.plan);
+    if proxy.subject.family() == Family::ThirdParty {
+        // It may have another upstream than ours.
+        return Ok(());
+    }
+    // What is refused may end at the proxy; sessions and new connections add requests of their own.
+    let plain = plan.refused_per_thousand == 0 && plan.eras == [Era::Modern] && plan.churn_calls == 0;
+    if plain && upstream.requests != loaded.requests {
+        bail!("{name}: {} answers, but {} requests reached the upstream", loaded.requests, upstream.requests);
     }
     // One for each of the load's, as many again where a pool had grown cold, and those that asked for these counts.
     let allowed = 2 * u64::from(plan.connections) + 3;
-    if connections > allowed {
-        bail!("{name}: {connections} upstream connections in one round, {allowed} allowed: they are not kept alive");
+    let kept = plan.kind == Kind::Calls && plan.churn_calls == 0 && proxy.subject.family() != Family::Direct;
+    if kept && upstream.connections > allowed {
+        bail!(
+            "{name}: {} upstream connections in one round, {allowed} allowed: they are not kept",
+            upstream.connections
+        );
     }
     Ok(())
 }
 
-fn to_round(
-    proxy: &Proxy,
-    round: u32,
-    loaded: &Loaded,
-    spent: Option<Spent>,
-    stub: &Spent,
-    upstream_connections: u64,
-) -> Round {
-    let each = |ns: u64| ns as f64 / 1000.0 / loaded.requests as f64;
+fn to_round(pass: &Pass<'_>, loaded: &Loaded, spent: Option<Spent>, stub: &Spent) -> Round {
+    let open = pass.plan.pace != Pace::Closed;
+    let count = match pass.plan.kind {
+        Kind::Handshakes => loaded.handshakes.max(1),
+        Kind::Calls | Kind::Idle | Kind::Streams => loaded.requests,
+    };
+    let each = |ns: u64| ns as f64 / 1000.0 / count as f64;
     let share = |ns: u64| ns as f64 / 1e9 / loaded.seconds;
     let generator_share = share(stub.total_ns + loaded.own_cpu_us * 1000);
     let limited = generator_share > GENERATOR_SHARE_MAX;
     // Threads that ended took their time with them: then the processes' totals are nearer to the truth.
     let total = spent.map(|spent| if spent.lost_threads() { spent.ticks_ns } else { spent.total_ns });
+    // Where the rate was given, latency is what is judged; where it was not, the pace is, and latency only follows from it.
+    let latency = |us: f64| (!limited || !open).then_some(us);
     Round {
-        subject: proxy.subject.name(),
-        round,
-        requests: loaded.requests,
+        plan: pass.name.to_owned(),
+        round: pass.index,
+        connections: u64::from(pass.plan.connections),
+        of_saturation: pass.of_saturation,
+        requests: count,
+        refused: loaded.refused,
+        unsent: loaded.unsent,
         cpu_us: total.map(each),
         cpu_path_us: spent.map(|spent| each(spent.path_ns)),
         cpu_ticks_us: spent.map(|spent| each(spent.ticks_ns)),
         rps: (!limited).then_some(loaded.rps),
-        rps_void: limited.then(|| format!("load and stub used {:.0} % of their core", generator_share * 100.0)),
-        p50_us: loaded.p50_us,
-        p99_us: loaded.p99_us,
-        p999_us: loaded.p999_us,
-        rss_kib: proxy.pid().and_then(|pid| cpu::resident_kib(pid).ok()),
+        p50_us: latency(loaded.p50_us),
+        p99_us: latency(loaded.p99_us),
+        p999_us: latency(loaded.p999_us),
+        percentiles: loaded.percentiles.clone(),
+        void: limited.then(|| format!("load and stub used {:.0} % of their core", generator_share * 100.0)),
         generator_share,
         proxy_share: total.map(share),
-        upstream_connections,
+        ..Round::default()
     }
 }
 
-/// Asks the stub for its counts over a connection of its own.
-fn stats(upstream: SocketAddr) -> Result<Stats> {
-    let mut stream = TcpStream::connect(upstream).context("the stub is gone")?;
-    stream.write_all(b"GET /stats HTTP/1.1\r\nHost: stub\r\n\r\n")?;
-    let mut text = Vec::new();
-    let mut chunk = [0_u8; 512];
-    loop {
-        let count = stream.read(&mut chunk)?;
-        text.extend_from_slice(chunk.get(..count).unwrap_or_default());
-        // The counts are one flat object and the last bytes of the answer.
-        if text.ends_with(b"}") || count == 0 {
-            break;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round(kind: Kind, open: bool, stub_seconds: f64) -> Round {
+        let text = "about = \"a\"\nkind = \"calls\"\ntransport = \"cleartext\"\nconnections = 8\n";
+        let pace = if open { Pace::OfSaturation(0.5) } else { Pace::Closed };
+        let plan = Plan { kind, pace, ..Plan::parse(text, "p.toml").unwrap() };
+        let loaded =
+            Loaded { requests: 1000, handshakes: 500, seconds: 1.0, rps: 1000.0, p50_us: 9.0, ..Loaded::default() };
+        let spent = Spent { total_ns: 10_000_000, path_ns: 5_000_000, ticks_ns: 10_000_000 };
+        let stub = Spent { total_ns: (stub_seconds * 1e9) as u64, ..Spent::default() };
+        let pass = Pass { name: "p", plan: &plan, index: 0, of_saturation: None };
+        to_round(&pass, &loaded, Some(spent), &stub)
+    }
+
+    #[test]
+    fn a_full_generator_voids_the_pace_and_where_the_rate_was_given_the_latency() {
+        let rows = [(false, 0.99, None, Some(9.0)), (true, 0.99, None, None), (true, 0.5, Some(1000.0), Some(9.0))];
+        for (open, share, rps, p50) in rows {
+            let got = round(Kind::Calls, open, share);
+            assert_eq!((got.rps, got.p50_us), (rps, p50), "open {open}, the generator's core used to {share}");
+            assert_eq!(got.void.is_some(), share > GENERATOR_SHARE_MAX);
+            assert_eq!(got.cpu_us, Some(10.0), "what a call cost stands in either case");
         }
     }
-    let text = String::from_utf8_lossy(&text);
-    let (_, body) = text.split_once("\r\n\r\n").context("the stub answered no counts")?;
-    serde_json::from_str(body).context("the stub answered no counts")
+
+    #[test]
+    fn handshakes_are_counted_by_themselves() {
+        let got = round(Kind::Handshakes, false, 0.1);
+        assert_eq!((got.requests, got.cpu_us, got.cpu_path_us), (500, Some(20.0), Some(10.0)));
+    }
 }

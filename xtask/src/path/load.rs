@@ -49,7 +49,7 @@ impl Warm {
     /// When the load does not run.
     pub fn up(scene: &Scene, call: Call, (warm_seconds, seconds): (&str, &str)) -> Result<Self> {
         let mut command = Command::new(&scene.load);
-        command.args(["--address", &scene.gateway.address.to_string(), "--path", scene.gateway.path, "--gate"]);
+        command.args(["--address", &scene.gateway.address.to_string(), "--path", &scene.gateway.path, "--gate"]);
         command.arg("--body").arg(place::root()?.join("loadtest/configs").join(call.body));
         for header in HEADERS.iter().filter(|header| !header.starts_with("Mcp-Name:")) {
             command.args(["--header", header]);
