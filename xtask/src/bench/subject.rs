@@ -102,7 +102,7 @@ impl Subject {
                 "the same, with every record synced to the disk before anything is sent on (`strict`)"
             }
             Self::PortcullisSize => {
-                "as `portcullis`, keeping of results only how long they were (`capture.result = \"size\"`)"
+                "as `portcullis`, keeping of results only how long they were (`capture.result = \"size\"`) and reading of long ones only the beginning (`inspect = \"envelope\"`)"
             }
             Self::PortcullisPass => "a build of the bench alone: the same data plane with no check and no record",
             Self::PortcullisWorkers1 => "as `portcullis`, one worker on the proxies' core",
