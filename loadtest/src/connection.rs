@@ -114,19 +114,18 @@ impl Connection {
     fn receive(&mut self, scratch: &mut Scratch) -> Outcome {
         loop {
             let unread = self.reply.unread();
-            let outcome = match &mut self.wire {
+            let (came, skipped) = match &self.wire {
                 Wire::Plain(stream) if unread >= DISCARD_BYTES_MIN => {
-                    match socket::discard(stream, &mut scratch.discard, unread) {
-                        Ok(0) => return Outcome::Broken,
-                        Ok(count) => self.reply.skip(count),
-                        Err(cause) => return waiting_or_broken(&cause),
-                    }
+                    (socket::discard(stream, &mut scratch.discard, unread), true)
                 }
-                wire => match wire.read(&mut scratch.read) {
-                    Ok(0) => return Outcome::Broken,
-                    Ok(count) => self.reply.take(scratch.read.get(..count).unwrap_or_default()),
-                    Err(cause) => return waiting_or_broken(&cause),
-                },
+                Wire::Plain(_) | Wire::Secure(_) => (self.wire.read(&mut scratch.read), false),
+            };
+            let outcome = match (came, skipped) {
+                (Ok(0), _) => return Outcome::Broken,
+                (Ok(count), true) => self.reply.skip(count),
+                (Ok(count), false) => self.reply.take(scratch.read.get(..count).unwrap_or_default()),
+                (Err(cause), _) if cause.kind() == io::ErrorKind::WouldBlock => return Outcome::Waiting,
+                (Err(_), _) => return Outcome::Broken,
             };
             // What TLS has decrypted already wakes no poll, so it is read to its end.
             if outcome != Outcome::Waiting || matches!(self.wire, Wire::Plain(_)) {
@@ -149,8 +148,4 @@ impl Connection {
     pub fn close(self) {
         self.wire.close();
     }
-}
-
-fn waiting_or_broken(cause: &io::Error) -> Outcome {
-    if cause.kind() == io::ErrorKind::WouldBlock { Outcome::Waiting } else { Outcome::Broken }
 }

@@ -120,10 +120,10 @@ fn fields<'b>(headers: &[httparse::Header<'b>]) -> Option<Fields<'b>> {
     for header in headers {
         // Few fields share the length of one of these, so most cost a comparison of numbers.
         match header.name.len() {
-            12 if header.name.eq_ignore_ascii_case("content-type") => {
-                if header.value.starts_with(b"text/event-stream") {
-                    found.content = Content::Events;
-                }
+            12 if header.name.eq_ignore_ascii_case("content-type")
+                && header.value.starts_with(b"text/event-stream") =>
+            {
+                found.content = Content::Events;
             }
             14 if header.name.eq_ignore_ascii_case("content-length") => {
                 found.framing = Framing::Length(std::str::from_utf8(header.value).ok()?.trim().parse().ok()?);

@@ -125,10 +125,13 @@ fn callers(plan: &Plan, stage: &Stage, parties: &[Party]) -> Vec<Slot> {
     parties.iter().map(slot).collect()
 }
 
+/// What a request without a session depends on: a token and an era.
+type Speaker = (Option<Rc<str>>, Era);
+
 /// Requests that say the same are one: 18,000 copies would cost the generator its caches.
 #[derive(Default)]
 struct Shared {
-    made: HashMap<(Option<Rc<str>>, Era), Rc<[u8]>>,
+    made: HashMap<Speaker, Rc<[u8]>>,
 }
 
 impl Shared {

@@ -41,7 +41,7 @@ pub struct Report {
     pub refused_p50_us: f64,
     /// 99 of 100 did.
     pub refused_p99_us: f64,
-    /// Connections that were made in this phase and had an answer; each with a full handshake where TLS is spoken.
+    /// Connections that had their first answer in this phase; of `handshakes`, each with a full handshake in this phase.
     pub handshakes: u64,
     /// Connections held when the generator said so.
     pub held: u64,
@@ -77,7 +77,7 @@ pub struct Tally {
     pub broken: u64,
     forbidden: u64,
     refused: u64,
-    /// Connections that were made and had an answer.
+    /// Connections that had their first answer.
     pub handshakes: u64,
     latencies: Histogram<u64>,
     refusals: Histogram<u64>,
