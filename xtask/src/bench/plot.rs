@@ -179,8 +179,7 @@ pub fn lines(name: &str, x: &Axis, y: &Axis, lines: &[Line]) -> String {
         ),
     );
     for line in lines {
-        let path: Vec<String> =
-            line.points.iter().map(|point| at(point)).map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+        let path: Vec<String> = line.points.iter().map(&at).map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
         put(&mut out, &format!(r#"<polyline class="line {}" points="{}"/>"#, line.class, path.join(" ")));
         for point in &line.points {
             let (x, y) = at(point);
