@@ -39,7 +39,7 @@ use course::{Effort, Leg, Scope};
 use prepare::Stage;
 use subject::{Family, Subject};
 use third::{Against, ThirdParty};
-use tour::Tour;
+use tour::{Found, Tour};
 
 /// Where stub and load run.
 const LOAD_CPU: usize = 0;
@@ -199,9 +199,13 @@ pub fn run(args: &Args) -> Result<()> {
     for leg in &mut legs {
         leg.subjects.retain(|subject| stage.has(*subject));
     }
-    let found = Tour::go(&stage, &legs)?;
-    let report = report::Report::new(found, &legs, stage.third.as_ref(), start.elapsed());
-    report.write(&folder).context("the report cannot be written")?;
+    let report = |legs: &[Leg], found: Found| report::Report::new(found, legs, stage.third.as_ref(), start.elapsed());
+    // After each plan, so that a run that is broken off leaves what it has measured.
+    let write = |legs: &[Leg], found: &Found| {
+        report(legs, found.clone()).write(&folder).context("the report cannot be written")
+    };
+    let found = Tour::go(&stage, &legs, write)?;
+    let report = report(&legs, found);
     report.print();
     println!("\nwritten to {}, .md and .html", folder.join("report.json").display());
     if !report.failures.is_empty() {

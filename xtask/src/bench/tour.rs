@@ -21,18 +21,22 @@ use crate::progress::Progress;
 
 /// How often haproxy's saturation is measured before rates are taken from it.
 const SATURATION_ROUNDS: u32 = 3;
+/// All rates hang on it, so it is measured for longer than a short round.
+const SATURATION_LENGTH_MIN: Duration = Duration::from_secs(1);
+/// And begins when what was started with it has come to rest.
+const SATURATION_WARM: Duration = Duration::from_secs(1);
 
 /// What haproxy bears.
 #[derive(Clone, Debug)]
 pub struct Saturation {
-    /// Calls a second, the median of the rounds.
+    /// Calls a second, the most of the rounds: whatever else goes on can only lessen it.
     pub rps: f64,
     /// The rounds.
     pub rounds: Vec<Round>,
 }
 
 /// What a tour brings home.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Found {
     /// Rounds of plans.
     pub rounds: Vec<Round>,
@@ -55,18 +59,20 @@ pub struct Tour<'t> {
 
 impl<'t> Tour<'t> {
     /// Goes all legs. One that fails, because a subject does not start or a call does, is named, and the tour goes on.
+    /// After each, `after` is shown the legs so far and what they came to.
     ///
     /// # Errors
-    /// When there are more steps than can be counted.
-    pub fn go(stage: &'t Stage, legs: &[Leg]) -> Result<Found> {
+    /// When there are more steps than can be counted, or `after` fails.
+    pub fn go(stage: &'t Stage, legs: &[Leg], after: impl Fn(&[Leg], &Found) -> Result<()>) -> Result<Found> {
         let steps = legs.iter().map(steps).sum::<usize>();
         let clock = Clock::begin(u64::try_from(steps)?, legs.iter().map(Leg::seconds_total).sum());
         let mut tour = Self { stage, clock, found: Found::default() };
-        for leg in legs {
+        for (index, leg) in legs.iter().enumerate() {
             if let Err(cause) = tour.leg(leg) {
                 tour.clock.say(&format!("plan `{}` failed: {cause:#}", leg.name));
                 tour.found.failures.push((leg.name.clone(), format!("{cause:#}")));
             }
+            after(legs.get(..=index).unwrap_or_default(), &tour.found)?;
         }
         Ok(tour.found)
     }
@@ -130,15 +136,17 @@ impl<'t> Tour<'t> {
                 &started
             }
         };
+        let long =
+            Leg { length: leg.length.max(SATURATION_LENGTH_MIN), warm: leg.warm.max(SATURATION_WARM), ..leg.clone() };
         let mut rounds = Vec::new();
         for index in 0..SATURATION_ROUNDS {
             self.clock.say(&format!("what haproxy bears, round {} of {SATURATION_ROUNDS}", index + 1));
             let pass = Pass { name: "saturation", plan: &asked.plan, index, of_saturation: None };
-            rounds.push(round::measure(self.stage, haproxy, &pass, &order(leg, papers, &asked, None))?);
+            rounds.push(round::measure(self.stage, haproxy, &pass, &order(&long, papers, &asked, None))?);
         }
-        let seconds = leg.length.as_secs_f64();
+        let seconds = long.length.as_secs_f64();
         let paces: Vec<f64> = rounds.iter().map(|round| round.rps.unwrap_or(round.requests as f64 / seconds)).collect();
-        let rps = sums::Spread::of(&paces).context("haproxy's saturation was not measured")?.median;
+        let rps = sums::Spread::of(&paces).context("haproxy's saturation was not measured")?.max;
         self.found.saturation = Some(Saturation { rps, rounds });
         Ok(())
     }
