@@ -45,6 +45,15 @@ pub struct Woken {
     from: From,
 }
 
+impl Woken {
+    /// A connection that has just been accepted and on which something has come.
+    pub fn accepted(core: &Rc<Core>, line: &Rc<Line>, source: IpAddr) -> Self {
+        let first = core.snapshot().settings.timeouts.head;
+        let from = From::Accepted(source, core.wheel.cut_at(&line.socket, first));
+        Self { core: core.clone(), line: line.clone(), from }
+    }
+}
+
 /// What is known of a connection that wakes up.
 enum From {
     /// Nothing yet but who it comes from, and the deadline of its first bytes.

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
-use portcullis::connection::{self, Line};
+use portcullis::connection::{self, Line, Woken};
 use portcullis::worker::Core;
 use portcullis_ring::memory::{self, Far};
 
@@ -33,9 +33,9 @@ impl Call {
     fn new(scene: &Scene, body: &[u8]) -> Self {
         let core = shell::core(scene);
         let (socket, agent) = memory::accepted().unwrap();
-        let served = core.clone();
-        let line = Line::new(socket);
-        let serving = Box::pin(async move { connection::serve(&served, &line, (SOURCE, 50_000).into()).await });
+        // The wait for readiness before is the ring's.
+        let woken = Woken::accepted(&core, &Rc::new(Line::new(socket)), SOURCE);
+        let serving = Box::pin(async move { drop(connection::wake(woken).await) });
         Self { core, serving, agent, upstream: None, request: request(&scene.token, body), reply: reply() }
     }
 
