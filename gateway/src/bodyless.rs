@@ -42,9 +42,9 @@ pub async fn serve(
     let way = Way { core, snapshot, server, case, plan: &plan, obliged: &case.obliged, subject: None };
     let reply = forward::forward(&way, agent, verb, &decision).await?;
     match (verb, reply.head.status, reply.head.content) {
-        (Verb::Get, 200, Media::EventStream) => stream::relay(way, agent, reply).await,
-        (Verb::Delete, 200..=299 | 404 | 405, _) => end_session(way, agent, reply).await,
-        (Verb::Get, 405, _) => unoffered(way, agent).await,
+        (Verb::Get, 200, Media::EventStream) => stream::relay(&way, agent, reply).await,
+        (Verb::Delete, 200..=299 | 404 | 405, _) => end_session(&way, agent, reply).await,
+        (Verb::Get, 405, _) => unoffered(&way, agent).await,
         (Verb::Get, 404, _) => {
             forget(&way);
             Err(Refusal::Session(SessionRefusal::Unknown))
@@ -91,8 +91,8 @@ fn forget(way: &Way<'_>) {
 }
 
 /// Whatever the upstream says, the session is over here (MCP 2025-11-25: a server may answer 405 and keep it).
-async fn end_session(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Result<(), Refusal> {
-    forget(&way);
+async fn end_session(way: &Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Result<(), Refusal> {
+    forget(way);
     let status = if reply.head.status == 405 { 405 } else { 200 };
     let mut body = way.core.buffers.take(1024);
     // What a server says to a DELETE is for nobody; an overlong one costs it the connection.
@@ -104,13 +104,13 @@ async fn end_session(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> 
 }
 
 /// The upstream offers no stream; SDK clients take 405 as that (MCP 2025-03-26 and later).
-async fn unoffered(way: Way<'_>, agent: &mut Downstream) -> Result<(), Refusal> {
+async fn unoffered(way: &Way<'_>, agent: &mut Downstream) -> Result<(), Refusal> {
     answer_status(way, agent, 405).await
 }
 
-async fn answer_status(way: Way<'_>, agent: &mut Downstream, status: u16) -> Result<(), Refusal> {
+async fn answer_status(way: &Way<'_>, agent: &mut Downstream, status: u16) -> Result<(), Refusal> {
     let recorded =
-        records::result(&way, status, Outcome::Complete, Content::Absent).recorded().await.map_err(Refusal::Journal)?;
+        records::result(way, status, Outcome::Complete, Content::Absent).recorded().await.map_err(Refusal::Journal)?;
     let mut fields = agent.cors();
     if status == 405 {
         records::field(&mut fields, "Allow", "POST");

@@ -21,7 +21,9 @@ use portcullis_ring::{Deadline, SendAll, Socket};
 use std::io;
 use std::net::IpAddr;
 use std::ops::Range;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// Room for a head and a small body in one read.
@@ -316,6 +318,20 @@ impl Downstream {
         sent
     }
 
+    /// Takes the buffer of the answer that was handed over last, if that is sent by now; waits for nothing.
+    fn settle(&mut self) {
+        let Some(mut sending) = self.sending.take() else { return };
+        match Pin::new(&mut sending).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => self.sending = Some(sending),
+            Poll::Ready((sent, buffer)) => {
+                self.buffers.give(buffer);
+                if sent.is_err() {
+                    self.break_off();
+                }
+            }
+        }
+    }
+
     async fn send(&mut self, bytes: Vec<u8>) -> io::Result<()> {
         self.sent().await?;
         let (sent, buffer) = self.transport.send_all(bytes).await;
@@ -394,6 +410,7 @@ impl Downstream {
 
     /// Holds no more than the request at hand: what is waited for is not the agent's.
     pub fn shed(&mut self) {
+        self.settle();
         if self.input.capacity() > 2 * self.input.len() {
             let kept = self.input.as_slice().to_vec();
             self.buffers.give(std::mem::replace(&mut self.input, kept));
@@ -450,7 +467,7 @@ impl Downstream {
     }
 
     /// Says goodbye and gives the buffer back.
-    pub async fn close(mut self, core: &Core) {
+    pub async fn close(&mut self, core: &Core) {
         // An answer that was handed over is sent first; where it cannot be, nothing more can.
         if self.stage == Stage::Broken || self.sent().await.is_err() {
             self.transport.socket().shutdown();

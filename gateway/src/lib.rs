@@ -32,6 +32,7 @@ pub mod upstream;
 pub mod watch;
 pub mod relay;
 pub mod screen;
+pub mod digest;
 pub mod stream;
 pub mod long;
 pub mod bodyless;

@@ -4,6 +4,7 @@
 //! The bytes go from socket to socket through a pipe of the kernel and are never in this process. What is and is not checked of them stands in
 //! `ARCHITECTURE.md`, under "Results that pass unread".
 
+use crate::digest::Digest;
 use crate::downstream::{Downstream, Head};
 use crate::judge::Expect;
 use crate::records;
@@ -22,6 +23,7 @@ use portcullis_core::refusal::{Refusal, UpstreamFailure};
 use portcullis_core::time::UnixMillis;
 use portcullis_ring::{Moved, Pipe};
 use std::cell::{Cell, RefCell};
+use std::pin::pin;
 
 /// Shorter results are read whole in any case: it costs little, and what asks for something or tells of a failure is short.
 const UNREAD_BYTES_MIN: u64 = 32 * 1024;
@@ -79,8 +81,21 @@ impl Drop for Lent<'_> {
     }
 }
 
-/// Whether of this reply only the beginning needs to be read: its tool says so, nothing is kept of it, nothing is to be judged or narrowed.
-pub fn may_pass(way: &Way<'_>, reply: &Reply) -> bool {
+/// How much of a reply has to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// All of it.
+    Whole,
+    /// That it begins as a result.
+    Beginning,
+}
+
+/// Only the beginning where its tool says so, nothing is kept of it, and nothing is to be judged or narrowed.
+pub fn demand(way: &Way<'_>, reply: &Reply) -> Demand {
+    if may_pass(way, reply) { Demand::Beginning } else { Demand::Whole }
+}
+
+fn may_pass(way: &Way<'_>, reply: &Reply) -> bool {
     let Some((route, tool)) = way.snapshot.server(way.server).zip(way.case.tool) else { return false };
     let kept = match route.capture(Some(tool)).result {
         CaptureRule::Full | CaptureRule::Digest => true,
@@ -119,13 +134,11 @@ pub async fn pass(way: &Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Re
     if agent.plain().is_none() || reply.plain().is_none() {
         return Ok(Passed::Not(reply));
     }
-    let reading = reply.beginning(envelope::ENVELOPE_BYTES_MAX);
-    let read = if way.is_modern() {
-        watch::unless_gone(way.core, agent, reading).await.ok_or(Refusal::Upstream(UpstreamFailure::Cancelled))?
-    } else {
-        reading.await
+    let read = {
+        let reading = pin!(reply.beginning(envelope::ENVELOPE_BYTES_MAX));
+        watch::unless_gone(way.core, agent, way.leaving(), reading).await
     };
-    read.map_err(Refusal::Upstream)?;
+    read.unwrap_or(Err(UpstreamFailure::Cancelled)).map_err(Refusal::Upstream)?;
     let Some(mut lent) = way.core.pipes.take() else { return Ok(Passed::Not(reply)) };
     let Some(begun) = reply.take_beginning(way.core, |head| begins(way, agent, head)) else {
         return Ok(Passed::Not(reply));
@@ -232,7 +245,7 @@ impl Passing {
     /// Records the end, then lets go of the last bytes (law 5).
     async fn end(&mut self, way: &Way<'_>, agent: &mut Downstream, pipe: &mut Pipe) {
         let length = self.sent + pipe.held() as u64;
-        let entered = records::result_ended(way, Outcome::Passed, length, &blake3::Hasher::new());
+        let entered = records::result_ended(way, Outcome::Passed, length, &Digest::none());
         let Ok(recorded) = entered.recorded().await else {
             agent.break_off();
             return;
@@ -244,7 +257,7 @@ impl Passing {
     /// Records why it ended early. Its length was told, so the connection must not look as if it were whole.
     async fn stop(&self, way: &Way<'_>, agent: &mut Downstream, stop: Stop) {
         let outcome = stop.outcome();
-        let entered = records::result_ended(way, outcome, self.sent, &blake3::Hasher::new());
+        let entered = records::result_ended(way, outcome, self.sent, &Digest::none());
         let _recorded = entered.recorded().await;
         agent.break_off();
     }

@@ -3,6 +3,7 @@
 
 use crate::case::{Applied, Case};
 use crate::counters::Count;
+use crate::digest::Digest;
 use crate::downstream::Downstream;
 use crate::journal::{Decision, Pending, Refused, ResultSeen};
 use crate::relay::Way;
@@ -122,14 +123,9 @@ pub fn result_begun<'j>(way: &Way<'j>) -> Pending<'j, ResultSeen> {
 }
 
 /// Enters that a stream is about to end.
-pub fn result_ended<'j>(
-    way: &Way<'j>,
-    outcome: Outcome,
-    bytes: u64,
-    digest: &blake3::Hasher,
-) -> Pending<'j, ResultSeen> {
-    let digest = digest.finalize();
-    let content = Content::Passed { bytes, digest: digest.as_bytes() };
+pub fn result_ended<'j>(way: &Way<'j>, outcome: Outcome, bytes: u64, digest: &Digest) -> Pending<'j, ResultSeen> {
+    let digest = digest.value();
+    let content = Content::Passed { bytes, digest: &digest };
     with_answer(way, 200, outcome, content, |answer| {
         way.core.journal.result(way.core.now(), &Record::ResultEnded(answer))
     })

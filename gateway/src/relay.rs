@@ -6,13 +6,13 @@ use crate::downstream::{Answer, Downstream, Head, UNAWAITED_BYTES_MAX};
 use crate::http1::response::Content as Media;
 use crate::journal::{Decision, Recorded};
 use crate::judge::{Expect, Plan};
-use crate::long::{self, Passed};
+use crate::long::{self, Demand, Passed};
 use crate::records;
 use crate::screen::{self, Change};
 use crate::session::Session;
 use crate::stream;
 use crate::upstream::connection::Reply;
-use crate::watch;
+use crate::watch::{self, Leaving};
 use crate::worker::Core;
 use portcullis_core::audit::capture::Content;
 use portcullis_core::audit::record::Outcome;
@@ -21,6 +21,7 @@ use portcullis_core::policy::oblige::Obligations;
 use portcullis_core::policy::surface::ServerIndex;
 use portcullis_core::protocol::era::Era;
 use portcullis_core::refusal::{Refusal, SessionRefusal, UpstreamFailure};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -52,32 +53,38 @@ impl Way<'_> {
     pub fn is_modern(&self) -> bool {
         matches!(self.plan.era, Era::Modern { .. })
     }
+
+    /// Modern: a client that leaves has cancelled, also in the middle of an answer (MCP 2026-07-28).
+    pub fn leaving(&self) -> Leaving {
+        if self.is_modern() { Leaving::Cancels } else { Leaving::Ignored }
+    }
 }
 
 /// Brings `reply` back to `agent`. `decision` is spent: one decision, one reply.
-pub async fn reply(
-    way: Way<'_>,
-    agent: &mut Downstream,
+pub fn reply<'w>(
+    way: &'w Way<'w>,
+    agent: &'w mut Downstream,
     decision: Recorded<Decision>,
     reply: Reply,
-) -> Result<(), Refusal> {
-    let _spent = decision;
+) -> impl Future<Output = Result<(), Refusal>> {
+    // At once, and not by the future: a stream is held for hours.
+    drop(decision);
+    bring(way, agent, reply)
+}
+
+async fn bring(way: &Way<'_>, agent: &mut Downstream, reply: Reply) -> Result<(), Refusal> {
     let status = reply.head.status;
     match (status, reply.head.content) {
         (200, Media::EventStream) => stream::relay(way, agent, reply).await,
         (202 | 204, _) | (200, Media::Untyped) if way.plan.expect == Expect::Accepted => {
             accepted(way, agent, reply).await
         }
-        (404, _) if way.case.session.is_some() => Err(lost_session(&way)),
+        (404, _) if way.case.session.is_some() => Err(lost_session(way)),
         // What it says of its own credentials would send the agent to the wrong authority.
         (401 | 403 | 407, _) => Err(Refusal::Upstream(UpstreamFailure::Refused(status))),
-        (200, Media::Json) if long::may_pass(&way, &reply) => match long::pass(&way, agent, reply).await? {
-            Passed::Done => Ok(()),
-            Passed::Not(reply) => whole(way, agent, reply).await,
-        },
-        (200, Media::Json) => whole(way, agent, reply).await,
+        (200, Media::Json) => json(way, agent, reply).await,
         // Clients find out what a server speaks by its 4xx, so the status stays; words that are no JSON-RPC answer do not.
-        (400..=499, Media::Json) => match whole(way, agent, reply).await {
+        (400..=499, Media::Json) => match whole(way, agent, reply, Demand::Whole).await {
             Err(Refusal::Upstream(UpstreamFailure::NotAnAnswer)) => {
                 Err(Refusal::Upstream(UpstreamFailure::Declined(status)))
             }
@@ -90,12 +97,24 @@ pub async fn reply(
     }
 }
 
+/// A JSON answer: passed on as it comes, where it may be, or read whole.
+async fn json(way: &Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Result<(), Refusal> {
+    let demand = long::demand(way, &reply);
+    if demand == Demand::Beginning {
+        match long::pass(way, agent, reply).await? {
+            Passed::Done => return Ok(()),
+            Passed::Not(back) => reply = back,
+        }
+    }
+    whole(way, agent, reply, demand).await
+}
+
 /// The upstream took a notification or an answer.
-async fn accepted(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Result<(), Refusal> {
+async fn accepted(way: &Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Result<(), Refusal> {
     let mut nothing = Vec::new();
     reply.whole(&mut nothing, 0).await.map_err(Refusal::Upstream)?;
     reply.finish(way.core);
-    let recorded = records::result(&way, 202, Outcome::Accepted, Content::Absent).recorded().await;
+    let recorded = records::result(way, 202, Outcome::Accepted, Content::Absent).recorded().await;
     let recorded = recorded.map_err(Refusal::Journal)?;
     let fields = agent.cors();
     let answer = Answer { status: 202, content_type: None, fields: &fields, body: b"" };
@@ -111,29 +130,25 @@ fn lost_session(way: &Way<'_>) -> Refusal {
     Refusal::Session(SessionRefusal::Unknown)
 }
 
-/// A JSON answer: read whole, screened, recorded, released.
-async fn whole(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Result<(), Refusal> {
+/// A JSON answer: read whole, screened, recorded, released. Where only its beginning is asked for and is as it must be, it is not screened.
+async fn whole(way: &Way<'_>, agent: &mut Downstream, mut reply: Reply, demand: Demand) -> Result<(), Refusal> {
     let status = reply.head.status;
-    let may_pass = long::may_pass(&way, &reply);
     let session = reply.session_id.take();
     let limits = &way.snapshot.settings.limits;
     let mut body = way.core.buffers.take(reply.room(limits.result_bytes_max));
-    let reading = reply.whole(&mut body, limits.result_bytes_max);
-    let read = if way.is_modern() {
-        // Modern: a client that leaves has cancelled, also in the middle of an answer (MCP 2026-07-28).
-        watch::unless_gone(way.core, agent, reading).await.ok_or(Refusal::Upstream(UpstreamFailure::Cancelled))?
-    } else {
-        reading.await
+    let read = {
+        let reading = pin!(reply.whole(&mut body, limits.result_bytes_max));
+        watch::unless_gone(way.core, agent, way.leaving(), reading).await
     };
-    read.map_err(Refusal::Upstream)?;
+    read.unwrap_or(Err(UpstreamFailure::Cancelled)).map_err(Refusal::Upstream)?;
     reply.finish(way.core);
     let mut changed = way.core.buffers.take(0);
-    let passed = may_pass && long::begins(&way, agent, &body);
+    let passed = demand == Demand::Beginning && long::begins(way, agent, &body);
     let screened = match passed {
         true => screen::Whole { read: None, change: Change::AsItIs, revision: None, is_error: false },
-        false => screen::whole(&way, agent, &body, &mut changed).map_err(Refusal::Upstream)?,
+        false => screen::whole(way, agent, &body, &mut changed).map_err(Refusal::Upstream)?,
     };
-    let session = open_session(&way, session, screened.revision)?;
+    let session = open_session(way, session, screened.revision)?;
     let outcome = match (passed, screened.is_error) {
         (true, _) => Outcome::Passed,
         (false, true) => Outcome::Error,
@@ -145,7 +160,7 @@ async fn whole(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Result
         (Change::AsItIs, None) => Content::Whole(&body),
         (Change::Changed, _) => Content::Whole(&changed),
     };
-    let recorded = records::result(&way, status, outcome, content).recorded().await.map_err(Refusal::Journal)?;
+    let recorded = records::result(way, status, outcome, content).recorded().await.map_err(Refusal::Journal)?;
     let (bytes, spare) = match change {
         Change::AsItIs => (body, changed),
         Change::Changed => (changed, body),

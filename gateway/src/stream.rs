@@ -5,6 +5,7 @@
 //! comes before anything else was sent needs no begin: it is recorded as a whole.
 
 use crate::counters::Gauge;
+use crate::digest::Digest;
 use crate::downstream::Downstream;
 use crate::judge::Expect;
 use crate::records;
@@ -67,15 +68,14 @@ struct Open {
     begun: bool,
     agent_gone: bool,
     relayed_bytes: u64,
-    /// Boxed: it is two kilobytes, and what holds it is moved.
-    digest: Box<blake3::Hasher>,
+    digest: Digest,
     silent_since: UnixMillis,
     /// When the grant was last looked at; a busy stream is looked at as often as a silent one.
     reviewed: UnixMillis,
 }
 
 /// Relays until the answer, the end, or a reason to stop.
-pub async fn relay(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Result<(), Refusal> {
+pub async fn relay(way: &Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Result<(), Refusal> {
     let _open = way.core.counters.hold(Gauge::StreamsOpen);
     let session = reply.session_id.take();
     reply.lift_deadline();
@@ -86,37 +86,40 @@ pub async fn relay(way: Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Re
         begun: false,
         agent_gone: false,
         relayed_bytes: 0,
-        digest: Box::default(),
+        digest: Digest::of(way),
         silent_since: way.core.now(),
         reviewed: way.core.now(),
     };
     let mut ended = false;
-    let stop = loop {
-        match open.take_events(&way, agent)? {
-            Taken::Answer(answer) => {
-                let session = relay::open_session(&way, session, answer.revision)?;
-                return open.finish(&way, agent, reply, answer, session.as_deref()).await;
-            }
+    let end = loop {
+        match open.take_events(way, agent)? {
+            Taken::Answer(answer) => break Ok(answer),
             Taken::AllRelayed => {}
-            Taken::Failed(failure) => break Stop::Failed(failure),
+            Taken::Failed(failure) => break Err(Stop::Failed(failure)),
         }
-        if let Some(stop) = open.review(&way) {
-            break stop;
+        if let Some(stop) = open.review(way) {
+            break Err(stop);
         }
-        if let Err(stop) = open.send_ready(&way, agent).await? {
-            break stop;
+        if let Err(stop) = open.send_ready(way, agent).await? {
+            break Err(stop);
         }
         if ended {
-            break Stop::Ended;
+            break Err(Stop::Ended);
         }
-        match open.read(&way, agent, &mut reply).await? {
+        match open.read(way, agent, &mut reply).await? {
             Ok(Piece::More) => {}
             // The last bytes may have come with the end.
             Ok(Piece::End) => ended = true,
-            Err(stop) => break stop,
+            Err(stop) => break Err(stop),
         }
     };
-    open.stop(&way, agent, reply, stop).await
+    match end {
+        Ok(answer) => {
+            let session = relay::open_session(way, session, answer.revision)?;
+            open.finish(way, agent, reply, answer, session.as_deref()).await
+        }
+        Err(stop) => open.stop(way, agent, reply, stop).await,
+    }
 }
 
 /// What taking the arrived events brought.
@@ -278,7 +281,7 @@ impl Open {
 
     /// Records the answer, then releases it and ends the stream.
     async fn finish(
-        mut self,
+        &mut self,
         way: &Way<'_>,
         agent: &mut Downstream,
         reply: Reply,
@@ -308,12 +311,13 @@ impl Open {
         way.core.buffers.give(std::mem::take(&mut self.ready));
         let core = way.core.clone();
         // The agent need not wait until the upstream has ended its stream as well.
-        portcullis_ring::spawn(async move { drain(&core, self.arrived, reply).await });
+        let rest = std::mem::take(&mut self.arrived);
+        portcullis_ring::spawn(async move { drain(&core, rest, reply).await });
         Ok(())
     }
 
     /// Ends a stream that brought no answer.
-    async fn stop(self, way: &Way<'_>, agent: &mut Downstream, reply: Reply, stop: Stop) -> Result<(), Refusal> {
+    async fn stop(&self, way: &Way<'_>, agent: &mut Downstream, reply: Reply, stop: Stop) -> Result<(), Refusal> {
         if stop == Stop::Ended {
             if !way.is_listening() {
                 screen::owe(way, agent);

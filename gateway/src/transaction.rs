@@ -6,6 +6,7 @@
 use crate::case::Case;
 use crate::counters::Gauge;
 use crate::downstream::Downstream;
+use crate::judge::Judged;
 use crate::own::{self, Entrance};
 use crate::relay::{self, Way};
 use crate::upstream::forward;
@@ -54,10 +55,10 @@ async fn message(core: &Rc<Core>, snapshot: &Snapshot, case: &mut Case, agent: &
         case.rejudged = Some(live.clone());
         return Box::pin(message(core, &live, case.enter(server), agent)).await;
     }
-    let judged = judge::message(core, snapshot, &principal, agent, case)?;
-    let decision = judged.entered.recorded().await.map_err(Refusal::Journal)?;
+    let Judged { plan, entered } = judge::message(core, snapshot, &principal, agent, case)?;
+    let decision = entered.recorded().await.map_err(Refusal::Journal)?;
     case.decision = Some(decision.sequence());
-    let way = Way { core, snapshot, server, case, plan: &judged.plan, obliged: &case.obliged, subject: None };
+    let way = Way { core, snapshot, server, case, plan: &plan, obliged: &case.obliged, subject: None };
     let reply = forward::forward(&way, agent, Verb::Post, &decision).await?;
-    relay::reply(way, agent, decision, reply).await
+    relay::reply(&way, agent, decision, reply).await
 }

@@ -3,16 +3,33 @@
 use crate::downstream::Downstream;
 use crate::worker::Core;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
 /// Calls that end sooner are not watched: watching costs an operation on the ring, and most calls are over before anyone could leave.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// Does `work` unless the agent leaves first; then the work is dropped.
-pub async fn unless_gone<T>(core: &Core, agent: &Downstream, work: impl Future<Output = T>) -> Option<T> {
-    let mut work = pin!(work);
+/// What it means that an agent leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// What it asked for is not wanted any more.
+    Cancels,
+    /// Nothing: the work goes on.
+    Ignored,
+}
+
+/// Does `work` unless the agent leaves first and that cancels; then whoever holds the work drops it. It is not taken by value: what waits
+/// for it would hold room for it twice.
+pub async fn unless_gone<T>(
+    core: &Core,
+    agent: &Downstream,
+    leaving: Leaving,
+    mut work: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
+    if leaving == Leaving::Ignored {
+        return Some(work.await);
+    }
     // What has arrived already needs neither timer nor watch.
     let begun = poll_fn(|context| Poll::Ready(work.as_mut().poll(context)));
     if let Poll::Ready(done) = begun.await {

@@ -81,9 +81,9 @@ impl UpstreamConnection {
             Some(config) => {
                 let name = ServerName::try_from(route.settings.url.host.to_string())
                     .map_err(|_| UpstreamFailure::Untrusted)?;
-                let tls = connect_tls(socket, config, name, core.buffers.clone())
-                    .await
-                    .map_err(|_| UpstreamFailure::Untrusted)?;
+                // Boxed: a handshake is seldom and takes most of the room that a call would need.
+                let tls = Box::pin(connect_tls(socket, config, name, core.buffers.clone()));
+                let tls = tls.await.map_err(|_| UpstreamFailure::Untrusted)?;
                 (Transport::Tls(Box::new(tls)), Channel::Tls)
             }
         };
@@ -146,17 +146,18 @@ impl UpstreamConnection {
         sent.map_err(|_| self.failure())
     }
 
-    /// The request that was handed over is sent; its buffer is given back.
+    /// Whether the request that was handed over is sent; its buffer is given back then.
     fn is_sent(&mut self, core: &Core) -> bool {
-        let Some(mut sending) = self.sending.take() else { return true };
-        match Pin::new(&mut sending).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready((sent, buffer)) => {
-                core.buffers.give(buffer);
-                sent.is_ok()
-            }
-            // An answer to half a request: the connection is closed with the rest.
-            Poll::Pending => false,
+        let Some(sending) = &mut self.sending else { return true };
+        // Still pending: an answer to half a request.
+        let polled = Pin::new(sending).poll(&mut Context::from_waker(Waker::noop()));
+        let Poll::Ready((sent, buffer)) = polled else { return false };
+        core.buffers.give(buffer);
+        // One that failed stays where it is, and so never counts as sent.
+        if sent.is_ok() {
+            self.sending = None;
         }
+        sent.is_ok()
     }
 
     fn failure(&self) -> UpstreamFailure {
@@ -278,6 +279,8 @@ impl Reply {
     /// Waits until something can be read, without a buffer to read it into: streams are silent most of their time.
     pub async fn arrives(&mut self, core: &Core) {
         let connection = &mut self.connection;
+        // The request's buffer, too. One that is not sent yet stops nobody from waiting.
+        let _sent = connection.is_sent(core);
         if connection.posted.is_some() || !connection.input.is_empty() || connection.transport.has_buffered() {
             return;
         }

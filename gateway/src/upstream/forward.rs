@@ -7,11 +7,11 @@ use crate::journal::{Decision, Recorded};
 use crate::relay::Way;
 use crate::upstream::connection::{Reply, UpstreamConnection};
 use crate::upstream::request::{self, Judged, Outgoing, Verb};
-use crate::watch;
+use crate::watch::{self, Leaving};
 use portcullis_core::policy::surface::ServerIndex;
-use portcullis_core::protocol::era::Era;
 use portcullis_core::refusal::{Refusal, RouteRefusal, UpstreamFailure};
 use portcullis_core::time::UnixMillis;
+use std::pin::pin;
 
 /// Room for the head that upstreams see: the fields that every call has, a credential and some mirrored arguments.
 const HEAD_ROOM: usize = 2048;
@@ -37,17 +37,14 @@ async fn send(way: &Way<'_>, agent: &Downstream, verb: Verb, permitted: ServerIn
     let core = way.core;
     let (mut connection, born) = connection(way, permitted).await.map_err(Refusal::Upstream)?;
     let bytes = write(way, agent, verb, permitted, &connection)?;
-    let exchange = async {
+    let exchange = pin!(async {
         connection.send(core, way.snapshot, bytes).await?;
         Reply::begin(connection, way.snapshot, permitted, born).await
-    };
-    let outcome = if matches!(way.plan.era, Era::Modern { .. }) || verb == Verb::Get {
-        // Modern: a client that leaves has cancelled (MCP 2026-07-28); dropping the exchange closes the upstream connection.
-        watch::unless_gone(core, agent, exchange).await.ok_or(Refusal::Upstream(UpstreamFailure::Cancelled))?
-    } else {
-        exchange.await
-    };
-    outcome.map_err(Refusal::Upstream)
+    });
+    // Dropping the exchange closes the upstream connection.
+    let leaving = if verb == Verb::Get { Leaving::Cancels } else { way.leaving() };
+    let outcome = watch::unless_gone(core, agent, leaving, exchange).await;
+    outcome.unwrap_or(Err(UpstreamFailure::Cancelled)).map_err(Refusal::Upstream)
 }
 
 /// A kept connection, or a new one.
