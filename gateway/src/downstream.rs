@@ -17,11 +17,11 @@ pub use parked::Parked;
 use portcullis_core::config::settings::{Limits, Timeouts};
 use portcullis_core::identity::certificate::CertificateNames;
 use portcullis_ring::spare::Buffers;
-use portcullis_ring::{Deadline, SendAll, Socket};
+use portcullis_ring::{Deadline, SendAll, Socket, Wait};
 use std::io;
 use std::net::IpAddr;
 use std::ops::Range;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -243,30 +243,26 @@ impl Downstream {
         if declared.is_some_and(|length| length > bytes_max) {
             return Err(BodyFailure::TooLarge);
         }
-        let is_here = declared.is_some_and(|length| self.input.len() >= start.saturating_add(length));
-        if !is_here {
-            self.deadline.extend(timeouts.body);
-        }
         if self.expects_continue() && self.input.len() == start && declared != Some(0) {
             let mut asking = self.buffers.take(CONTINUE.len());
             asking.extend_from_slice(CONTINUE);
+            self.deadline.extend(timeouts.write);
             self.send(asking).await.map_err(|_| BodyFailure::Gone)?;
-        }
-        match declared {
-            Some(length) => self.read_length(start, length).await?,
-            None => self.read_chunked(start, bytes_max).await?,
-        }
-        self.body_read = true;
-        if !is_here {
             self.lift_deadline();
         }
+        match declared {
+            Some(length) => self.read_length(start, length, timeouts).await?,
+            None => self.read_chunked(start, bytes_max, timeouts).await?,
+        }
+        self.body_read = true;
         Ok(())
     }
 
-    async fn read_length(&mut self, start: usize, length: usize) -> Result<(), BodyFailure> {
+    async fn read_length(&mut self, start: usize, length: usize, timeouts: &Timeouts) -> Result<(), BodyFailure> {
+        let mut end = None;
         while self.input.len() < start + length {
             let missing = start + length - self.input.len();
-            self.fill_body(missing).await?;
+            self.fill_body(missing, end.get_or_insert_with(|| self.deadline.wait(timeouts.body))).await?;
         }
         self.body = start..start + length;
         self.used = start + length;
@@ -274,22 +270,34 @@ impl Downstream {
     }
 
     /// Decodes in place: the body's bytes move together behind the head, framing falls away.
-    async fn read_chunked(&mut self, start: usize, bytes_max: usize) -> Result<(), BodyFailure> {
+    async fn read_chunked(&mut self, start: usize, bytes_max: usize, timeouts: &Timeouts) -> Result<(), BodyFailure> {
         let mut decoder = Decoder::new(bytes_max as u64);
-        let mut end = start;
-        while !decoder.decode_in_place(&mut self.input, &mut end).map_err(BodyFailure::of)? {
-            self.fill_body(INPUT_BYTES).await?;
+        let (mut last, mut end) = (start, None);
+        while !decoder.decode_in_place(&mut self.input, &mut last).map_err(BodyFailure::of)? {
+            self.fill_body(INPUT_BYTES, end.get_or_insert_with(|| self.deadline.wait(timeouts.body))).await?;
         }
-        self.body = start..end;
-        self.used = end;
+        self.body = start..last;
+        self.used = last;
         Ok(())
     }
 
-    async fn fill_body(&mut self, missing: usize) -> Result<(), BodyFailure> {
-        match self.fill(missing.clamp(INPUT_BYTES / 2, 256 * 1024)).await {
-            Ok(0) | Err(_) if self.deadline.expired() => Err(BodyFailure::TooSlow),
-            Ok(0) | Err(_) => Err(BodyFailure::Gone),
+    /// Reads on until `end`. Only the receive ends then, and not the connection: the agent is to hear why (RFC 9110 §15.5.9).
+    async fn fill_body(&mut self, missing: usize, end: &mut Wait) -> Result<(), BodyFailure> {
+        let socket = self.transport.socket().clone();
+        let mut filling = pin!(self.fill(missing.clamp(INPUT_BYTES / 2, 256 * 1024)));
+        let (read, too_slow) = tokio::select! {
+            biased;
+            read = &mut filling => (read, false),
+            () = end => {
+                socket.cancel().await;
+                (filling.await, true)
+            }
+        };
+        match read {
+            Ok(0) => Err(BodyFailure::Gone),
             Ok(_) => Ok(()),
+            Err(_) if too_slow => Err(BodyFailure::TooSlow),
+            Err(_) => Err(BodyFailure::Gone),
         }
     }
 

@@ -1,10 +1,11 @@
 //! Agents that take their time: cut at the deadline, cheap until then, and no burden for anybody else.
 
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
-use portcullis_tests::client::Client;
+use portcullis_tests::client::{Client, Ended};
 use portcullis_tests::mcp;
-use portcullis_tests::setup::Setup;
+use portcullis_tests::setup::{Setup, Tls};
 use portcullis_tests::upstream::Upstream;
 use portcullis_tests::wire::Framing;
 use serde_json::json;
@@ -32,23 +33,51 @@ fn a_head_that_does_not_come_in_time_ends_its_connection() {
 }
 
 #[test]
-fn a_body_that_does_not_come_in_time_is_refused() {
-    let upstream = Upstream::kind();
-    let gateway = Setup::open(&upstream).timeouts("body = \"300ms\"").start();
-    let good = gateway.call("reader", "loose", json!({}));
-    for framing in [Framing::Length, Framing::Chunks(16)] {
-        let request = good.clone().framed(framing);
-        let bytes = request.bytes();
-        for end in [request.head().len(), bytes.len() - 1] {
-            // Whether its connection ends with an answer or without one.
-            let mut client = gateway.connect();
-            let status = client.send(&bytes[..end]).next_status();
-            assert!(matches!(status, 0 | 408), "{status}");
-            client.rest();
+fn a_body_that_does_not_come_in_time_is_refused_and_the_agent_hears_why() {
+    for tls in [None, Some(Tls::Optional)] {
+        let upstream = Upstream::kind();
+        let setup = Setup::open(&upstream).timeouts("body = \"300ms\"");
+        let gateway = tls.into_iter().fold(setup, Setup::tls).start();
+        let good = gateway.call("reader", "loose", json!({}));
+        for framing in [Framing::Length, Framing::Chunks(16)] {
+            let request = good.clone().framed(framing);
+            let bytes = request.bytes();
+            for end in [request.head().len(), bytes.len() - 1] {
+                // On a new connection, and after an answer on one.
+                for served in [0, 1] {
+                    let mut client = gateway.connect();
+                    (0..served).for_each(|_| assert!(client.exchange(&good).is_result()));
+                    let answer = client.send(&bytes[..end]).response();
+                    assert_eq!((answer.head.status(), answer.head.field("connection")), (408, Some("close")));
+                    assert_eq!(client.rest().1, Ended::Closed);
+                }
+            }
         }
+        assert_eq!(upstream.called().len(), 4, "what was whole was called, and nothing else");
+        assert_eq!(gateway.events("refusal").len(), 8);
+        assert_eq!(gateway.refusal("body_too_slow")["status"], json!(408));
     }
-    assert_eq!(upstream.requests().len(), 0);
-    gateway.refusal("body_too_slow");
+}
+
+#[test]
+fn a_body_that_keeps_coming_is_as_late_as_one_that_does_not() {
+    let upstream = Upstream::kind();
+    let gateway = Setup::open(&upstream).timeouts("body = \"500ms\"").start();
+    let request = gateway.call("reader", "loose", json!({"pad": "a".repeat(100_000)}));
+    let socket = TcpStream::connect(gateway.address()).unwrap();
+    let mut client = Client::over(socket.try_clone().unwrap(), None).unwrap();
+    client.send(request.head());
+    let begun = Instant::now();
+    let mut body = request.bytes().into_iter().skip(request.head().len());
+    // A byte whenever there is no answer yet: never silent for as long as the body may take.
+    socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    while socket.peek(&mut [0]).is_err() {
+        client.send([body.next().unwrap()]);
+    }
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    assert_eq!(client.next_status(), 408);
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert_eq!(upstream.called().len(), 0);
 }
 
 #[test]

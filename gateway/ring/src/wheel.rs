@@ -118,6 +118,11 @@ impl Deadline {
         self.wheel.lists.borrow().is_expired(self.key)
     }
 
+    /// A wait of the same wheel, for what is to take time without an end of the socket.
+    pub fn wait(&self, after: Duration) -> Wait {
+        self.wheel.wait(after)
+    }
+
     /// Puts it off to `after` from now; one that has expired stays so.
     pub fn extend(&self, after: Duration) {
         let due = self.wheel.due(after);
