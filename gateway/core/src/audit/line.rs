@@ -13,16 +13,11 @@ macro_rules! fields {
     ($($variant:ident = $name:literal,)+) => {
         /// Every name a field of a record can have.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[expect(missing_docs, reason = "`as_str` says what each is called, `record` what it holds")]
+        #[expect(missing_docs, reason = "`key` says what each is called, `record` what it holds")]
         pub enum Field { $($variant,)+ }
 
         impl Field {
-            /// As it stands in the line.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $name,)+ }
-            }
-
-            /// The same with all that stands between the value before it and its own.
+            /// Its name, with all that stands between the value before it and its own.
             fn key(self) -> &'static str {
                 match self { $(Self::$variant => concat!(",\"", $name, "\":"),)+ }
             }
