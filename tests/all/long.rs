@@ -53,6 +53,24 @@ fn cut(request: &Received, wire: &mut Wire, then: impl FnOnce(&mut Wire, &str)) 
     then(wire, rest);
 }
 
+/// An upstream whose answers wait behind their beginning; `then` gets the rest once the gate is open.
+fn gated(then: impl Fn(&mut Wire, &str) + Send + Sync + 'static) -> (Gate, Upstream) {
+    let gate = Gate::default();
+    let at_script = gate.clone();
+    let upstream = Upstream::calls(move |request, wire| {
+        cut(request, wire, |wire, rest| {
+            at_script.pass();
+            then(wire, rest);
+        });
+    });
+    (gate, upstream)
+}
+
+/// Sends what was held back.
+fn all(wire: &mut Wire, rest: &str) {
+    wire.send(rest);
+}
+
 /// The one record of an end.
 fn end(gateway: &Gateway) -> Value {
     gateway.record(|record| record["event"] == json!("result.ended"))
@@ -121,14 +139,7 @@ fn an_agent_that_stops_reading_is_let_go_of() {
 
 #[test]
 fn an_agent_that_leaves_ends_the_transfer() {
-    let gate = Gate::default();
-    let at_script = gate.clone();
-    let upstream = Upstream::calls(move |request, wire| {
-        cut(request, wire, |wire, _| {
-            at_script.pass();
-            wire.hang();
-        });
-    });
+    let (gate, upstream) = gated(|wire, _| wire.hang());
     let gateway = open(&upstream).start();
     let mut client = gateway.connect();
     client.send(call(&gateway, json!({"bytes": 1024 * KIB, "first": 300 * KIB})).bytes());
@@ -142,14 +153,7 @@ fn an_agent_that_leaves_ends_the_transfer() {
 
 #[test]
 fn a_suspended_agent_gets_no_more_of_it() {
-    let gate = Gate::default();
-    let at_script = gate.clone();
-    let upstream = Upstream::calls(move |request, wire| {
-        cut(request, wire, |wire, rest| {
-            at_script.pass();
-            wire.send(rest);
-        });
-    });
+    let (gate, upstream) = gated(all);
     let gateway = open(&upstream).start();
     let mut client = gateway.connect();
     client.send(call(&gateway, json!({"bytes": 1024 * KIB, "first": 300 * KIB})).bytes());
@@ -165,14 +169,7 @@ fn a_suspended_agent_gets_no_more_of_it() {
 
 #[test]
 fn the_last_bytes_wait_for_the_record_of_the_end() {
-    let gate = Gate::default();
-    let at_script = gate.clone();
-    let upstream = Upstream::calls(move |request, wire| {
-        cut(request, wire, |wire, rest| {
-            at_script.pass();
-            wire.send(rest);
-        });
-    });
+    let (gate, upstream) = gated(all);
     let gateway = open(&upstream).start();
     let mut client = gateway.connect();
     client.send(call(&gateway, json!({"bytes": 400 * KIB, "first": 300 * KIB})).bytes());
@@ -189,9 +186,7 @@ fn the_last_bytes_wait_for_the_record_of_the_end() {
 
 #[test]
 fn a_crash_in_the_middle_leaves_a_log_that_says_so() {
-    let gate = Gate::default();
-    let at_script = gate.clone();
-    let upstream = Upstream::calls(move |request, wire| cut(request, wire, |_, _| at_script.pass()));
+    let (gate, upstream) = gated(|_, _| {});
     let mut gateway = open(&upstream).start();
     let mut client = gateway.connect();
     client.send(call(&gateway, json!({"bytes": 1024 * KIB, "first": 300 * KIB})).bytes());
