@@ -67,6 +67,41 @@ fn events_pass_one_by_one_as_they_come() {
     assert_eq!(answer.status(), 401);
 }
 
+#[test]
+fn the_end_of_a_stream_is_recorded_with_the_digest_of_what_went_out_be_it_short_or_long() {
+    let gate = Gate::default();
+    let at_script = gate.clone();
+    let upstream = Upstream::calls(move |request, wire| {
+        wire.stream("");
+        let wanted = request.json().pointer("/params/arguments/events").and_then(Value::as_u64).unwrap_or_default();
+        for number in 0..usize::try_from(wanted).unwrap() {
+            wire.event(&progress(number));
+        }
+        at_script.pass();
+        wire.last_event(request, mcp::text_result("done"));
+    });
+    for (capture, holds) in [("digest", true), ("size", false)] {
+        let capture = format!("capture = {{ result = \"{capture}\" }}");
+        let gateway = Setup::open(&upstream).tool("crm.loose", &capture).start();
+        for events in [1, 200] {
+            let request = gateway.call("reader", "loose", json!({"events": events}));
+            let mut client = Events::open(gateway.connect(), &request).client;
+            let mut sent = Vec::new();
+            while let Some(chunk) = client.chunk().unwrap() {
+                if sent.is_empty() {
+                    gate.open();
+                }
+                sent.extend(chunk);
+            }
+            assert_eq!(sent.len() > 1024, events > 1, "{} bytes", sent.len());
+            let ended = gateway.events("result.ended").pop().unwrap();
+            assert_eq!(number(&ended, "bytes"), Some(sent.len() as u64), "{ended}");
+            let digest = if holds { blake3::hash(&sent).to_hex().to_string() } else { String::new() };
+            assert_eq!(text(&ended, "digest"), digest, "{ended}");
+        }
+    }
+}
+
 /// One stream in three spellings of line ends, with what must come of it.
 fn spelled(end: &str, answer: &str) -> Vec<u8> {
     let events = [
