@@ -43,6 +43,10 @@ const SPARE_MAX: usize = 8;
 /// Moved at one go before others have their turn.
 const TURN_BYTES_MAX: usize = 1024 * 1024;
 
+/// Bytes that a peer marked as urgent (RFC 9293 §3.8.5) are readable and cannot be moved, so a socket with one is ready for ever. Readiness may
+/// be old news a few times; more often than this in a row it is that.
+const FRUITLESS_MAX: u32 = 16;
+
 /// The pipes of one core.
 #[derive(Default)]
 pub struct Pipes {
@@ -146,11 +150,14 @@ pub async fn pass(way: &Way<'_>, agent: &mut Downstream, mut reply: Reply) -> Re
     let recorded = records::result_begun(way).recorded().await.map_err(Refusal::Journal)?;
     let timeouts = &way.snapshot.settings.timeouts;
     let begun_bytes = begun.len() as u64;
-    let mut passing = Passing { sent: begun_bytes, left: length - begun_bytes, reviewed: way.core.now() };
+    let mut passing = Passing { sent: 0, left: length - begun_bytes, reviewed: way.core.now(), fruitless: 0 };
     let fields = agent.cors();
     let head = Head { status: 200, content_type: Some("application/json"), length, fields: &fields };
     let stop = match (agent.begin_long(way.core, recorded, &head, begun, timeouts).await, &mut lent.pipe) {
-        (Ok(()), Some(pipe)) => passing.run(way, agent, &mut reply, pipe).await,
+        (Ok(()), Some(pipe)) => {
+            passing.sent = begun_bytes;
+            passing.run(way, agent, &mut reply, pipe).await
+        }
         (Err(_), _) | (_, None) => Err(Stop::Gone),
     };
     let stop = match (stop, &mut lent.pipe) {
@@ -180,6 +187,8 @@ struct Passing {
     left: u64,
     /// When the grant was last looked at; a transfer that never waits is looked at as often as one that does.
     reviewed: UnixMillis,
+    /// How often in a row the upstream's socket was readable and nothing could be moved from it.
+    fruitless: u32,
 }
 
 /// What is waited for.
@@ -200,14 +209,23 @@ impl Passing {
     ) -> Result<(), Stop> {
         let mut turn = 0;
         loop {
+            if self.reviewed.after(LOOK) <= way.core.now() {
+                self.reviewed = way.core.now();
+                stream::review(way).map_or(Ok(()), Err)?;
+            }
             let (Some(from), Some(to)) = (reply.plain(), agent.plain()) else { return Err(Stop::Gone) };
             let wanted = usize::try_from(self.left).unwrap_or(usize::MAX);
             match pipe.fill(from, wanted).map_err(|_| Stop::Failed(reply.failure()))? {
                 Moved::Bytes(count) => {
                     self.left = self.left.saturating_sub(count as u64);
                     turn += count;
+                    self.fruitless = 0;
                 }
                 Moved::NotReady if pipe.held() == 0 => {
+                    self.fruitless += 1;
+                    if self.fruitless > FRUITLESS_MAX {
+                        return Err(Stop::Failed(reply.failure()));
+                    }
                     wait(way, agent, reply, Awaited::Upstream).await?;
                     continue;
                 }
@@ -216,16 +234,13 @@ impl Passing {
                 Moved::End => return Err(Stop::Failed(reply.failure())),
             }
             if self.left == 0 {
-                return Ok(());
+                // The last bytes are let go of only to whom they are still due.
+                return stream::review(way).map_or(Ok(()), Err);
             }
             if self.drain(pipe, to)? == Moved::NotReady {
                 agent.limit_writing(&way.snapshot.settings.timeouts);
                 wait(way, agent, reply, Awaited::Agent).await?;
                 agent.lift_deadline();
-            }
-            if self.reviewed.after(LOOK) <= way.core.now() {
-                self.reviewed = way.core.now();
-                stream::review(way).map_or(Ok(()), Err)?;
             }
             if turn > TURN_BYTES_MAX {
                 turn = 0;

@@ -174,7 +174,11 @@ async fn whole(way: &Way<'_>, agent: &mut Downstream, mut reply: Reply, demand: 
     let timeouts = &way.snapshot.settings.timeouts;
     if bytes.len() > UNAWAITED_BYTES_MAX {
         let head = Head { status, content_type, length: bytes.len() as u64, fields: &fields };
-        agent.release_long(way.core, recorded, &head, bytes, timeouts).await;
+        // An agent that reads slowly may be suspended before it has read all.
+        let released = agent.release_long(way.core, recorded, &head, bytes, timeouts);
+        if stream::unless_stopped(&way, released).await.is_err() {
+            agent.break_off();
+        }
     } else {
         let answer = Answer { status, content_type, fields: &fields, body: &bytes };
         agent.release(way.core, recorded, &answer, timeouts).await;

@@ -378,6 +378,19 @@ pub fn review(way: &Way<'_>) -> Option<Stop> {
     (!same && !live::still_granted(way)).then_some(Stop::Revoked)
 }
 
+/// Runs `releasing` to its end, unless what is being released may not go on meanwhile.
+pub async fn unless_stopped<T>(way: &Way<'_>, releasing: impl Future<Output = T>) -> Result<T, Stop> {
+    let mut releasing = std::pin::pin!(releasing);
+    loop {
+        tokio::select! {
+            biased;
+            released = &mut releasing => return Ok(released),
+            () = way.core.wheel.wait(LOOK) => {}
+        }
+        review(way).map_or(Ok(()), Err)?;
+    }
+}
+
 /// The fields of an event stream: no cache, no proxy's buffer in between.
 fn fields(agent: &Downstream, session: Option<&str>) -> Vec<u8> {
     let mut fields = agent.cors();

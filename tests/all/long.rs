@@ -125,6 +125,38 @@ fn an_upstream_that_stalls_is_cut_off_when_the_time_of_a_call_is_over() {
 }
 
 #[test]
+fn an_upstream_that_marks_a_byte_as_urgent_has_the_answer_broken_off() {
+    let upstream = Upstream::calls(|request, wire| {
+        cut(request, wire, |wire, rest| {
+            wire.urgent(b'x').send(rest);
+        })
+    });
+    let gateway = open(&upstream).start();
+    let mut client = gateway.connect();
+    client.send(call(&gateway, json!({"bytes": 1024 * KIB, "first": 300 * KIB})).bytes());
+    client.head();
+    let (got, ended) = client.rest();
+    assert_eq!(ended, Ended::Closed);
+    let end = end(&gateway);
+    assert_eq!((text(&end, "outcome"), number(&end, "bytes")), ("upstream_failed", Some(got.len() as u64)), "{end}");
+}
+
+#[test]
+fn a_suspended_agent_gets_no_more_of_what_was_read_whole_either() {
+    let upstream = Upstream::calls(sized);
+    let gateway = Setup::open(&upstream).start();
+    let mut client = gateway.connect();
+    client.send(call(&gateway, json!({"bytes": 30 * KIB * KIB})).bytes());
+    let Length::Bytes(length) = client.head().length() else { panic!("an answer with its length") };
+    client.take(64 * KIB);
+    assert!(gateway.operate(&["agent", "suspend", "reader"]).status.success());
+    gateway.wait_metric("portcullis_connections_open", 0.0);
+    let (got, ended) = client.rest();
+    assert_eq!(ended, Ended::Closed);
+    assert!(got.len() < length - 64 * KIB, "{} of {length}", got.len());
+}
+
+#[test]
 fn an_agent_that_stops_reading_is_let_go_of() {
     let upstream = Upstream::calls(sized);
     let gateway = open(&upstream).timeouts("write = \"1s\"").start();

@@ -87,6 +87,10 @@ fn json_that_readers_disagree_about_is_refused() {
         &call(r#"{"a":{"b":[{"c":1,"c":1}]}}"#),
         &call(r#"{"\ud83d\ude00":1,"😀":2}"#),
         &call(r#"{"":1,"":2}"#),
+        // To readers in C this is `name` twice, `method` twice, `a` twice.
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"loose","name\u0000":"hidden"}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","method\u0000":"x","params":{"name":"loose"}}"#,
+        &call(r#"{"a":1,"a\u0000":2}"#),
         &call(r#"{"a\/b":1,"a/b":2}"#),
         &format!("{} {{}}", call("{}")),
         &format!("{}\u{0}", call("{}")),

@@ -248,6 +248,12 @@ impl Wire {
         self
     }
 
+    /// Sends one byte marked as urgent (RFC 9293 §3.8.5).
+    pub fn urgent(&mut self, byte: u8) -> &mut Self {
+        let _closed = socket2::SockRef::from(&self.socket).send_out_of_band(&[byte]);
+        self
+    }
+
     /// The same, telling whether they were taken.
     ///
     /// # Errors

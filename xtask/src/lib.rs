@@ -18,4 +18,3 @@ pub mod instructions;
 pub mod swaps;
 pub mod demo;
 pub mod test;
-pub mod ci;

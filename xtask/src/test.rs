@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::needs::Need;
 use crate::path::Proof;
 use crate::told::Told;
-use crate::{conformance, differential, ebpf, instructions, needs, place, process, swaps, tidy};
+use crate::{bench, conformance, differential, ebpf, instructions, needs, place, process, swaps, tidy};
 
 /// What building and testing calls, beyond cargo: a C compiler for the crypto library, Python and npm for the real clients.
 const NEEDS: [Need; 5] = [
@@ -30,12 +30,13 @@ enum Step {
     Differential,
     Path,
     Instructions,
+    Bench,
     Swaps,
     Conformance,
     Ebpf,
 }
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     Step::Tidy,
     Step::Format,
     Step::Clippy,
@@ -44,6 +45,7 @@ const STEPS: [Step; 11] = [
     Step::Differential,
     Step::Path,
     Step::Instructions,
+    Step::Bench,
     Step::Swaps,
     Step::Conformance,
     Step::Ebpf,
@@ -118,6 +120,7 @@ impl Step {
             Self::Differential => "policy vs Cedar",
             Self::Path => "way of a request",
             Self::Instructions => "instructions",
+            Self::Bench => "bench --quick",
             Self::Swaps => "swaps of rules",
             Self::Conformance => "MCP conformance",
             Self::Ebpf => "ebpf check",
@@ -142,6 +145,7 @@ impl Step {
             }
             Self::Path => Ok(proofs()),
             Self::Instructions => instructions::prove().map(|()| Count { passed: 1, failed: 0 }),
+            Self::Bench => bench::run(&bench::Args::guard()).map(|()| Count { passed: 1, failed: 0 }),
             Self::Swaps => swaps::run(&swaps::Args::proof()).map(|()| Count::default()),
             // Every scored scenario of both eras and every SDK client, through the gateway with its own policy and log.
             Self::Conformance => conformance::run(&conformance::Args::proof()).map(|()| Count::default()),

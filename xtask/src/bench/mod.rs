@@ -36,7 +36,7 @@ use portcullis_loadtest::plan::Pace;
 use crate::needs::{self, Need};
 use crate::place;
 use course::{Effort, Leg, Scope};
-use prepare::Stage;
+use prepare::{Build, Stage};
 use subject::{Family, Subject};
 use third::{Against, ThirdParty};
 use tour::{Found, Tour};
@@ -55,9 +55,6 @@ pub struct Args {
     /// Every plan, 5 rounds of 1.5 seconds each, and what plots want beside them; about 20 minutes
     #[arg(long)]
     full: bool,
-    /// Only see that everything runs: one short round, no goal is judged
-    #[arg(long)]
-    smoke: bool,
     /// Exactly these plans of `loadtest/plans`, and `workers`
     #[arg(long, value_delimiter = ',')]
     plans: Vec<String>,
@@ -88,34 +85,37 @@ pub struct Args {
     /// Fail when a goal is missed
     #[arg(long)]
     judge: bool,
+    /// Fail when a small call with everything on costs more than so many times what nginx spends on it
+    #[arg(long)]
+    within: Option<f64>,
+    /// How what is measured is built
+    #[arg(long, value_enum, default_value_t = Build::Release)]
+    build: Build,
 }
 
 impl Args {
-    /// The bench as a smoke test.
-    pub fn smoke() -> Self {
+    /// What guards every change: few short rounds, whose bound is wide enough for a noisy machine and too narrow for a slip.
+    pub fn guard() -> Self {
         Self {
             quick: true,
             full: false,
-            smoke: true,
             plans: Vec::new(),
-            rounds: None,
-            seconds: None,
-            against: vec![Against::Ours(Subject::Nginx), Against::Ours(Subject::Haproxy)],
+            rounds: Some(3),
+            seconds: Some(1.0),
+            against: vec![Against::Ours(Subject::Nginx)],
             pid: None,
             token_file: None,
             stub_port: 0,
-            subjects: Vec::new(),
-            connections: Some(16),
+            subjects: vec![Subject::Portcullis, Subject::PortcullisPass, Subject::Nginx],
+            connections: None,
             judge: false,
+            within: Some(1.6),
+            build: Build::Differential,
         }
     }
 
     fn effort(&self) -> Result<Effort> {
-        let (rounds, seconds, warm_seconds) = match (self.smoke, self.full) {
-            (true, _) => (1, 0.3, 0.1),
-            (false, true) => (5, 1.5, 0.4),
-            (false, false) => (5, 2.0, 0.5),
-        };
+        let (rounds, seconds, warm_seconds) = if self.full { (5, 1.5, 0.4) } else { (5, 2.0, 0.5) };
         let scope = if self.full { Scope::Plots } else { Scope::Plans };
         let (rounds, seconds) = (self.rounds.unwrap_or(rounds), self.seconds.unwrap_or(seconds));
         if rounds == 0 || seconds <= 0.0 || self.connections == Some(0) {
@@ -194,8 +194,12 @@ pub fn run(args: &Args) -> Result<()> {
     let needs: Vec<Need> = wanted.iter().filter_map(|subject| subject.need()).collect();
     needs::ensure(&needs)?;
     needs::ensure(&[Need { program: "taskset", probe: &[], package: "util-linux" }])?;
-    let folder = place::target()?.join("bench");
-    let stage = Stage::set(&folder, &wanted, args.stub_port, third)?;
+    let folder = match args.build {
+        Build::Release => place::target()?.join("bench"),
+        // Its numbers are no product's, so they never stand where a report does.
+        Build::Differential => place::target()?.join("bench").join(args.build.name()),
+    };
+    let stage = Stage::set(&folder, &wanted, args.stub_port, args.build, third)?;
     for leg in &mut legs {
         leg.subjects.retain(|subject| stage.has(*subject));
     }
@@ -205,7 +209,11 @@ pub fn run(args: &Args) -> Result<()> {
         report(legs, found.clone()).write(&folder).context("the report cannot be written")
     };
     let found = Tour::go(&stage, &legs, write)?;
-    let report = report(&legs, found);
+    let mut report = report(&legs, found);
+    if args.build == Build::Differential {
+        // Goals are about what is shipped.
+        report.goals.clear();
+    }
     report.print();
     println!("\nwritten to {}, .md and .html", folder.join("report.json").display());
     if !report.failures.is_empty() {
@@ -215,12 +223,38 @@ pub fn run(args: &Args) -> Result<()> {
     if args.judge && report.missed() {
         bail!("a goal is missed");
     }
-    Ok(())
+    args.within.map_or(Ok(()), |within| hold(report.against_nginx(), within))
+}
+
+/// Holds a call's cost against nginx's to a bound; a cost that nobody could measure is beyond it.
+fn hold(ratio: Option<f64>, within: f64) -> Result<()> {
+    match ratio {
+        None => bail!("no round of a small call was left to judge by"),
+        Some(ratio) if ratio > within => {
+            bail!("a small call with everything on costs {ratio:.2} times what nginx spends, more than {within:.2}")
+        }
+        Some(ratio) => {
+            println!("a small call with everything on costs {ratio:.2} times what nginx spends, at most {within:.2}");
+            Ok(())
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_guard_fails_beyond_its_bound_and_without_a_number() {
+        assert!(hold(Some(1.61), 1.6).unwrap_err().to_string().contains("1.61 times"));
+        assert!(hold(None, 1.6).is_err());
+        assert!(hold(Some(1.6), 1.6).is_ok());
+    }
+
+    fn everyone() -> Args {
+        let against = vec![Against::Ours(Subject::Nginx), Against::Ours(Subject::Haproxy)];
+        Args { against, subjects: Vec::new(), ..Args::guard() }
+    }
 
     fn check(args: &Args, expected: &[(&str, &[Subject])]) {
         let legs = args.legs(args.third().unwrap().as_ref()).unwrap();
@@ -230,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_pid_without_a_url_is_refused() {
-        let args = Args { pid: Some(1), ..Args::smoke() };
+        let args = Args { pid: Some(1), ..everyone() };
         assert!(args.third().unwrap_err().to_string().contains("--against URL"));
     }
 
@@ -238,18 +272,18 @@ mod tests {
     fn a_short_run_is_about_small_calls_by_all_but_those_not_asked_for() {
         use Subject::{Direct, Haproxy, Nginx, Portcullis, PortcullisPass, PortcullisStrict, ThirdParty};
         let all: &[Subject] = &[Portcullis, PortcullisStrict, PortcullisPass, Nginx, Haproxy, Direct];
-        check(&Args::smoke(), &[("plain_small", all)]);
+        check(&everyone(), &[("plain_small", all)]);
         let against = vec!["nginx".parse().unwrap(), "http://127.0.0.1:1/mcp".parse().unwrap()];
         let fewer: &[Subject] = &[Portcullis, PortcullisStrict, PortcullisPass, Nginx, ThirdParty, Direct];
-        check(&Args { against, ..Args::smoke() }, &[("plain_small", fewer)]);
+        check(&Args { against, ..everyone() }, &[("plain_small", fewer)]);
         let subjects = vec![Direct, Portcullis];
-        check(&Args { subjects, ..Args::smoke() }, &[("plain_small", &[Portcullis, Direct])]);
+        check(&Args { subjects, ..everyone() }, &[("plain_small", &[Portcullis, Direct])]);
     }
 
     #[test]
     fn a_gateway_that_runs_already_runs_only_the_plans_that_it_speaks() {
         let against = vec!["http://127.0.0.1:1/mcp".parse().unwrap()];
-        let args = Args { against, full: true, ..Args::smoke() };
+        let args = Args { against, full: true, ..everyone() };
         let legs = args.legs(args.third().unwrap().as_ref()).unwrap();
         let runs = |name: &str| legs.iter().any(|leg| leg.name == name && leg.subjects.contains(&Subject::ThirdParty));
         assert!(runs("plain_small") && runs("idle") && !runs("mtls_small") && !runs("workers"));

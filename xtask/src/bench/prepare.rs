@@ -18,6 +18,25 @@ use super::third::ThirdParty;
 use crate::place;
 use crate::process::{self, Running};
 
+/// How what is measured is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Build {
+    /// As it is shipped.
+    Release,
+    /// Linked fast, each crate for itself: for the guard, whose bound is wide.
+    Differential,
+}
+
+impl Build {
+    /// The profile of cargo, and the folder below the target folder.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Differential => "differential",
+        }
+    }
+}
+
 /// All that rounds need, whatever the plan.
 pub struct Stage {
     /// Where everything is written.
@@ -49,21 +68,20 @@ impl Stage {
     ///
     /// # Errors
     /// When stub or load cannot be built or started.
-    pub fn set(folder: &Path, wanted: &[Subject], port: u16, third: Option<ThirdParty>) -> Result<Self> {
+    pub fn set(folder: &Path, wanted: &[Subject], port: u16, how: Build, third: Option<ThirdParty>) -> Result<Self> {
         fs::create_dir_all(folder)?;
-        let target = place::target()?;
-        build(&["-p", "portcullis-loadtest"], &target)?;
-        let mut stub = Command::new(target.join("release/stub"));
+        let place = build("portcullis-loadtest", &["--bin", "load", "--bin", "stub"], how)?;
+        let mut stub = Command::new(place.join("stub"));
         stub.args(["--cpu", &LOAD_CPU.to_string(), "--port", &port.to_string()]);
         let (stub, upstream) = start_stub(&mut stub)?;
         let (mut programs, mut built) = (BTreeMap::new(), BTreeMap::new());
         for subject in wanted {
-            programs.extend(program(*subject, &target, &mut built).map(|program| (*subject, program)));
+            programs.extend(program(*subject, how, &mut built).map(|program| (*subject, program)));
         }
         if programs.is_empty() {
             bail!("no subject is left to measure");
         }
-        Ok(Self { folder: folder.to_owned(), upstream, stub, load: target.join("release/load"), programs, third })
+        Ok(Self { folder: folder.to_owned(), upstream, stub, load: place.join("load"), programs, third })
     }
 
     /// Whether a subject can run.
@@ -96,30 +114,38 @@ impl Stage {
 }
 
 /// The program of a subject, built where it is ours. What cannot be built is skipped in clear words, never silently.
-fn program(subject: Subject, target: &Path, built: &mut BTreeMap<&'static str, bool>) -> Option<PathBuf> {
+fn program(subject: Subject, how: Build, built: &mut BTreeMap<&'static str, Option<PathBuf>>) -> Option<PathBuf> {
     let (name, args): (_, &[&str]) = match subject.family() {
         Family::Nginx | Family::Haproxy => return Some(subject::program(subject.name())),
         Family::Direct | Family::ThirdParty => return Some(PathBuf::new()),
         // The same folder: all but our own crate is compiled already, and the binary has a name of its own.
         Family::Portcullis if subject == Subject::PortcullisPass => {
-            ("portcullis-pass", &["-p", "portcullis", "--features", "bench-pass", "--bin", "portcullis-pass"])
+            ("portcullis-pass", &["--features", "portcullis/bench-pass", "--bin", "portcullis-pass"])
         }
-        Family::Portcullis => ("portcullis", &["-p", "portcullis", "--bin", "portcullis"]),
+        Family::Portcullis => ("portcullis", &["--bin", "portcullis"]),
     };
-    let there = *built.entry(name).or_insert_with(|| match build(args, target) {
-        Ok(()) => true,
+    let place = built.entry(name).or_insert_with(|| match build("portcullis", args, how) {
+        Ok(place) => Some(place),
         Err(cause) => {
             eprintln!("skipping all that runs `{name}`: it cannot be built ({cause:#})");
-            false
+            None
         }
     });
-    there.then(|| target.join("release").join(name))
+    place.as_ref().map(|place| place.join(name))
 }
 
-fn build(args: &[&str], target: &Path) -> Result<()> {
+/// Builds, and says where the programs are.
+fn build(package: &str, args: &[&str], how: Build) -> Result<PathBuf> {
+    let target = place::target()?;
     let mut cargo = Command::new(place::cargo());
-    cargo.args(["build", "--release", "--locked", "--target-dir"]).arg(target).args(args).current_dir(place::root()?);
-    process::run(&format!("cargo build {}", args.join(" ")), &mut cargo)
+    cargo.args(["build", "--profile", how.name(), "--locked", "--target-dir"]).arg(&target).current_dir(place::root()?);
+    match how {
+        Build::Release => cargo.args(["--package", package]),
+        // As a part of the workspace, like what else is built with this profile: alone, what it depends on would be built once more.
+        Build::Differential => cargo.arg("--workspace"),
+    };
+    process::run(&format!("cargo build {}", args.join(" ")), cargo.args(args))?;
+    Ok(target.join(how.name()))
 }
 
 /// Starts the stub upstream; where it listens.

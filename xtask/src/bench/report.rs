@@ -8,11 +8,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
-use super::course::Leg;
+use super::course::{self, Leg};
 use super::data::Round;
 use super::goals::{self, Goal};
 use super::subject::Subject;
-use super::sums::{self, PlanSums};
+use super::sums::{self, Measure, PlanSums};
 use super::third::ThirdParty;
 use super::tour::{Found, Saturation};
 use super::{html, machine, markdown, words};
@@ -152,6 +152,13 @@ impl Report {
     /// Whether a goal was missed, or could not be judged.
     pub fn missed(&self) -> bool {
         self.goals.iter().any(|goal| !goal.reached)
+    }
+
+    /// What a small call with everything on costs on the path, as a part of what nginx spends on it.
+    pub fn against_nginx(&self) -> Option<f64> {
+        let small = self.sums.get(course::QUICK)?;
+        let median = |subject: Subject, measure| small.get(&subject)?.median(measure);
+        Some(median(Subject::Portcullis, Measure::CpuPath)? / median(Subject::Nginx, Measure::Cpu)?)
     }
 }
 

@@ -1,11 +1,12 @@
 //! Reads a JSON text strictly. In: bytes. Out: a tape to walk, or the one named reason why not. Never here: MCP.
 //!
 //! Whatever two readers could understand differently is refused: a duplicate key (compared after unescaping, at any
-//! depth), invalid UTF-8, a lone surrogate, a byte order mark, trailing data, a number no `i64`, `u64` or `f64` holds.
+//! depth), a key with U+0000 in it, invalid UTF-8, a lone surrogate, a byte order mark, trailing data, a number no `i64`, `u64` or `f64` holds.
 //! The bytes themselves are never changed: the tape is made from a padded copy, so that they can be forwarded as judged.
 
 mod exact;
 mod fault;
+mod keys;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod short;
@@ -17,6 +18,7 @@ use std::fmt;
 use simd_json::{Buffers, INPUT_PADDING, Node, StaticNode, Tape, fill_tape_padded};
 
 use crate::limits::JSON_DEPTH_MAX;
+use keys::{any_key_holds_nul, any_key_repeats};
 
 /// What a body may cost. `depth_max` beyond [`JSON_DEPTH_MAX`] counts as that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub enum BodyError {
     LoneSurrogate,
     /// One object names a key twice; readers disagree on which wins (RFC 8259 §4).
     DuplicateKey,
+    /// A key holds U+0000: readers whose texts end there take it for a shorter key.
+    NulInKey,
     /// Something follows the value.
     TrailingData,
     /// An integer beyond 64 bits or a float beyond `f64` (RFC 8259 §6).
@@ -63,6 +67,7 @@ impl BodyError {
             Self::ByteOrderMark => "byte_order_mark",
             Self::LoneSurrogate => "lone_surrogate",
             Self::DuplicateKey => "duplicate_key",
+            Self::NulInKey => "nul_in_key",
             Self::TrailingData => "trailing_data",
             Self::NumberOutOfRange => "number_out_of_range",
             Self::Syntax => "syntax",
@@ -80,6 +85,7 @@ impl fmt::Display for BodyError {
             Self::ByteOrderMark => "the body starts with a byte order mark",
             Self::LoneSurrogate => "a string holds half of a surrogate pair",
             Self::DuplicateKey => "an object names a key twice",
+            Self::NulInKey => "a key holds U+0000, at which readers in C end it",
             Self::TrailingData => "something follows the JSON value",
             Self::NumberOutOfRange => "a number does not fit 64 bits",
             Self::Syntax => "the body is not JSON",
@@ -96,6 +102,8 @@ pub struct Scratch {
     depth_max: usize,
     nodes: Vec<Node<'static>>,
     keys: Vec<(u64, usize)>,
+    /// Some text was longer than what memory is kept for.
+    grown: bool,
 }
 
 impl Scratch {
@@ -107,6 +115,7 @@ impl Scratch {
             depth_max: JSON_DEPTH_MAX,
             nodes: Vec::new(),
             keys: Vec::new(),
+            grown: false,
         }
     }
 }
@@ -134,6 +143,12 @@ pub fn read<'s>(scratch: &'s mut Scratch, bytes: &[u8], limits: &JsonLimits) -> 
         scratch.buffers = Buffers::with_max_depth(bytes.len(), depth_max);
         scratch.depth_max = depth_max;
     }
+    if bytes.len() > SCRATCH_KEPT_BYTES {
+        scratch.grown = true;
+    } else if scratch.grown {
+        // One huge text must not hold a hundred times the memory of all others for good.
+        *scratch = Scratch { buffers: Buffers::with_max_depth(0, depth_max), depth_max, ..Scratch::new() };
+    }
     let Scratch { padded, buffers, nodes, keys, .. } = scratch;
     padded.clear();
     padded.extend_from_slice(bytes);
@@ -148,6 +163,7 @@ pub fn read<'s>(scratch: &'s mut Scratch, bytes: &[u8], limits: &JsonLimits) -> 
     match filled {
         Err(_) => Err(fault::find(bytes, depth_max)),
         Ok(()) if any_key_repeats(&document.tape.0, keys) => Err(BodyError::DuplicateKey),
+        Ok(()) if any_key_holds_nul(&document.tape.0, bytes) => Err(BodyError::NulInKey),
         Ok(()) => Ok(document),
     }
 }
@@ -424,62 +440,7 @@ pub(crate) fn array_index(token: &str) -> Option<usize> {
     if canonical && token.bytes().all(|byte| byte.is_ascii_digit()) { token.parse().ok() } else { None }
 }
 
-/// Whether any object on the tape names a key twice.
-fn any_key_repeats(nodes: &[Node<'_>], keys: &mut Vec<(u64, usize)>) -> bool {
-    nodes.iter().enumerate().any(|(at, node)| match node {
-        Node::Object { len: 0 | 1, .. } | Node::Array { .. } | Node::String(_) | Node::Static(_) => false,
-        Node::Object { len, .. } if *len <= KEYS_COMPARED_MAX => few_repeat(nodes, at),
-        Node::Object { .. } => many_repeat(nodes, at, keys),
-    })
-}
-
-/// The keys of the object at `at`, each with its place on the tape.
-fn keys_of<'n>(nodes: &'n [Node<'n>], at: usize) -> impl Iterator<Item = (usize, &'n str)> + Clone {
-    let len = match nodes.get(at) {
-        Some(Node::Object { len, .. }) => *len,
-        Some(Node::Array { .. } | Node::String(_) | Node::Static(_)) | None => 0,
-    };
-    let mut next = at + 1;
-    (0..len).map_while(move |_| {
-        let key = key_at(nodes, next)?;
-        let place = next;
-        next += 1 + width(nodes.get(next + 1)?);
-        Some((place, key))
-    })
-}
-
-fn key_at<'n>(nodes: &'n [Node<'n>], at: usize) -> Option<&'n str> {
-    match nodes.get(at)? {
-        Node::String(key) => Some(key),
-        Node::Array { .. } | Node::Object { .. } | Node::Static(_) => None,
-    }
-}
-
-/// Keys mostly differ in length already, which is compared before any byte of theirs.
-fn few_repeat(nodes: &[Node<'_>], at: usize) -> bool {
-    let mut keys = keys_of(nodes, at);
-    while let Some((_, key)) = keys.next() {
-        if keys.clone().any(|(_, later)| later.len() == key.len() && later == key) {
-            return true;
-        }
-    }
-    false
-}
-
-fn many_repeat(nodes: &[Node<'_>], at: usize, keys: &mut Vec<(u64, usize)>) -> bool {
-    let state = ahash::RandomState::with_seeds(0x706f_7274, 0x6375_6c6c, 0x6973, 0x6b65_7973);
-    keys.clear();
-    keys.extend(keys_of(nodes, at).map(|(place, key)| (state.hash_one(key), place)));
-    keys.sort_unstable_by(|(hash_a, a), (hash_b, b)| {
-        hash_a.cmp(hash_b).then_with(|| key_at(nodes, *a).cmp(&key_at(nodes, *b)))
-    });
-    keys.windows(2).any(|pair| match pair {
-        [(hash_a, a), (hash_b, b)] => hash_a == hash_b && key_at(nodes, *a) == key_at(nodes, *b),
-        _ => false,
-    })
-}
-
-/// Up to here comparing every pair (120 of them, mostly by length) is quicker than hashing.
-const KEYS_COMPARED_MAX: usize = 16;
+/// Texts up to here are read in memory that is kept; that of a longer one is given back when the next short one comes.
+const SCRATCH_KEPT_BYTES: usize = 1024 * 1024;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";

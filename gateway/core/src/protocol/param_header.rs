@@ -48,7 +48,7 @@ pub struct AnnotationError {
 pub enum AnnotationCause {
     /// Not a string, empty, or not an RFC 9110 token.
     NotAToken,
-    /// Another property names the same header, in any case.
+    /// Another property names the same header, in any case, or one that a server may take for it.
     NotUnique,
     /// On something else than a string, integer or boolean.
     Type,
@@ -90,6 +90,11 @@ impl ParamHeaders {
         fields: impl Iterator<Item = (&'h str, &'h [u8])> + Clone,
     ) -> Result<(), EraError> {
         for param in &self.params {
+            let shadows = |name: &str| !name.eq_ignore_ascii_case(&param.header) && reads_alike(name, &param.header);
+            if let Some((name, _)) = fields.clone().find(|(name, _)| shadows(name)) {
+                let header = Cow::Owned(name.to_owned());
+                return Err(EraError::Header { header, fault: HeaderFault::Unexpected });
+            }
             let argument = param.path.iter().try_fold(arguments, |here, key| Some(here?.get(key))).flatten();
             let argument = argument.filter(|value| !value.is_null());
             let verdict = match (argument, Header::among(fields.clone(), &param.header)) {
@@ -103,6 +108,12 @@ impl ParamHeaders {
         }
         Ok(())
     }
+}
+
+/// Whether servers that hand fields on as variables (RFC 3875 §4.1.18) give both names to one: they do not tell `-` from `_`.
+fn reads_alike(name: &str, other: &str) -> bool {
+    let plain = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    name.len() == other.len() && name.bytes().map(|byte| plain(&byte)).eq(other.bytes().map(|byte| plain(&byte)))
 }
 
 fn agrees(kind: ParamKind, argument: Value<'_>, value: &[u8]) -> Result<(), HeaderFault> {
@@ -205,7 +216,7 @@ impl Compile {
     }
 
     fn names(&self, header: &str) -> bool {
-        self.params.iter().any(|param| param.header.eq_ignore_ascii_case(header))
+        self.params.iter().any(|param| reads_alike(&param.header, header))
     }
 
     fn error(&mut self, pointer: &str, cause: AnnotationCause) {
@@ -260,6 +271,9 @@ mod tests {
         }
         let twice = json!({"properties": {"a": text, "b": {"type": "string", "x-mcp-header": "REGION"}}});
         check(twice, "/properties/b", AnnotationCause::NotUnique);
+        let (dashed, scored) = ("Data-Region", "data_region");
+        let alike = json!({"properties": {"a": {"type": "string", "x-mcp-header": dashed}, "b": {"type": "string", "x-mcp-header": scored}}});
+        check(alike, "/properties/b", AnnotationCause::NotUnique);
         for keyword in ["items", "additionalProperties", "not", "if", "then", "else"] {
             let schema = json!({"properties": {"a": {keyword: {"properties": {"b": text}}}}});
             check(schema, &format!("/properties/a/{keyword}/properties/b"), AnnotationCause::Unreachable);
@@ -275,6 +289,7 @@ mod tests {
         let schema = json!({"type": "object", "default": {"x-mcp-header": "not an annotation"}, "properties": {
             "region": {"type": "string", "x-mcp-header": "Region"},
             "limit": {"type": "integer", "x-mcp-header": "Limit"},
+            "zone": {"type": "string", "x-mcp-header": "Time-Zone"},
             "options": {"type": "object", "properties": {"dry/run": {"type": "boolean", "x-mcp-header": "Dry"}}},
             "x-mcp-header": {"type": "string"},
         }});
@@ -304,6 +319,10 @@ mod tests {
         );
         check(r#"{"region":"eu"}"#, &[("mcp-param-region", "=?base64?ZXV?=")], "Region", HeaderFault::Malformed);
         check("{}", &[("mcp-param-region", "eu")], "Region", HeaderFault::Unexpected);
+        // Servers that hand fields on as variables take this one for `Time-Zone`.
+        check("{}", &[("Mcp-Param-Time_Zone", "utc")], "Time_Zone", HeaderFault::Unexpected);
+        let both = [("Mcp-Param-Time-Zone", "utc"), ("Mcp-Param-Time_Zone", "cet")];
+        check(r#"{"zone":"utc"}"#, &both, "Time_Zone", HeaderFault::Unexpected);
         check(r#"{"region":null}"#, &[("mcp-param-region", "")], "Region", HeaderFault::Unexpected);
         for said in ["43", "42.5", "+42", "0x2a", "4.2e1", "", "42.", "=?base64?NDM=?="] {
             check(r#"{"limit":42}"#, &[("mcp-param-limit", said)], "Limit", HeaderFault::Mismatch);

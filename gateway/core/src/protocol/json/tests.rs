@@ -36,6 +36,9 @@ fn each_fault_is_refused_under_its_own_name() {
     check(br#"{"name":1,"n\u0061me":2}"#, BodyError::DuplicateKey);
     check(br#"[{"x":{"a":1,"b":[],"a":1}}]"#, BodyError::DuplicateKey);
     check(br#"{"":1,"":2}"#, BodyError::DuplicateKey);
+    check(br#"{"name\u0000":1,"name":2}"#, BodyError::NulInKey);
+    check(br#"{"name\u0000":1}"#, BodyError::NulInKey);
+    check(br#"[{"a":{"\u0000":1}}]"#, BodyError::NulInKey);
     check(br#"{} {}"#, BodyError::TrailingData);
     check(br#"{}]"#, BodyError::TrailingData);
     check(br#"1 2"#, BodyError::TrailingData);
@@ -100,8 +103,8 @@ fn what_the_grammar_does_not_allow_is_refused() {
 #[test]
 fn names_are_distinct_and_in_snake_case() {
     use BodyError::{
-        ByteOrderMark, DuplicateKey, Empty, InvalidUtf8, LoneSurrogate, NumberOutOfRange, Syntax, TooDeep, TooLarge,
-        TrailingData,
+        ByteOrderMark, DuplicateKey, Empty, InvalidUtf8, LoneSurrogate, NulInKey, NumberOutOfRange, Syntax, TooDeep,
+        TooLarge, TrailingData,
     };
     let all = [
         Empty,
@@ -111,6 +114,7 @@ fn names_are_distinct_and_in_snake_case() {
         ByteOrderMark,
         LoneSurrogate,
         DuplicateKey,
+        NulInKey,
         TrailingData,
         NumberOutOfRange,
         Syntax,
@@ -131,6 +135,18 @@ fn a_repeated_key_is_found_among_many() {
         let twice = format!("{{{},\"\\u006b{repeated}\":1}}", keys.join(","));
         assert_eq!(verdict(twice.as_bytes()), Err(BodyError::DuplicateKey), "key {repeated} of {count} again");
     }
+}
+
+#[test]
+fn the_memory_of_a_huge_text_is_given_back_at_the_next_short_one() {
+    let mut scratch = Scratch::new();
+    let huge = format!("[{}0]", "0,".repeat(SCRATCH_KEPT_BYTES));
+    let limits = JsonLimits { bytes_max: 2 * huge.len(), ..LIMITS };
+    assert!(read(&mut scratch, huge.as_bytes(), &limits).is_ok());
+    let held = |scratch: &Scratch| scratch.nodes.capacity() * size_of::<Node<'static>>() + scratch.padded.capacity();
+    assert!(held(&scratch) > huge.len());
+    assert!(read(&mut scratch, b"[0]", &limits).is_ok());
+    assert!(held(&scratch) < 4096, "{} bytes are held", held(&scratch));
 }
 
 #[test]
