@@ -175,8 +175,11 @@ async fn whole(way: &Way<'_>, agent: &mut Downstream, mut reply: Reply, demand: 
     if bytes.len() > UNAWAITED_BYTES_MAX {
         let head = Head { status, content_type, length: bytes.len() as u64, fields: &fields };
         // An agent that reads slowly may be suspended before it has read all.
-        let released = agent.release_long(way.core, recorded, &head, bytes, timeouts);
-        if stream::unless_stopped(&way, released).await.is_err() {
+        let stopped = {
+            let releasing = pin!(agent.release_long(way.core, recorded, &head, bytes, timeouts));
+            stream::unless_stopped(way, releasing).await.is_err()
+        };
+        if stopped {
             agent.break_off();
         }
     } else {

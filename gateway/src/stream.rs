@@ -18,7 +18,7 @@ use portcullis_core::audit::record::Outcome;
 use portcullis_core::protocol::sse::Splitter;
 use portcullis_core::refusal::{Refusal, UpstreamFailure};
 use portcullis_core::time::UnixMillis;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 /// A comment, which clients ignore and proxies count as life.
@@ -378,9 +378,8 @@ pub fn review(way: &Way<'_>) -> Option<Stop> {
     (!same && !live::still_granted(way)).then_some(Stop::Revoked)
 }
 
-/// Runs `releasing` to its end, unless what is being released may not go on meanwhile.
-pub async fn unless_stopped<T>(way: &Way<'_>, releasing: impl Future<Output = T>) -> Result<T, Stop> {
-    let mut releasing = std::pin::pin!(releasing);
+/// Runs `releasing` to its end, unless what is being released may not go on meanwhile; then whoever holds it drops it.
+pub async fn unless_stopped<T>(way: &Way<'_>, mut releasing: Pin<&mut impl Future<Output = T>>) -> Result<T, Stop> {
     loop {
         tokio::select! {
             biased;
