@@ -1,7 +1,8 @@
-//! Proves what was logged. In: the bytes of log entries. Out: hashes of an RFC 6962 Merkle tree. Never here: files, clocks, the gateway itself.
+//! Proves what was logged. In: the bytes of log entries, keys. Out: tiles, checkpoints, proofs, and what is wrong with a log. Never here: clocks,
+//! randomness, the gateway itself.
 //!
-//! The transparency log will be C2SP tlog-tiles with signed checkpoints, and the stand-alone verifier will need this package and nothing else
-//! of the gateway, so it depends on a hash function only. Today it holds the hashing that all of that rests on.
+//! C2SP tlog-tiles over RFC 6962, so that any tool that knows those can check a log of ours. Pure but for the stand-alone verifier,
+//! `portcullis-verify`, which reads files. It depends on a hash, a signature and base64, so that whoever must trust it can read it whole.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -9,3 +10,12 @@
 )]
 
 pub mod tree;
+pub mod tile;
+pub mod proof;
+pub mod note;
+pub mod checkpoint;
+pub mod evidence;
+pub mod growth;
+pub mod verify;
+#[cfg(test)]
+mod sample;

@@ -3,49 +3,79 @@
 //! RFC 6962 §2.1 (the same in RFC 9162 §2.1.1). Leaves and nodes are hashed with different first bytes: without that a node's two hashes could
 //! be passed off as an entry, and one head would stand for two logs.
 
-use aws_lc_rs::digest::{Context, SHA256};
+use sha2::{Digest, Sha256};
 
 /// SHA-256.
 pub type Hash = [u8; 32];
 
 /// `SHA-256(0x00 ‖ entry)`.
 pub fn leaf_hash(entry: &[u8]) -> Hash {
-    sha256([&[0x00], entry])
+    sha256(&[&[0x00], entry])
 }
 
 /// `SHA-256(0x01 ‖ left ‖ right)`.
 pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
-    sha256([&[0x01], left, right])
+    sha256(&[&[0x01], left, right])
 }
 
 /// The head of the tree over `entries`; of no entries, the hash of nothing.
 pub fn tree_head<E: AsRef<[u8]>>(entries: &[E]) -> Hash {
-    let mut peaks: Vec<(u32, Hash)> = Vec::new();
+    let mut edge = Edge::default();
     for entry in entries {
-        let mut grown = (0, leaf_hash(entry.as_ref()));
-        // Two trees of one height become one of the next: what stays is the binary form of the count, largest first.
-        while let Some((height, left)) = peaks.pop_if(|(height, _)| *height == grown.0) {
-            grown = (height + 1, node_hash(&left, &grown.1));
-        }
-        peaks.push(grown);
+        edge.push(leaf_hash(entry.as_ref()));
     }
-    let Some((_, mut head)) = peaks.pop() else { return sha256([&[]; 0]) };
-    while let Some((_, left)) = peaks.pop() {
-        head = node_hash(&left, &head);
-    }
-    head
+    edge.head()
 }
 
-fn sha256<const PARTS: usize>(parts: [&[u8]; PARTS]) -> Hash {
-    let mut context = Context::new(&SHA256);
+/// The right edge of a tree: the heads of the perfect trees it consists of, largest first. All that is needed to let it grow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Edge {
+    size: u64,
+    peaks: Vec<Hash>,
+}
+
+impl Edge {
+    /// The edge of a tree of `size` entries, from the heads of its perfect trees, largest first: one for each bit of the size that is set.
+    pub fn resume(size: u64, peaks: Vec<Hash>) -> Option<Self> {
+        (peaks.len() as u32 == size.count_ones()).then_some(Self { size, peaks })
+    }
+
+    /// How many entries.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Adds the hash of an entry.
+    pub fn push(&mut self, leaf: Hash) {
+        let mut grown = leaf;
+        // Two trees of one height become one of the next, as a carry does in the binary form of the size.
+        for _ in 0..self.size.trailing_ones() {
+            if let Some(left) = self.peaks.pop() {
+                grown = node_hash(&left, &grown);
+            }
+        }
+        self.peaks.push(grown);
+        self.size += 1;
+    }
+
+    /// The tree's head.
+    pub fn head(&self) -> Hash {
+        fold(&self.peaks)
+    }
+}
+
+/// The head over perfect trees that stand side by side, largest first; of none, the hash of nothing.
+pub(crate) fn fold(peaks: &[Hash]) -> Hash {
+    let Some((last, left)) = peaks.split_last() else { return sha256(&[]) };
+    left.iter().rev().fold(*last, |head, left| node_hash(left, &head))
+}
+
+pub(crate) fn sha256(parts: &[&[u8]]) -> Hash {
+    let mut hash = Sha256::new();
     for part in parts {
-        context.update(part);
+        hash.update(part);
     }
-    let mut hash = [0; 32];
-    for (to, from) in hash.iter_mut().zip(context.finish().as_ref()) {
-        *to = *from;
-    }
-    hash
+    hash.finalize().into()
 }
 
 #[cfg(test)]
@@ -84,7 +114,7 @@ mod tests {
     /// RFC 6962 §2.1, word for word: split at the largest power of two below n.
     fn by_definition(entries: &[&[u8]]) -> Hash {
         match entries.len() {
-            0 => sha256([&[]; 0]),
+            0 => sha256(&[]),
             1 => leaf_hash(entries[0]),
             count => {
                 let split = 1 << (count - 1).ilog2();

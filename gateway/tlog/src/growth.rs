@@ -1,0 +1,168 @@
+//! Lets a log grow. In: entries in their order. Out: the tiles and bundles that are to be written, the head over all. Never here: files, signatures.
+//!
+//! What it holds is the right edge alone: an open tile a level and an open bundle, however long the log is.
+
+use std::fmt;
+
+use crate::proof::Head;
+use crate::tile::{self, Row, Tile, TooLong, WIDTH};
+use crate::tree::{Edge, Hash, leaf_hash};
+
+/// A log under way.
+#[derive(Clone, Debug, Default)]
+pub struct Growth {
+    edge: Edge,
+    /// The hashes of the open tile of each level, fewer than 256 of each.
+    levels: Vec<Vec<Hash>>,
+    bundle: Vec<u8>,
+    finished: Vec<Asset>,
+    /// The size at which everything was last taken.
+    taken: u64,
+}
+
+/// What is to be written, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asset {
+    /// Where: [`Tile::path`].
+    pub tile: Tile,
+    /// What.
+    pub bytes: Vec<u8>,
+}
+
+impl Growth {
+    /// Goes on at the end of a log of `size` entries; `read` brings its tiles. The caller holds [`Growth::head`] against what was signed.
+    ///
+    /// # Errors
+    /// When a tile cannot be read, or does not hold what one of its width holds.
+    pub fn resume<E>(size: u64, mut read: impl FnMut(&Tile) -> Result<Vec<u8>, E>) -> Result<Self, ResumeError<E>> {
+        let mut growth = Self { taken: size, ..Self::default() };
+        let mut peaks = Vec::new();
+        for row in Tile::rows(size) {
+            let tile = Tile::last(row, size);
+            let open = tile.map_or(0, |tile| tile.width);
+            let bytes = tile.as_ref().map(&mut read).transpose().map_err(ResumeError::Read)?.unwrap_or_default();
+            let fits = match row {
+                Row::Entries => tile::entries(&bytes).filter(Result::is_ok).count() as u64 == open,
+                Row::Level(_) => bytes.len() as u64 == open * 32,
+            };
+            if let (false, Some(tile)) = (fits, tile) {
+                return Err(ResumeError::Broken(tile));
+            }
+            match row {
+                Row::Entries => growth.bundle = bytes,
+                Row::Level(_) => {
+                    let (hashes, _none) = bytes.as_chunks::<32>();
+                    // The perfect trees of this level's bits; those of higher levels are larger and stand before them.
+                    let mut of_level = perfect_trees(hashes);
+                    of_level.append(&mut peaks);
+                    peaks = of_level;
+                    growth.levels.push(hashes.to_vec());
+                }
+            }
+        }
+        growth.edge = Edge::resume(size, peaks).unwrap_or_default();
+        Ok(growth)
+    }
+
+    /// Adds an entry; its index.
+    ///
+    /// # Errors
+    /// When it is longer than a bundle can hold. The log is as it was.
+    pub fn append(&mut self, entry: &[u8]) -> Result<u64, TooLong> {
+        tile::bundle_entry(&mut self.bundle, entry)?;
+        let (index, leaf) = (self.edge.size(), leaf_hash(entry));
+        self.edge.push(leaf);
+        if self.edge.size().is_multiple_of(WIDTH) {
+            self.finish(Row::Entries);
+        }
+        let mut hash = Some(leaf);
+        for level in 0.. {
+            let Some(grown) = hash.take() else { break };
+            if self.levels.len() as u64 == u64::from(level) {
+                self.levels.push(Vec::new());
+            }
+            let Some(open) = self.levels.get_mut(level as usize) else { break };
+            open.push(grown);
+            if open.len() as u64 == WIDTH {
+                hash = tile::perfect_head(open);
+                self.finish(Row::Level(level));
+            }
+        }
+        Ok(index)
+    }
+
+    /// How many entries, and the head over them.
+    pub fn head(&self) -> Head {
+        Head { size: self.edge.size(), hash: self.edge.head() }
+    }
+
+    /// What has to be written before a checkpoint over [`Growth::head`] is: full tiles first, in the order in which they filled.
+    pub fn take(&mut self) -> Vec<Asset> {
+        let mut assets = std::mem::take(&mut self.finished);
+        let size = self.edge.size();
+        if size == self.taken {
+            return assets;
+        }
+        self.taken = size;
+        for row in Tile::rows(size) {
+            let Some(tile) = Tile::last(row, size) else { continue };
+            assets.push(Asset { tile, bytes: self.open(row) });
+        }
+        assets
+    }
+
+    fn open(&self, row: Row) -> Vec<u8> {
+        match row {
+            Row::Entries => self.bundle.clone(),
+            Row::Level(level) => self.levels.get(level as usize).map(|hashes| hashes.concat()).unwrap_or_default(),
+        }
+    }
+
+    fn finish(&mut self, row: Row) {
+        let bytes = self.open(row);
+        self.finished.extend(Tile::holding(row, self.edge.size() - 1).map(|tile| Asset { tile, bytes }));
+        match row {
+            Row::Entries => self.bundle.clear(),
+            Row::Level(level) => {
+                if let Some(open) = self.levels.get_mut(level as usize) {
+                    open.clear();
+                }
+            }
+        }
+    }
+}
+
+/// The heads of the perfect trees that a row of hashes consists of, largest first.
+fn perfect_trees(hashes: &[Hash]) -> Vec<Hash> {
+    let (mut rest, mut heads) = (hashes, Vec::new());
+    while let Some(height) = rest.len().checked_ilog2() {
+        let Some((tree, after)) = rest.split_at_checked(1 << height) else { break };
+        heads.extend(tile::perfect_head(tree));
+        rest = after;
+    }
+    heads
+}
+
+/// Why a log cannot go on.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ResumeError<E> {
+    /// A tile cannot be read.
+    Read(E),
+    /// A tile is not as long as its name says.
+    Broken(Tile),
+}
+
+impl<E: fmt::Display> fmt::Display for ResumeError<E> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(cause) => write!(out, "{cause}"),
+            Self::Broken(tile) => write!(out, "`{}` does not hold what its name says", tile.path()),
+        }
+    }
+}
+
+impl<E: fmt::Display + fmt::Debug> std::error::Error for ResumeError<E> {}
+
+#[cfg(test)]
+#[path = "growth_tests.rs"]
+mod tests;
