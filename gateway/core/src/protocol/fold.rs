@@ -17,7 +17,9 @@ pub fn is_variant(key: &str, wanted: &str) -> bool {
 /// Whether `key` is such a variant of any of `known`.
 #[inline]
 pub fn is_variant_of_any(key: &str, known: &[&str]) -> bool {
-    known.iter().any(|wanted| is_variant(key, wanted))
+    // A mapping that changes how many bytes there are has a character beyond ASCII on one side.
+    let is_ascii = key.is_ascii();
+    known.iter().any(|wanted| (!is_ascii || key.len() == wanted.len() || !wanted.is_ascii()) && is_variant(key, wanted))
 }
 
 fn folds_to(key: &str, wanted: &str) -> bool {

@@ -6,6 +6,7 @@
 
 mod exact;
 mod fault;
+mod repeat;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod short;
@@ -147,7 +148,7 @@ pub fn read<'s>(scratch: &'s mut Scratch, bytes: &[u8], limits: &JsonLimits) -> 
     let document = Document { tape, home: nodes, text: Place::of(bytes), padded: padded_at };
     match filled {
         Err(_) => Err(fault::find(bytes, depth_max)),
-        Ok(()) if any_key_repeats(&document.tape.0, keys) => Err(BodyError::DuplicateKey),
+        Ok(()) if repeat::any_key_repeats(&document.tape.0, keys) => Err(BodyError::DuplicateKey),
         Ok(()) => Ok(document),
     }
 }
@@ -423,63 +424,5 @@ pub(crate) fn array_index(token: &str) -> Option<usize> {
     let canonical = token == "0" || !token.starts_with('0');
     if canonical && token.bytes().all(|byte| byte.is_ascii_digit()) { token.parse().ok() } else { None }
 }
-
-/// Whether any object on the tape names a key twice.
-fn any_key_repeats(nodes: &[Node<'_>], keys: &mut Vec<(u64, usize)>) -> bool {
-    nodes.iter().enumerate().any(|(at, node)| match node {
-        Node::Object { len: 0 | 1, .. } | Node::Array { .. } | Node::String(_) | Node::Static(_) => false,
-        Node::Object { len, .. } if *len <= KEYS_COMPARED_MAX => few_repeat(nodes, at),
-        Node::Object { .. } => many_repeat(nodes, at, keys),
-    })
-}
-
-/// The keys of the object at `at`, each with its place on the tape.
-fn keys_of<'n>(nodes: &'n [Node<'n>], at: usize) -> impl Iterator<Item = (usize, &'n str)> + Clone {
-    let len = match nodes.get(at) {
-        Some(Node::Object { len, .. }) => *len,
-        Some(Node::Array { .. } | Node::String(_) | Node::Static(_)) | None => 0,
-    };
-    let mut next = at + 1;
-    (0..len).map_while(move |_| {
-        let key = key_at(nodes, next)?;
-        let place = next;
-        next += 1 + width(nodes.get(next + 1)?);
-        Some((place, key))
-    })
-}
-
-fn key_at<'n>(nodes: &'n [Node<'n>], at: usize) -> Option<&'n str> {
-    match nodes.get(at)? {
-        Node::String(key) => Some(key),
-        Node::Array { .. } | Node::Object { .. } | Node::Static(_) => None,
-    }
-}
-
-/// Keys mostly differ in length already, which is compared before any byte of theirs.
-fn few_repeat(nodes: &[Node<'_>], at: usize) -> bool {
-    let mut keys = keys_of(nodes, at);
-    while let Some((_, key)) = keys.next() {
-        if keys.clone().any(|(_, later)| later.len() == key.len() && later == key) {
-            return true;
-        }
-    }
-    false
-}
-
-fn many_repeat(nodes: &[Node<'_>], at: usize, keys: &mut Vec<(u64, usize)>) -> bool {
-    let state = ahash::RandomState::with_seeds(0x706f_7274, 0x6375_6c6c, 0x6973, 0x6b65_7973);
-    keys.clear();
-    keys.extend(keys_of(nodes, at).map(|(place, key)| (state.hash_one(key), place)));
-    keys.sort_unstable_by(|(hash_a, a), (hash_b, b)| {
-        hash_a.cmp(hash_b).then_with(|| key_at(nodes, *a).cmp(&key_at(nodes, *b)))
-    });
-    keys.windows(2).any(|pair| match pair {
-        [(hash_a, a), (hash_b, b)] => hash_a == hash_b && key_at(nodes, *a) == key_at(nodes, *b),
-        _ => false,
-    })
-}
-
-/// Up to here comparing every pair (120 of them, mostly by length) is quicker than hashing.
-const KEYS_COMPARED_MAX: usize = 16;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
