@@ -307,10 +307,14 @@ pub(super) fn is_one_line(json: &[u8]) -> bool {
 
 /// Whether nothing in a text is escaped. Looks at every byte, which many at once take less time for than one after the other up to the first.
 pub(super) fn is_plain(text: &[u8]) -> bool {
-    let (many, rest) = text.as_chunks::<16>();
-    let special = many.iter().flatten().fold(false, |special, byte| special | is_special(*byte));
-    let known = |byte: &u8| SPECIAL.get(usize::from(*byte)).copied().unwrap_or(true);
-    !(special || rest.iter().any(known))
+    let Some(last) = text.last_chunk::<16>() else {
+        let known = |byte: &u8| SPECIAL.get(usize::from(*byte)).copied().unwrap_or(true);
+        return !text.iter().fold(false, |special, byte| special | known(byte));
+    };
+    // The last ones may be looked at twice.
+    let (many, _) = text.as_chunks::<16>();
+    let special = |chunk: &[u8; 16]| chunk.iter().fold(false, |special, byte| special | is_special(*byte));
+    !many.iter().fold(special(last), |found, chunk| found | special(chunk))
 }
 
 /// [`is_special`] of each byte: a text is mostly too short for many at once.
@@ -361,7 +365,7 @@ fn digits(out: &mut Vec<u8>, value: u64) {
     for pair in digits.as_chunks_mut::<2>().0.iter_mut().rev() {
         // Two at a time: a division takes longer than all else here.
         let two = (left % 100) as u8;
-        *pair = [b'0' + two / 10, b'0' + two % 10];
+        *pair = PAIRS.get(usize::from(two)).copied().unwrap_or_default();
         left /= 100;
         at -= 2;
         if left == 0 {
@@ -371,6 +375,18 @@ fn digits(out: &mut Vec<u8>, value: u64) {
     }
     out.extend_from_slice(digits.get(at..).unwrap_or_default());
 }
+
+/// `00` to `99`.
+#[expect(clippy::indexing_slicing, reason = "the compiler evaluates it: out of bounds would fail the build")]
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut two = 0;
+    while two < pairs.len() {
+        pairs[two] = [b'0' + (two / 10) as u8, b'0' + (two % 10) as u8];
+        two += 1;
+    }
+    pairs
+};
 
 /// Addresses print without allocation; a `Vec` takes whatever is written.
 fn display(out: &mut Vec<u8>, value: impl std::fmt::Display) {
