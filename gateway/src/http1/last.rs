@@ -50,11 +50,18 @@ impl<H: Head> Last<H> {
         if known && buffer.starts_with(&self.text) {
             return Ok(self.head.as_ref());
         }
-        if known && self.follow(buffer, limits)? {
-            return Ok(self.head.as_ref());
+        if known {
+            match self.follow(buffer, limits) {
+                Ok(true) => return Ok(self.head.as_ref()),
+                Ok(false) => {}
+                Err(error) => {
+                    self.head = None;
+                    return Err(error);
+                }
+            }
         }
         // The first head of a connection is not kept: most that fall silent between two of them would keep it in vain.
-        let is_first = self.head.is_none();
+        let is_first = self.head.take().is_none();
         self.forget();
         self.head = H::parse(buffer, limits)?;
         if let Some(head) = self.head.as_mut().filter(|_| !is_first) {

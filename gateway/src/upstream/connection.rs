@@ -40,7 +40,8 @@ pub struct UpstreamConnection {
     input: Vec<u8>,
     /// While a plain connection is kept: a receive of what ought not to come. It becomes the receive of the next reply.
     posted: Option<Recv>,
-    heads: Last<ResponseHead>,
+    /// What is kept of the last answer's head; nothing under a silent stream.
+    heads: Option<Box<Last<ResponseHead>>>,
     /// A short request on its way whose end nobody has asked for yet.
     sending: Option<SendAll>,
     deadline: Deadline,
@@ -96,7 +97,7 @@ impl UpstreamConnection {
             transport,
             input,
             posted: None,
-            heads: Last::default(),
+            heads: None,
             sending: None,
             deadline,
             generation,
@@ -235,7 +236,7 @@ impl Reply {
             let UpstreamConnection { heads, input, deadline, .. } = &mut *connection;
             let parsed = match input.is_empty() {
                 true => Ok(None),
-                false => heads.read(input, &HEAD_LIMITS),
+                false => heads.get_or_insert_default().read(input, &HEAD_LIMITS),
             };
             match parsed.map_err(|_| UpstreamFailure::Malformed)? {
                 Some(head) if head.status < 200 => {
@@ -287,6 +288,7 @@ impl Reply {
             return;
         }
         core.buffers.give(std::mem::take(&mut connection.input));
+        connection.heads = None;
         // Whatever is wrong with the socket is found when it is read.
         let _ready_or_gone = connection.transport.socket().readable().await;
         connection.input = core.buffers.take(INPUT_BYTES);

@@ -319,13 +319,14 @@ pub(super) fn is_plain(text: &[u8]) -> bool {
 /// Not 0 where any of eight bytes is special, as [`is_special`] says it.
 fn special_among(bytes: &[u8; 8]) -> u64 {
     const EACH: u64 = u64::from_le_bytes([1; 8]);
+    const CASE: u64 = u64::from_le_bytes([0x20; 8]);
     // Not 0 where any byte of `word` is 0: only below a zero can a borrow reach a byte that is not.
-    let zero = |word: u64| word.wrapping_sub(EACH) & !word & EACH << 7;
+    let zero = |word: u64| word.wrapping_sub(EACH) & !word & (EACH << 7);
     let word = u64::from_le_bytes(*bytes);
-    let is = |byte: u8| zero(word ^ EACH * u64::from(byte));
+    let is = |byte: u8| zero(word ^ (EACH * u64::from(byte)));
     // 0xc2 and 0xe2 differ in one bit alone, and what is below 0x20 has none above it.
-    let either = zero((word | EACH << 5) ^ EACH * 0xe2);
-    zero(word & EACH * 0xe0) | is(b'"') | is(b'\\') | is(0x7f) | either
+    let either = zero((word | CASE) ^ (EACH * 0xe2));
+    zero(word & (EACH * 0xe0)) | is(b'"') | is(b'\\') | is(0x7f) | either
 }
 
 /// [`is_special`] of each byte: a text is mostly too short for many at once.
