@@ -9,6 +9,7 @@ use crate::http1::chunked::Decoder;
 use crate::http1::error::FramingError;
 use crate::http1::field::{Field, FieldValue};
 use crate::http1::head::{Framing, HeadLimits, Persistence, Version};
+use crate::http1::last::Last;
 use crate::http1::request::{Expectation, Method, RequestHead};
 use crate::http1::write::CONTINUE;
 use crate::transport::Transport;
@@ -133,7 +134,8 @@ pub struct Downstream {
     sending: Option<SendAll>,
     /// Bytes received and not yet given up: the request's head, its body, perhaps the next request.
     input: Vec<u8>,
-    head: Option<RequestHead>,
+    /// The request's head, and what is kept of it for the next.
+    heads: Last<RequestHead>,
     /// Where the decoded body lies in `input`, once read.
     body: Range<usize>,
     /// How much of `input` belongs to this request.
@@ -161,11 +163,10 @@ impl Downstream {
         let mut timed_head = false;
         loop {
             if !self.input.is_empty() {
-                match RequestHead::parse(&self.input, &head_limits(limits)).map_err(Ended::Malformed)? {
+                match self.heads.read(&self.input, &head_limits(limits)).map_err(Ended::Malformed)? {
                     Some(head) => {
                         self.used = head.length;
                         self.close = head.persistence == Persistence::Close;
-                        self.head = Some(head);
                         return Ok(Came::Request);
                     }
                     None if !timed_head => {
@@ -203,19 +204,19 @@ impl Downstream {
 
     /// The request's method.
     pub fn method(&self) -> Method {
-        self.head.as_ref().map_or(Method::Other, |head| head.method)
+        self.heads.head().map_or(Method::Other, |head| head.method)
     }
 
     fn framing(&self) -> Framing {
-        self.head.as_ref().map_or(Framing::None, |head| head.framing)
+        self.heads.head().map_or(Framing::None, |head| head.framing)
     }
 
     fn expects_continue(&self) -> bool {
-        self.head.as_ref().is_some_and(|head| head.expectation == Expectation::Continue)
+        self.heads.head().is_some_and(|head| head.expectation == Expectation::Continue)
     }
 
     fn is_http10(&self) -> bool {
-        self.head.as_ref().is_some_and(|head| head.version == Version::Http10)
+        self.heads.head().is_some_and(|head| head.version == Version::Http10)
     }
 
     /// Bytes of the head by range.
@@ -353,7 +354,7 @@ impl Downstream {
 
     /// A field's value, where the head has it exactly once.
     pub fn field(&self, field: Field) -> Option<&[u8]> {
-        self.head.as_ref()?.fields.once(&self.input, field)
+        self.heads.head()?.fields.once(&self.input, field)
     }
 
     /// The same as text.
@@ -368,25 +369,26 @@ impl Downstream {
 
     /// Whether the field is absent, there once, or repeated.
     pub fn value(&self, field: Field) -> FieldValue {
-        self.head.as_ref().map_or(FieldValue::Absent, |head| head.fields.field(field))
+        self.heads.head().map_or(FieldValue::Absent, |head| head.fields.field(field))
     }
 
     /// The authority the request is for.
     pub fn host(&self) -> &str {
-        let host = self.head.as_ref().and_then(|head| head.host_text(&self.input));
+        let host = self.heads.head().and_then(|head| head.host_text(&self.input));
         host.and_then(|host| std::str::from_utf8(host).ok()).unwrap_or_default()
     }
 
     /// Every field: name and value.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> + Clone {
-        let lines = self.head.iter().flat_map(|head| head.fields.iter());
+        let lines = self.heads.head().into_iter().flat_map(|head| head.fields.iter());
         lines.map(|line| (std::str::from_utf8(self.bytes(line.name)).unwrap_or_default(), self.bytes(line.value)))
     }
 
     /// The `Mcp-Param-*` fields.
     pub fn mirrored_arguments(&self) -> impl Iterator<Item = (&str, &[u8])> + Clone {
         // None of them is a field that the parser knows.
-        let unknown = self.head.iter().flat_map(|head| head.fields.iter()).filter(|line| line.field.is_none());
+        let unknown =
+            self.heads.head().into_iter().flat_map(|head| head.fields.iter()).filter(|line| line.field.is_none());
         let mirrored = unknown.filter(|line| {
             self.bytes(line.name.clone()).get(..10).is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"mcp-param-"))
         });
@@ -395,7 +397,7 @@ impl Downstream {
 
     /// The path of the target, without its query.
     pub fn path(&self) -> &str {
-        let target = self.head.as_ref().map_or(&b"/"[..], |head| head.target_text(&self.input));
+        let target = self.heads.head().map_or(&b"/"[..], |head| head.target_text(&self.input));
         let target = std::str::from_utf8(target).unwrap_or_default();
         target.split_once('?').map_or(target, |(path, _)| path)
     }
@@ -419,6 +421,7 @@ impl Downstream {
     /// Holds no more than the request at hand: what is waited for is not the agent's.
     pub fn shed(&mut self) {
         self.settle();
+        self.heads.forget();
         if self.input.capacity() > 2 * self.input.len() {
             let kept = self.input.as_slice().to_vec();
             self.buffers.give(std::mem::replace(&mut self.input, kept));

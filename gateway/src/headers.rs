@@ -14,18 +14,20 @@ pub fn check(agent: &Downstream) -> Result<(), RouteRefusal> {
     if agent.has(Field::ContentEncoding) && agent.text(Field::ContentEncoding) != Some("identity") {
         return Err(RouteRefusal::EncodingNotAllowed);
     }
-    let media = agent.text(Field::ContentType).ok_or(RouteRefusal::MediaTypeNotAllowed)?;
-    if media != JSON && !essence(media).eq_ignore_ascii_case(JSON) {
+    let is_usual = agent.field(Field::ContentType) == Some(JSON.as_bytes());
+    if !is_usual && !agent.text(Field::ContentType).is_some_and(is_json) {
         return Err(RouteRefusal::MediaTypeNotAllowed);
     }
-    let accept = agent.text(Field::Accept).ok_or(RouteRefusal::NotAcceptable)?;
     // As the SDKs write it.
-    let usual = accept == "application/json, text/event-stream";
-    if usual || lists(accept, JSON) && lists(accept, "text/event-stream") {
-        Ok(())
-    } else {
-        Err(RouteRefusal::NotAcceptable)
+    if agent.field(Field::Accept) == Some(b"application/json, text/event-stream") {
+        return Ok(());
     }
+    let accept = agent.text(Field::Accept).ok_or(RouteRefusal::NotAcceptable)?;
+    if lists(accept, JSON) && lists(accept, "text/event-stream") { Ok(()) } else { Err(RouteRefusal::NotAcceptable) }
+}
+
+fn is_json(media: &str) -> bool {
+    essence(media).eq_ignore_ascii_case(JSON)
 }
 
 /// What a GET stream must say: events out.

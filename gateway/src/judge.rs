@@ -233,8 +233,9 @@ impl<'a, 'j> Bench<'a, 'j> {
         let (document, body, params) = (self.document, self.agent.body(), message.params?);
         let subject = subject::member(method).and_then(|key| span::member_of_read(document, body, params, key));
         case.subject = subject.unwrap_or(0..0);
-        case.arguments = span::member_of_read(document, body, params, "arguments").unwrap_or(0..0);
-        Accepted::member(document, body, params, "arguments")
+        let (arguments, range) = Accepted::member(document, body, params, "arguments")?;
+        case.arguments = range;
+        Some(arguments)
     }
 
     fn decide_subject(&self, subject: &Subject<'_>, case: &mut Case) -> Result<Permit, Refusal> {

@@ -26,6 +26,7 @@ pub fn all() -> Vec<Stage> {
     let scene: &'static Scene = Box::leak(Box::new(Scene::new("EdDSA")));
     let mut stages = Vec::new();
     stages.push(pure::head(scene));
+    stages.push(pure::head_behind_another(scene));
     #[cfg(feature = "memory")]
     stages.extend(shell::before_judgement(scene));
     stages.extend(pure::tokens(scene));

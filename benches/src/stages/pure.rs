@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 
 use portcullis::http1::head::HeadLimits;
+use portcullis::http1::last::Last;
 use portcullis::http1::request::RequestHead;
 use portcullis::http1::response::{Asked, ResponseHead};
 use portcullis::http1::write::{self, HeadWriter};
@@ -42,6 +43,24 @@ pub fn head(scene: &Scene) -> Stage {
     let parse = move || RequestHead::parse(black_box(&head), &HEAD_LIMITS).unwrap().unwrap().length;
     Stage::new("head", parse).of_bytes(bytes)
 }
+
+/// The same behind another of its connection whose body is longer.
+pub fn head_behind_another(scene: &Scene) -> Stage {
+    let head = crate::head(&scene.token);
+    let length = head.windows(LENGTH.len()).position(|bytes| bytes.eq_ignore_ascii_case(LENGTH)).unwrap();
+    let mut other = head.clone();
+    other.insert(length + LENGTH.len(), b'1');
+    let (mut last, mut turn) = (Last::<RequestHead>::default(), false);
+    let bytes = head.len();
+    let read = move || {
+        turn = !turn;
+        let head = if turn { &head } else { &other };
+        last.read(black_box(head), &HEAD_LIMITS).unwrap().unwrap().length
+    };
+    Stage::new("head/behind another", read).of_bytes(bytes)
+}
+
+const LENGTH: &[u8] = b"content-length: ";
 
 fn evidence(scene: &Scene) -> Evidence<'_> {
     Evidence { token: Some(&scene.token), certificate: None, source: SOURCE }

@@ -2,6 +2,7 @@
 //! left of it while it waits on readiness alone. Never here: heads.
 
 use super::{Downstream, INPUT_BYTES, Stage};
+use crate::http1::last::Last;
 use crate::transport::{INCOMING_BYTES, Transport};
 use crate::worker::Core;
 use portcullis_core::config::settings::Timeouts;
@@ -42,7 +43,7 @@ impl Downstream {
             sending: None,
             input: core.buffers.take(INPUT_BYTES),
             buffers: core.buffers.clone(),
-            head: None,
+            heads: Last::default(),
             body: 0..0,
             used: 0,
             body_read: false,

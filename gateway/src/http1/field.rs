@@ -6,6 +6,7 @@ use std::ops::Range;
 use portcullis_core::limits;
 
 use super::error::FramingError;
+use super::last;
 
 macro_rules! fields {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
@@ -21,6 +22,11 @@ macro_rules! fields {
             /// The name in lower case.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// The name with each word's first letter in upper case.
+            fn title(self) -> &'static [u8] {
+                match self { $(Self::$variant => const { &title::<{ $name.len() }>($name) },)+ }
             }
         }
     };
@@ -115,7 +121,9 @@ impl Field {
     /// The field of this name, in any case.
     pub fn of(name: &[u8]) -> Option<Self> {
         let candidate = (*PLACES.get(place(name)?)?)?;
-        candidate.name().as_bytes().eq_ignore_ascii_case(name).then_some(candidate)
+        // Nearly all are written in one of these two ways, and whole words compare faster than letters.
+        let usual = name == candidate.name().as_bytes() || name == candidate.title();
+        (usual || candidate.name().as_bytes().eq_ignore_ascii_case(name)).then_some(candidate)
     }
 
     /// True if it speaks of one connection and must not be passed on (RFC 9110 §7.6.1).
@@ -212,6 +220,37 @@ impl Fields {
         lines.map(|line| FieldLine { field: line.field, name: line.name.range(), value: line.value.range() })
     }
 
+    /// Whether every line has a value, so that it is known where each stands.
+    pub(super) fn are_filled(&self) -> bool {
+        self.lines
+            .iter()
+            .take(self.count)
+            .all(|line| line.name.end < line.value.start && line.value.start < line.value.end)
+    }
+
+    /// Makes these fields, read from `old`, the fields of the head that `new` begins with, and tells how long that is: where the two are the same
+    /// byte for byte but for values that may differ. Where they are not, these are of no use any more.
+    pub(super) fn follow(&mut self, old: &[u8], new: &[u8]) -> Option<usize> {
+        // Up to here both are dealt with.
+        let (mut behind, mut at) = (0, 0);
+        for line in self.lines.iter_mut().take(self.count) {
+            let (name, value) = (line.name.range(), line.value.range());
+            if !last::may_differ(line.field) {
+                line.name = Span::new(&(name.start + at - behind..name.end + at - behind))?;
+                line.value = Span::new(&(value.start + at - behind..value.end + at - behind))?;
+                continue;
+            }
+            line.name = Span::new(&(name.start + at - behind..name.end + at - behind))?;
+            let same = old.get(behind..value.start)?;
+            let rest = new.get(at..)?.strip_prefix(same)?;
+            let start = at + same.len();
+            (behind, at) = (value.end, start + last::value_length(rest)?);
+            line.value = Span::new(&(start..at))?;
+        }
+        let same = old.get(behind..)?;
+        new.get(at..)?.starts_with(same).then_some(at + same.len())
+    }
+
     /// The lines that may be passed on: neither of this hop by their name nor nominated by Connection.
     pub fn end_to_end<'b>(&'b self, buffer: &'b [u8]) -> impl Iterator<Item = FieldLine> + 'b {
         self.iter().filter(move |line| match line.field {
@@ -271,6 +310,19 @@ impl Span {
     fn range(self) -> Range<usize> {
         usize::from(self.start)..usize::from(self.end)
     }
+}
+
+/// `content-length` as `Content-Length`.
+#[expect(clippy::indexing_slicing, reason = "the compiler evaluates it: out of bounds would fail the build")]
+const fn title<const LENGTH: usize>(name: &str) -> [u8; LENGTH] {
+    let (name, mut title) = (name.as_bytes(), [0; LENGTH]);
+    let mut at = 0;
+    while at < LENGTH {
+        let begins = at == 0 || name[at - 1] == b'-';
+        title[at] = if begins { name[at].to_ascii_uppercase() } else { name[at] };
+        at += 1;
+    }
+    title
 }
 
 const ABSENT: u8 = u8::MAX;

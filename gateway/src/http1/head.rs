@@ -205,8 +205,25 @@ pub(super) fn is_token(bytes: &[u8]) -> bool {
 
 /// True for a byte of a token.
 pub(super) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    TOKEN.get(usize::from(byte)).copied().unwrap_or_default()
 }
+
+/// Which bytes are of a token.
+#[expect(clippy::indexing_slicing, reason = "the compiler evaluates it: out of bounds would fail the build")]
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut rest: &[u8] = b"!#$%&'*+-.^_`|~";
+    while let [mark, after @ ..] = rest {
+        table[*mark as usize] = true;
+        rest = after;
+    }
+    table
+};
 
 /// Where a part that the parser found lies in the buffer.
 pub(super) fn place(buffer: &[u8], part: &[u8]) -> Range<usize> {

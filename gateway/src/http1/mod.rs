@@ -14,4 +14,5 @@ pub mod head;
 pub mod request;
 pub mod response;
 pub mod chunked;
+pub mod last;
 pub mod write;

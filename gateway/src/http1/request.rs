@@ -9,6 +9,7 @@ use portcullis_core::limits;
 use super::error::FramingError;
 use super::field::{Field, FieldValue, Fields};
 use super::head::{self, Framing, HeadLimits, Persistence, StartLine, Version};
+use super::last::Head;
 
 /// A request's head. Its ranges are of the buffer it was read from, which it does not borrow.
 #[derive(Clone)]
@@ -131,6 +132,25 @@ impl RequestHead {
             expectation: expectation(buffer, &fields, start.version)?,
             fields,
         })
+    }
+}
+
+impl Head for RequestHead {
+    fn parse(buffer: &[u8], limits: &HeadLimits) -> Result<Option<Self>, FramingError> {
+        Self::parse(buffer, limits)
+    }
+
+    fn parts(&mut self) -> (&mut usize, &mut Fields) {
+        (&mut self.length, &mut self.fields)
+    }
+
+    fn settle(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<(), FramingError> {
+        if let FieldValue::Once(host) = self.fields.field(Field::Host) {
+            self.host = Some(host);
+        }
+        let framing = head::framing(buffer, &self.fields, self.version, limits.body_bytes_max)?;
+        self.framing = framing.unwrap_or(Framing::None);
+        Ok(())
     }
 }
 

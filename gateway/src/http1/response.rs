@@ -8,6 +8,7 @@ use portcullis_core::limits;
 use super::error::FramingError;
 use super::field::{Field, FieldValue, Fields};
 use super::head::{self, Framing, HeadLimits, Persistence, StartLine, Version};
+use super::last::Head;
 
 /// A response's head. Its ranges are of the buffer it was read from, which it does not borrow.
 #[derive(Clone)]
@@ -80,6 +81,24 @@ impl ResponseHead {
         };
         let content = content(buffer, &fields)?;
         Ok(Some(Self { length, status, version, framing, persistence, content, fields }))
+    }
+}
+
+/// Of answers to methods other than HEAD.
+impl Head for ResponseHead {
+    fn parse(buffer: &[u8], limits: &HeadLimits) -> Result<Option<Self>, FramingError> {
+        Self::parse(buffer, Asked::Other, limits)
+    }
+
+    fn parts(&mut self) -> (&mut usize, &mut Fields) {
+        (&mut self.length, &mut self.fields)
+    }
+
+    /// Whether the body ends with the connection does not change while the same fields are there.
+    fn settle(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<(), FramingError> {
+        let told = head::framing(buffer, &self.fields, self.version, limits.body_bytes_max);
+        self.framing = framing(told, self.status, Asked::Other)?;
+        Ok(())
     }
 }
 

@@ -5,7 +5,8 @@ use crate::downstream::{UNAWAITED_BYTES_MAX, UNBOUNDED};
 use crate::http1::chunked::Decoder;
 use crate::http1::field::Field;
 use crate::http1::head::{Framing, HeadLimits, Persistence};
-use crate::http1::response::{Asked, Content, ResponseHead};
+use crate::http1::last::Last;
+use crate::http1::response::{Content, ResponseHead};
 use crate::tls::connect_tls;
 use crate::transport::Transport;
 use crate::worker::Core;
@@ -39,6 +40,8 @@ pub struct UpstreamConnection {
     input: Vec<u8>,
     /// While a plain connection is kept: a receive of what ought not to come. It becomes the receive of the next reply.
     posted: Option<Recv>,
+    /// What is kept of the last answer's head; nothing under a silent stream.
+    heads: Option<Box<Last<ResponseHead>>>,
     /// A short request on its way whose end nobody has asked for yet.
     sending: Option<SendAll>,
     deadline: Deadline,
@@ -94,6 +97,7 @@ impl UpstreamConnection {
             transport,
             input,
             posted: None,
+            heads: None,
             sending: None,
             deadline,
             generation,
@@ -230,15 +234,17 @@ impl Reply {
         connection.deadline.extend(snapshot.settings.timeouts.first_byte);
         let mut interim = 0;
         loop {
-            let parsed = match connection.input.is_empty() {
+            let UpstreamConnection { heads, input, deadline, .. } = &mut *connection;
+            let parsed = match input.is_empty() {
                 true => Ok(None),
-                false => ResponseHead::parse(&connection.input, Asked::Other, &HEAD_LIMITS),
+                false => heads.get_or_insert_default().read(input, &HEAD_LIMITS),
             };
             match parsed.map_err(|_| UpstreamFailure::Malformed)? {
                 Some(head) if head.status < 200 => {
                     interim += 1;
-                    connection.input.drain(..head.length.min(connection.input.len()));
-                    if interim > INTERIM_MAX || head.status == 101 {
+                    let is_upgrade = head.status == 101;
+                    input.drain(..head.length.min(input.len()));
+                    if interim > INTERIM_MAX || is_upgrade {
                         return Err(UpstreamFailure::Malformed);
                     }
                 }
@@ -249,11 +255,11 @@ impl Reply {
                         Framing::Chunked => Body::Chunked(Decoder::new(u64::MAX)),
                         Framing::UntilClose => Body::UntilClose,
                     };
-                    connection.deadline.extend(snapshot.settings.timeouts.total);
-                    let session_id = head.fields.once(&connection.input, Field::McpSessionId);
+                    deadline.extend(snapshot.settings.timeouts.total);
+                    let session_id = head.fields.once(input, Field::McpSessionId);
                     let session_id = session_id.and_then(|id| std::str::from_utf8(id).ok()).filter(|id| !id.is_empty());
                     let session_id = session_id.map(Into::into);
-                    connection.input.drain(..head.length.min(connection.input.len()));
+                    input.drain(..head.length.min(input.len()));
                     let head = Head { status: head.status, content: head.content, persistence: head.persistence };
                     return Ok(Self { head, session_id, connection, server, born, body });
                 }
@@ -285,6 +291,7 @@ impl Reply {
             return;
         }
         core.buffers.give(std::mem::take(&mut connection.input));
+        connection.heads = None;
         // Whatever is wrong with the socket is found when it is read.
         let _ready_or_gone = connection.transport.socket().readable().await;
         connection.input = core.buffers.take(INPUT_BYTES);

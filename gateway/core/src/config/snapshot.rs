@@ -292,7 +292,7 @@ impl Snapshot {
 
     /// Whether this `Host` is ours. A page that rebinds its own name to our address sends its own name (MCP, DNS rebinding).
     pub fn host_allowed(&self, host: &str) -> bool {
-        self.shape.hosts.iter().any(|own| own.eq_ignore_ascii_case(host))
+        self.shape.hosts.iter().any(|own| **own == *host || own.eq_ignore_ascii_case(host))
     }
 
     /// Whether pages of this `Origin` may call.

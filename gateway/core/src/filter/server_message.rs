@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::splice::{FilterError, refuse_variants};
+use crate::protocol::fold::Names;
 use crate::protocol::json::{Kind, Value};
 use crate::protocol::message::{Message, MessageError, MessageKind, message};
 use crate::protocol::method::{ServerMethod, ServerNotification};
@@ -148,7 +149,9 @@ impl From<FilterError> for OutcomeError {
 
 /// Reads what `result`, an object, holds beside its content.
 pub fn outcome(result: Value<'_>) -> Result<Outcome<'_>, OutcomeError> {
-    refuse_variants(result, &KEYS)?;
+    if result.entries().any(|(key, _)| KEYS.have_variant(key)) {
+        return Err(OutcomeError::CaseVariant);
+    }
     let kind = match result.get("resultType").map(Value::as_str) {
         None | Some(Some("complete")) => OutcomeKind::Complete,
         Some(Some("input_required")) => OutcomeKind::InputRequired,
@@ -193,7 +196,7 @@ fn text(value: Option<Value<'_>>) -> Result<Option<&str>, OutcomeError> {
     value.map(|value| value.as_str().ok_or(OutcomeError::Shape)).transpose()
 }
 
-const KEYS: [&str; 5] = ["resultType", "inputRequests", "requestState", "taskId", "task"];
+const KEYS: Names<5> = Names::new(["resultType", "inputRequests", "requestState", "taskId", "task"]);
 
 #[cfg(test)]
 mod tests {

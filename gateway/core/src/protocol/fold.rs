@@ -20,6 +20,37 @@ pub fn is_variant_of_any(key: &str, known: &[&str]) -> bool {
     known.iter().any(|wanted| is_variant(key, wanted))
 }
 
+/// Names in ASCII alone that many keys are held against.
+pub struct Names<const COUNT: usize> {
+    names: [&'static str; COUNT],
+    /// A bit for each length that one of them has.
+    lengths: u64,
+}
+
+impl<const COUNT: usize> Names<COUNT> {
+    /// In a constant: the build fails where a name is not ASCII or has 64 bytes.
+    #[expect(clippy::indexing_slicing, reason = "out of bounds would fail the build")]
+    pub const fn new(names: [&'static str; COUNT]) -> Self {
+        let (mut lengths, mut at) = (0, 0);
+        while at < COUNT {
+            assert!(names[at].is_ascii() && names[at].len() < 64, "a name must be ASCII and shorter than 64 bytes");
+            lengths |= 1 << names[at].len();
+            at += 1;
+        }
+        Self { names, lengths }
+    }
+
+    /// Whether `key` is a variant of any of them. Between ASCII texts nothing but the case of letters can differ, so most fall out by their length.
+    #[inline]
+    pub fn have_variant(&self, key: &str) -> bool {
+        if !key.is_ascii() {
+            return is_variant_of_any(key, &self.names);
+        }
+        let is_length = key.len() < 64 && self.lengths & 1 << key.len() != 0;
+        is_length && self.names.iter().any(|name| name.len() == key.len() && folds_to(key, name))
+    }
+}
+
 fn folds_to(key: &str, wanted: &str) -> bool {
     if key == wanted {
         return false;
@@ -64,5 +95,33 @@ mod tests {
         check("", "", false);
         check("", "a", false);
         check("a", "", false);
+    }
+
+    #[test]
+    fn many_names_have_the_variants_that_each_has() {
+        const NAMES: Names<5> = Names::new(["name", "params", "_meta", "taskId", "uri"]);
+        for key in [
+            "Name",
+            "name",
+            "names",
+            "nam",
+            "param\u{17F}",
+            "PARAMS",
+            "params",
+            "tas\u{212A}id",
+            "taskid",
+            "taskId",
+            "ur\u{131}",
+            "URI",
+            "_META",
+            "",
+            "a",
+            "größe",
+            "tasKid",
+            &"x".repeat(70),
+        ] {
+            assert_eq!(NAMES.have_variant(key), is_variant_of_any(key, &NAMES.names), "`{key}`");
+        }
+        assert!(NAMES.have_variant("NAME") && NAMES.have_variant("tas\u{212A}id") && !NAMES.have_variant("name"));
     }
 }

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use super::code;
-use super::fold::is_variant_of_any;
+use super::fold::{Names, is_variant_of_any};
 use super::json::{Kind, Value};
 use crate::limits::{ID_BYTES_MAX, NAME_BYTES_MAX};
 
@@ -195,7 +195,7 @@ pub fn message<'d>(root: Value<'d>) -> Result<Message<'d>, MessageError> {
             "params" => message.params = Some(params(value)?),
             "result" => message.result = Some(value),
             "error" => message.error = Some(value),
-            other if is_variant_of_any(other, &MEMBERS) => return Err(MessageError::CaseVariant),
+            other if MEMBERS.have_variant(other) => return Err(MessageError::CaseVariant),
             _ => {}
         }
     }
@@ -270,7 +270,7 @@ fn params(params: Value<'_>) -> Result<Value<'_>, MessageError> {
             PROGRESS_TOKEN => progress_token(value)?,
             REQUEST_STATE if value.kind() != Kind::String => return Err(MessageError::RequestStateType),
             INPUT_RESPONSES if value.kind() != Kind::Object => return Err(MessageError::InputResponsesType),
-            other if is_variant_of_any(other, &PARAMS) => return Err(MessageError::CaseVariant),
+            other if PARAMS.have_variant(other) => return Err(MessageError::CaseVariant),
             _ => {}
         }
     }
@@ -284,7 +284,7 @@ fn meta(meta: Value<'_>) -> Result<(), MessageError> {
     for (key, value) in meta.entries() {
         match key {
             PROGRESS_TOKEN => progress_token(value)?,
-            other if is_variant_of_any(other, &METAS) => return Err(MessageError::CaseVariant),
+            other if METAS.have_variant(other) => return Err(MessageError::CaseVariant),
             _ => {}
         }
     }
@@ -402,10 +402,10 @@ const PROGRESS_TOKEN: &str = "progressToken";
 const REQUEST_STATE: &str = "requestState";
 const INPUT_RESPONSES: &str = "inputResponses";
 
-const MEMBERS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
+const MEMBERS: Names<6> = Names::new(["jsonrpc", "id", "method", "params", "result", "error"]);
 
 /// Every member of `params` that the gateway or an upstream acts on, in any method.
-const PARAMS: [&str; 18] = [
+const PARAMS: Names<18> = Names::new([
     "name",
     "arguments",
     "uri",
@@ -424,16 +424,16 @@ const PARAMS: [&str; 18] = [
     "protocolVersion",
     "capabilities",
     "level",
-];
+]);
 
-const METAS: [&str; 6] = [
+const METAS: Names<6> = Names::new([
     META_PROTOCOL_VERSION,
     META_CLIENT_CAPABILITIES,
     META_CLIENT_INFO,
     META_LOG_LEVEL,
     META_SUBSCRIPTION_ID,
     PROGRESS_TOKEN,
-];
+]);
 
 #[cfg(test)]
 mod tests;

@@ -25,8 +25,15 @@ impl<'b> Accepted<'b> {
     }
 
     /// The member `key` of `object`, which is of `document`.
-    pub fn member(document: &Document<'_>, bytes: &'b [u8], object: Value<'_>, key: &str) -> Option<Self> {
-        bytes.get(member_of_read(document, bytes, object, key)?).map(Self)
+    /// And where it stands.
+    pub fn member(
+        document: &Document<'_>,
+        bytes: &'b [u8],
+        object: Value<'_>,
+        key: &str,
+    ) -> Option<(Self, Range<usize>)> {
+        let range = member_of_read(document, bytes, object, key)?;
+        bytes.get(range.clone()).map(|value| (Self(value), range))
     }
 
     /// The value's own bytes.

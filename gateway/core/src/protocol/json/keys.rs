@@ -1,4 +1,4 @@
-//! Looks over the keys of a text. In: its tape. Out: whether readers may disagree about which member is which. Never here: values.
+//! Looks over the keys of a text. In: its tape. Out: whether readers may disagree about which member is which. Never here: which of two counts.
 
 use simd_json::Node;
 
@@ -44,6 +44,17 @@ fn key_at<'n>(nodes: &'n [Node<'n>], at: usize) -> Option<&'n str> {
 
 /// Keys mostly differ in length already, which is compared before any byte of theirs.
 fn few_repeat(nodes: &[Node<'_>], at: usize) -> bool {
+    // Keys that fall into different places differ.
+    let mut places = 0_u64;
+    let mut shares = false;
+    for (_, key) in keys_of(nodes, at) {
+        let place = 1 << place_of(key.as_bytes());
+        shares |= places & place != 0;
+        places |= place;
+    }
+    if !shares {
+        return false;
+    }
     let mut keys = keys_of(nodes, at);
     while let Some((_, key)) = keys.next() {
         if keys.clone().any(|(_, later)| later.len() == key.len() && later == key) {
@@ -51,6 +62,12 @@ fn few_repeat(nodes: &[Node<'_>], at: usize) -> bool {
         }
     }
     false
+}
+
+/// One of 64 places, by a key's length and its ends.
+fn place_of(key: &[u8]) -> u32 {
+    let (first, last) = (key.first().copied().unwrap_or(0), key.last().copied().unwrap_or(0));
+    (key.len() as u32 ^ u32::from(first) ^ u32::from(last) << 2) & 63
 }
 
 fn many_repeat(nodes: &[Node<'_>], at: usize, keys: &mut Vec<(u64, usize)>) -> bool {
