@@ -32,8 +32,9 @@ pub struct Kernel {
 pub fn user(root: u32) -> Result<User> {
     let family = cpu::family(root)?;
     let of = |file: &str, field: &str| -> Option<u64> {
-        let kib = |pid: &u32| kib(&fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?, field);
-        family.iter().map(kib).sum()
+        let read = |pid: &u32| kib(&fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?, field);
+        // A child that has ended since it was listed holds nothing.
+        family.iter().map(|pid| read(pid).or((*pid != root).then_some(0))).sum()
     };
     let pss = of("smaps_rollup", "Pss:").filter(|kib| *kib > 0).map(|kib| User { kib, read_from: "pss" });
     let rss = || of("status", "VmRSS:").map(|kib| User { kib, read_from: "rss" });
