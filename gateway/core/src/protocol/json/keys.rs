@@ -15,8 +15,9 @@ pub(super) fn any_key_repeats(nodes: &[Node<'_>], keys: &mut Vec<(u64, usize)>) 
 
 /// Whether any key on the tape holds U+0000: one reader's `name\u0000` is another's `name`.
 pub(super) fn any_key_holds_nul(nodes: &[Node<'_>], text: &[u8]) -> bool {
-    // Unescaped it is no JSON, so nearly every text is cleared without a look at its keys.
-    memchr::memmem::find(text, b"\\u0000").is_some()
+    // Unescaped it is no JSON, so nearly every text is cleared without a look at its keys; most hold no escape at all.
+    memchr::memchr(b'\\', text).is_some()
+        && memchr::memmem::find(text, b"\\u0000").is_some()
         && (0..nodes.len()).any(|at| keys_of(nodes, at).any(|(_, key)| key.contains('\0')))
 }
 
