@@ -1,0 +1,179 @@
+//! Reads a signed log. In: its folder and its key. Out: entries by index, proofs, the checkpoint that vouches for them. Never here: writing,
+//! what an entry means.
+//!
+//! Reading does not verify what it reads but the checkpoint's signature; `portcullis_tlog::verify` does that for the whole.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use portcullis_tlog::checkpoint::{Checkpoint, Refused};
+use portcullis_tlog::evidence::Evidence;
+use portcullis_tlog::note::VerifierKey;
+use portcullis_tlog::proof;
+use portcullis_tlog::tile::{self, Node, Row, Tile, WIDTH};
+use portcullis_tlog::tree::Hash;
+
+/// A log as its last checkpoint covers it; what was added since is not seen.
+#[derive(Clone, Debug)]
+pub struct Log {
+    folder: PathBuf,
+    checkpoint: Checkpoint,
+    note: String,
+}
+
+impl Log {
+    /// Reads the checkpoint of the log in `folder`.
+    ///
+    /// # Errors
+    /// When there is none, or it is not to be believed.
+    pub fn open(folder: &Path, key: &VerifierKey) -> Result<Self, OpenError> {
+        let note = match fs::read_to_string(folder.join("checkpoint")) {
+            Ok(note) => note,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Err(OpenError::NoCheckpoint),
+            Err(cause) => return Err(OpenError::Unreadable(cause)),
+        };
+        let checkpoint = Checkpoint::open(&note, key).map_err(OpenError::Refused)?;
+        Ok(Self { folder: folder.to_owned(), checkpoint, note })
+    }
+
+    /// Where it lies.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What it was signed as.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// The signed text of that.
+    pub fn note(&self) -> &str {
+        &self.note
+    }
+
+    /// How many entries it holds.
+    pub fn size(&self) -> u64 {
+        self.checkpoint.head.size
+    }
+
+    /// One entry; none beyond the end.
+    ///
+    /// # Errors
+    /// When its bundle cannot be read.
+    pub fn entry(&self, index: u64) -> io::Result<Option<Vec<u8>>> {
+        let Some(tile) = Tile::of(Row::Entries, index / WIDTH, self.size()) else { return Ok(None) };
+        let bundle = self.stored(&tile)?;
+        let at = usize::try_from(index % WIDTH).unwrap_or(usize::MAX);
+        match tile::entries(&bundle).nth(at) {
+            Some(Ok(entry)) if index < self.size() => Ok(Some(entry.to_vec())),
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// Entries from an index on, in their order, bundle by bundle.
+    pub fn entries(&self, from: u64) -> Entries<'_> {
+        Entries { log: self, next: from, bundle: Vec::new().into_iter() }
+    }
+
+    /// The proof that an entry is in the log, as `portcullis-verify entry` takes it; none beyond the end.
+    ///
+    /// # Errors
+    /// When a tile cannot be read.
+    pub fn evidence(&self, index: u64) -> io::Result<Option<Evidence>> {
+        if index >= self.size() {
+            return Ok(None);
+        }
+        let proof = proof::inclusion(&mut Nodes(self), index, self.size())?;
+        Ok(Some(Evidence { index, proof, checkpoint: self.note.clone() }))
+    }
+
+    /// A tile as it is stored: in its own width, or grown full since.
+    fn stored(&self, tile: &Tile) -> io::Result<Vec<u8>> {
+        match fs::read(self.folder.join(tile.path())) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound && !tile.is_full() => {
+                fs::read(self.folder.join(tile.full().path()))
+            }
+            read => read,
+        }
+    }
+}
+
+/// Entries one after the other.
+#[derive(Debug)]
+pub struct Entries<'l> {
+    log: &'l Log,
+    next: u64,
+    bundle: std::vec::IntoIter<Vec<u8>>,
+}
+
+impl Iterator for Entries<'_> {
+    type Item = io::Result<(u64, Vec<u8>)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.next >= self.log.size() {
+            return None;
+        }
+        if self.bundle.len() == 0 {
+            match self.fill() {
+                Ok(()) => {}
+                Err(cause) => {
+                    self.next = self.log.size();
+                    return Some(Err(cause));
+                }
+            }
+        }
+        let index = self.next;
+        self.next += 1;
+        let missing = || io::Error::new(io::ErrorKind::UnexpectedEof, format!("entry {index} is missing"));
+        Some(self.bundle.next().map(|entry| (index, entry)).ok_or_else(missing))
+    }
+}
+
+impl Entries<'_> {
+    fn fill(&mut self) -> io::Result<()> {
+        let Some(tile) = Tile::of(Row::Entries, self.next / WIDTH, self.log.size()) else { return Ok(()) };
+        let bytes = self.log.stored(&tile)?;
+        let skipped = usize::try_from(self.next % WIDTH).unwrap_or(usize::MAX);
+        let entries = tile::entries(&bytes).map_while(Result::ok).take(usize::try_from(tile.width).unwrap_or(0));
+        self.bundle = entries.skip(skipped).map(<[u8]>::to_vec).collect::<Vec<_>>().into_iter();
+        Ok(())
+    }
+}
+
+/// The tree's hashes as they are stored.
+struct Nodes<'l>(&'l Log);
+
+impl proof::Nodes for Nodes<'_> {
+    type Error = io::Error;
+
+    fn node(&mut self, node: Node) -> io::Result<Hash> {
+        let broken = || io::Error::new(io::ErrorKind::InvalidData, "a tile does not hold what its name says");
+        let tile = node.tile(self.0.size()).ok_or_else(broken)?;
+        node.hash(&self.0.stored(&tile)?).ok_or_else(broken)
+    }
+}
+
+/// Why a log cannot be read.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Nothing vouches for what is there.
+    NoCheckpoint,
+    /// The checkpoint cannot be read.
+    Unreadable(io::Error),
+    /// The checkpoint is not to be believed.
+    Refused(Refused),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoCheckpoint => write!(out, "there is no checkpoint"),
+            Self::Unreadable(cause) => write!(out, "the checkpoint cannot be read: {cause}"),
+            Self::Refused(cause) => write!(out, "the checkpoint is not to be believed: {cause}"),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
