@@ -10,3 +10,6 @@
 )]
 
 pub mod log;
+pub mod logs;
+pub mod index;
+pub mod report;

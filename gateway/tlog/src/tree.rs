@@ -45,6 +45,11 @@ impl Edge {
         self.size
     }
 
+    /// The heads of the perfect trees, largest first: with the size, all that [`Edge::resume`] takes.
+    pub fn peaks(&self) -> &[Hash] {
+        &self.peaks
+    }
+
     /// Adds the hash of an entry.
     pub fn push(&mut self, leaf: Hash) {
         let mut grown = leaf;
