@@ -85,12 +85,12 @@ impl<'i> Batch<'i> {
     /// When the file refuses.
     pub fn take(&mut self, id: u64, entry: &[u8]) -> rusqlite::Result<()> {
         let leaf = Leaf::of(entry);
-        let named = leaf.as_ref().and_then(|leaf| Some((leaf, leaf.event?.text()?, self.name(leaf).transpose()?)));
+        let named = leaf.as_ref().and_then(|leaf| Some((leaf, leaf.event()?.text()?, self.name(leaf).transpose()?)));
         let Some((leaf, event, name)) = named else {
             return self.stranger(id, entry);
         };
         let name = name?;
-        self.ts = leaf.ts.and_then(|ts| ts.0.parse().ok()).unwrap_or(self.ts);
+        self.ts = leaf.ts().and_then(|ts| ts.0.parse().ok()).unwrap_or(self.ts);
         self.spanned(id, name);
         match &*event {
             "decision" => self.decision(id, name, leaf),
@@ -106,7 +106,7 @@ impl<'i> Batch<'i> {
     }
 
     fn name(&mut self, leaf: &Leaf<'_>) -> rusqlite::Result<Option<Name>> {
-        let (Some(shard), Some(seq), Some(boot)) = (number(leaf.shard), number(leaf.seq), leaf.boot.and_then(Raw::text))
+        let (Some(shard), Some(seq), Some(boot)) = (number(leaf.shard()), number(leaf.seq()), leaf.boot().and_then(Raw::text))
         else {
             return Ok(None);
         };
@@ -146,7 +146,7 @@ impl<'i> Batch<'i> {
         let row = self.row(id, name, leaf)?;
         self.count(&row, row.event, row.decision, row.cause);
         // Whatever is not refused may have an effect.
-        if leaf.decision.is_none_or(|decision| decision.0 != "\"deny\"") {
+        if leaf.decision().is_none_or(|decision| decision.0 != "\"deny\"") {
             self.open.insert(name, self.rows.len());
         }
         self.rows.push(row);
@@ -155,7 +155,7 @@ impl<'i> Batch<'i> {
 
     fn alone(&mut self, id: u64, name: Name, leaf: &Leaf<'_>, more: Option<String>) -> rusqlite::Result<()> {
         let row = Row { more, ..self.row(id, name, leaf)? };
-        if leaf.event.is_some_and(|event| event.0 == "\"refusal\"") {
+        if leaf.event().is_some_and(|event| event.0 == "\"refusal\"") {
             self.count(&row, row.event, row.decision, row.cause);
         }
         self.rows.push(row);
@@ -169,14 +169,14 @@ impl<'i> Batch<'i> {
         }
         let Some(place) = self.settles(Some(name), leaf)? else {
             // Its decision is not in the log: it stands for the call.
-            let row = self.row(id, name, &Leaf { decision: None, rules: None, cause: None, ..*leaf })?;
+            let row = self.row(id, name, &leaf.unjudged())?;
             self.ended(id, &end, leaf)?;
             self.rows.push(Row { end: Some(end), ..row });
             return Ok(());
         };
         self.ended(place.id(&self.rows), &end, leaf)?;
-        if leaf.decision.is_some_and(|decision| decision.0 == "\"deny\"") {
-            let (event, denied) = (word(self.words, self.db, leaf.event)?, word(self.words, self.db, leaf.decision)?);
+        if leaf.decision().is_some_and(|decision| decision.0 == "\"deny\"") {
+            let (event, denied) = (word(self.words, self.db, leaf.event())?, word(self.words, self.db, leaf.decision())?);
             let call = self.of_call(place)?;
             self.count(&call, event, denied, end.cause);
         }
@@ -188,12 +188,12 @@ impl<'i> Batch<'i> {
         match self.find(decided)? {
             Some((_, Place::Here(at))) => {
                 if let Some(row) = self.rows.get_mut(at) {
-                    (row.begun, row.status) = (Some(id), number(leaf.status));
+                    (row.begun, row.status) = (Some(id), number(leaf.status()));
                 }
                 Ok(())
             }
             Some((_, Place::Before(call))) => {
-                self.db.prepare_cached(sql::CALL_BEGUN)?.execute(params![call, id, number(leaf.status)])?;
+                self.db.prepare_cached(sql::CALL_BEGUN)?.execute(params![call, id, number(leaf.status())])?;
                 Ok(())
             }
             None => self.alone(id, name, leaf, beyond(entry, &WITH_ROW)),
@@ -210,8 +210,8 @@ impl<'i> Batch<'i> {
 
     /// The name of the decision that a record belongs to.
     fn decided(&mut self, own: Option<Name>, leaf: &Leaf<'_>) -> rusqlite::Result<Option<Name>> {
-        let Some(seq) = number(leaf.decision_seq) else { return Ok(None) };
-        match (own, leaf.decision_boot.and_then(Raw::text), number(leaf.decision_shard)) {
+        let Some(seq) = number(leaf.decision_seq()) else { return Ok(None) };
+        match (own, leaf.decision_boot().and_then(Raw::text), number(leaf.decision_shard())) {
             (Some(own), _, _) => Ok(Some(Name { seq, ..own })),
             (None, Some(boot), Some(shard)) => Ok(Some(Name { boot: self.words.code(self.db, &boot)?, shard, seq })),
             (None, _, _) => Ok(None),
@@ -284,7 +284,7 @@ impl<'i> Batch<'i> {
     }
 
     fn ruled(&mut self, leaf: &Leaf<'_>, call: u64) -> rusqlite::Result<()> {
-        let Some(rules) = leaf.rules.filter(|rules| rules.0 != "[]") else { return Ok(()) };
+        let Some(rules) = leaf.rules().filter(|rules| rules.0 != "[]") else { return Ok(()) };
         for rule in self.words.list(self.db, rules.0)?.1 {
             self.post(Facet::Rule, rule, call);
         }

@@ -30,14 +30,17 @@ impl<'l> Raw<'l> {
 /// The members of an object in canonical spelling, one after the other; none for what is not spelt so.
 #[derive(Clone, Debug)]
 pub struct Members<'l> {
-    rest: Option<&'l str>,
+    text: &'l str,
+    /// Where the next member begins; none behind the last.
+    at: Option<usize>,
 }
 
 impl<'l> Members<'l> {
     /// Of an entry.
     pub fn of(entry: &'l [u8]) -> Option<Self> {
-        let rest = std::str::from_utf8(entry).ok()?.strip_prefix('{')?;
-        Some(Self { rest: if rest == "}" { None } else { Some(rest) } })
+        let text = std::str::from_utf8(entry).ok()?;
+        let begun = text.starts_with('{');
+        begun.then_some(Self { text, at: if text == "{}" { None } else { Some(1) } })
     }
 }
 
@@ -45,32 +48,41 @@ impl<'l> Iterator for Members<'l> {
     type Item = Option<(&'l str, Raw<'l>)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let rest = self.rest.take()?;
-        let Some((member, after)) = member(rest) else { return Some(None) };
-        match after.strip_prefix(',') {
-            Some(more) => self.rest = Some(more),
-            None if after == "}" => {}
-            None => return Some(None),
-        }
-        Some(Some(member))
+        let at = self.at.take()?;
+        let bytes = self.text.as_bytes();
+        let member = || {
+            let key = quoted(bytes, at)?;
+            if bytes.get(key) != Some(&b':') {
+                return None;
+            }
+            let end = value(bytes, key + 1)?;
+            let then = match (bytes.get(end)?, bytes.len() - end) {
+                (b',', _) => Some(end + 1),
+                (b'}', 1) => None,
+                (_, _) => return None,
+            };
+            Some((self.text.get(at + 1..key - 1)?, Raw(self.text.get(key + 1..end)?), then))
+        };
+        let Some((key, value, then)) = member() else { return Some(None) };
+        self.at = then;
+        Some(Some((key, value)))
     }
 }
 
-fn member(text: &str) -> Option<((&str, Raw<'_>), &str)> {
-    let (key, after) = text.split_at_checked(quoted(text)?)?;
-    let value = after.strip_prefix(':')?;
-    let (value, after) = value.split_at_checked(length(value)?)?;
-    Some(((key.get(1..key.len() - 1)?, Raw(value)), after))
-}
-
-/// How long the quoted text is with which `text` begins.
-fn quoted(text: &str) -> Option<usize> {
-    let bytes = text.as_bytes();
-    if bytes.first() != Some(&b'"') {
+/// Where the quoted text ends that begins at a place.
+fn quoted(bytes: &[u8], begin: usize) -> Option<usize> {
+    if bytes.get(begin) != Some(&b'"') {
         return None;
     }
-    let mut at = 1;
+    let mut at = begin + 1;
     loop {
+        // Eight bytes at a time, as most texts are longer.
+        let eight = bytes.get(at..).and_then(<[u8]>::first_chunk).map(|eight| u64::from_le_bytes(*eight));
+        let step = eight.map_or(0, |eight| (holds(eight, b'"') | holds(eight, b'\\')).trailing_zeros() as usize / 8);
+        at += step;
+        if step == 8 {
+            continue;
+        }
         match bytes.get(at)? {
             b'"' => return Some(at + 1),
             b'\\' => at += 2,
@@ -79,21 +91,32 @@ fn quoted(text: &str) -> Option<usize> {
     }
 }
 
-/// How long the value is with which `text` begins.
-fn length(text: &str) -> Option<usize> {
-    match text.as_bytes().first()? {
-        b'"' => quoted(text),
-        b'[' | b'{' => nested(text),
-        _ => text.bytes().position(|byte| matches!(byte, b',' | b'}')).filter(|length| *length > 0),
+/// The highest bit of each byte that is `byte`; bits above the first of them mean nothing.
+fn holds(eight: u64, byte: u8) -> u64 {
+    const LOW: u64 = u64::from_le_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+    let zero = eight ^ (LOW * byte as u64);
+    zero.wrapping_sub(LOW) & !zero & HIGH
+}
+
+/// Where the value ends that begins at a place.
+fn value(bytes: &[u8], begin: usize) -> Option<usize> {
+    match bytes.get(begin)? {
+        b'"' => quoted(bytes, begin),
+        b'[' | b'{' => nested(bytes, begin),
+        _ => {
+            let length = bytes.get(begin..)?.iter().position(|byte| matches!(byte, b',' | b'}'))?;
+            if length == 0 { None } else { Some(begin + length) }
+        }
     }
 }
 
-fn nested(text: &str) -> Option<usize> {
-    let (mut at, mut depth) = (0_usize, 0_usize);
+fn nested(bytes: &[u8], begin: usize) -> Option<usize> {
+    let (mut at, mut depth) = (begin, 0_usize);
     loop {
-        match text.as_bytes().get(at)? {
+        match bytes.get(at)? {
             b'"' => {
-                at += quoted(text.get(at..)?)?;
+                at = quoted(bytes, at)?;
                 continue;
             }
             b'[' | b'{' => depth += 1,
@@ -109,26 +132,97 @@ fn nested(text: &str) -> Option<usize> {
 
 macro_rules! leaf {
     ($($field:ident)+) => {
-        /// The members that the index knows, where the record has them; see `portcullis_core::audit::record` for what each means.
-        #[derive(Clone, Copy, Debug, Default)]
-        pub struct Leaf<'l> { $(pub $field: Option<Raw<'l>>),+ }
+        /// Names of the members that the index knows, in the order of their values.
+        const NAMES: &[&str] = &[$(stringify!($field)),+];
+
+        #[derive(Clone, Copy)]
+        #[expect(non_camel_case_types, reason = "they are the names of members")]
+        enum Member { $($field),+ }
 
         impl<'l> Leaf<'l> {
-            /// Reads an entry.
-            pub fn of(entry: &'l [u8]) -> Option<Self> {
-                let mut leaf = Self::default();
-                for member in Members::of(entry)? {
-                    let (key, value) = member?;
-                    match key {
-                        $(stringify!($field) => leaf.$field = Some(value),)+
-                        _ => {}
-                    }
+            $(
+                #[doc = concat!("The member `", stringify!($field), "`.")]
+                pub fn $field(&self) -> Option<Raw<'l>> {
+                    self.values.get(Member::$field as usize).copied().flatten()
                 }
-                Some(leaf)
-            }
+            )+
         }
     };
 }
+
+/// The members that the index knows, where the record has them; see `portcullis_core::audit::record` for what each means.
+#[derive(Clone, Copy, Debug)]
+pub struct Leaf<'l> {
+    values: [Option<Raw<'l>>; NAMES.len()],
+}
+
+impl<'l> Leaf<'l> {
+    /// Reads an entry.
+    pub fn of(entry: &'l [u8]) -> Option<Self> {
+        let mut leaf = Self { values: [None; NAMES.len()] };
+        for member in Members::of(entry)? {
+            let (key, value) = member?;
+            let at = PLACES.get(slot(key.as_bytes(), SEED)).map_or(usize::MAX, |at| usize::from(*at));
+            if let (Some(name), Some(place)) = (NAMES.get(at), leaf.values.get_mut(at))
+                && *name == key
+            {
+                *place = Some(value);
+            }
+        }
+        Some(leaf)
+    }
+
+    /// The same without what it says of a judgement.
+    pub fn unjudged(&self) -> Self {
+        let mut leaf = *self;
+        for member in [Member::decision, Member::rules, Member::cause] {
+            leaf.values.iter_mut().skip(member as usize).take(1).for_each(|value| *value = None);
+        }
+        leaf
+    }
+}
+
+/// Where the place of a name is looked up: its length, first and last byte tell the names apart.
+const fn slot(name: &[u8], seed: usize) -> usize {
+    match (name.first(), name.last()) {
+        (Some(first), Some(last)) => (name.len() * 31 + *first as usize * seed + *last as usize) % SLOTS,
+        (_, _) => 0,
+    }
+}
+
+const SLOTS: usize = 256;
+
+/// The first with which no two names share a slot: found while this is compiled, which fails where there is none.
+const SEED: usize = {
+    let mut seed = 1;
+    while !tells_apart(seed) {
+        seed += 1;
+    }
+    seed
+};
+
+const fn tells_apart(seed: usize) -> bool {
+    let (mut taken, mut at) = ([false; SLOTS], 0);
+    while at < NAMES.len() {
+        let slot = slot(NAMES[at].as_bytes(), seed);
+        if taken[slot] {
+            return false;
+        }
+        taken[slot] = true;
+        at += 1;
+    }
+    true
+}
+
+/// The place of the name in each slot.
+const PLACES: [u8; SLOTS] = {
+    let (mut places, mut at) = ([u8::MAX; SLOTS], 0);
+    while at < NAMES.len() {
+        places[slot(NAMES[at].as_bytes(), SEED)] = at as u8;
+        at += 1;
+    }
+    places
+};
 
 leaf! {
     event boot shard seq ts agent user account source server method tool uri name decision cause rules snapshot arguments_bytes actor

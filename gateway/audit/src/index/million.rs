@@ -63,8 +63,10 @@ impl Traffic {
 
     fn decision(&mut self, chance: u64) -> Vec<u8> {
         let (shard, name) = ((chance % 8) as usize, self.name((chance % 8) as usize));
-        let (agent, server) = (format!("agent-{:03}", often(&mut self.chance, 200)), ["crm", "erp", "pg"][chance as usize % 3]);
-        let (tool, account) = (often(&mut self.chance, 60), often(&mut self.chance, 5_000));
+        // An agent uses a few of all tools.
+        let which = often(&mut self.chance, 200);
+        let (tool, account) = ((which * 7 + often(&mut self.chance, 8)) % 60, often(&mut self.chance, 5_000));
+        let (agent, server) = (format!("agent-{which:03}"), ["crm", "erp", "pg"][(tool % 3) as usize]);
         let denied = chance.is_multiple_of(33);
         let (decision, cause, rules) = match denied {
             true => ("deny", r#""cause":"no_rule","#, String::new()),
@@ -144,7 +146,7 @@ fn ask(folder: &Folder) {
         ("agent (rare)", Query { agent: text("agent-199"), ..any() }),
         ("agent (none)", Query { agent: text("agent-xxx"), ..any() }),
         ("user", Query { user: text("user-7"), ..any() }),
-        ("tool", Query { tool: text("crm.tool_59"), ..any() }),
+        ("tool", Query { tool: text("pg.tool_59"), ..any() }),
         ("server", Query { server: text("pg"), ..any() }),
         ("account", Query { account: text("acct-4999"), ..any() }),
         ("decision", Query { decision: text("deny"), ..any() }),

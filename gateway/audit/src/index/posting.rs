@@ -1,8 +1,8 @@
 //! Says which rows have a property. In: facets, words, positions. Out: places within a block, as bytes. Never here: the file.
 
-/// Positions of one block: few enough that a place takes two bytes and a block that still grows is written again at little cost; enough that
-/// a property that many rows have takes a 4,096th of the rows of an index.
-pub const BLOCK: u64 = 4_096;
+/// Positions of one block: few enough that a place takes two bytes and that a block which still grows is written again at little cost; so many
+/// that a thousand rows that have a property take one row here.
+pub const BLOCK: u64 = 16_384;
 
 /// What rows are found by. The numbers stand in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -86,27 +86,27 @@ impl Row {
         let mut word = |raw| word(words, db, raw);
         let mut row = Self {
             id,
-            event: word(leaf.event)?,
-            agent: word(leaf.agent)?,
-            user: word(leaf.user)?,
-            account: word(leaf.account)?,
-            source: word(leaf.source)?,
-            server: word(leaf.server)?,
-            method: word(leaf.method)?,
-            tool: word(leaf.tool)?,
-            uri: word(leaf.uri)?,
-            prompt: word(leaf.name)?,
-            decision: word(leaf.decision)?,
-            cause: word(leaf.cause)?,
-            actor: word(leaf.actor)?,
+            event: word(leaf.event())?,
+            agent: word(leaf.agent())?,
+            user: word(leaf.user())?,
+            account: word(leaf.account())?,
+            source: word(leaf.source())?,
+            server: word(leaf.server())?,
+            method: word(leaf.method())?,
+            tool: word(leaf.tool())?,
+            uri: word(leaf.uri())?,
+            prompt: word(leaf.name())?,
+            decision: word(leaf.decision())?,
+            cause: word(leaf.cause())?,
+            actor: word(leaf.actor())?,
             ..Self::default()
         };
-        if let Some(rules) = leaf.rules.filter(|rules| rules.0 != "[]") {
+        if let Some(rules) = leaf.rules().filter(|rules| rules.0 != "[]") {
             row.rules = words.list(db, rules.0)?.0;
         }
-        row.snapshot = number(leaf.snapshot);
-        row.arguments_bytes = number(leaf.arguments_bytes);
-        row.status = number(leaf.status);
+        row.snapshot = number(leaf.snapshot());
+        row.arguments_bytes = number(leaf.arguments_bytes());
+        row.status = number(leaf.status());
         Ok(row)
     }
 
@@ -160,14 +160,14 @@ impl End {
     /// When the file refuses.
     pub fn of(id: u64, leaf: &Leaf<'_>, entry: &[u8], words: &mut Words, db: &Connection) -> rusqlite::Result<Self> {
         // Most results are narrowed by nothing and objected to by none.
-        let rare = [leaf.decision, leaf.redactions, leaf.rows_dropped].iter().any(Option::is_some);
+        let rare = [leaf.decision(), leaf.redactions(), leaf.rows_dropped()].iter().any(Option::is_some);
         Ok(Self {
             at: id,
-            status: number(leaf.status),
-            outcome: word(words, db, leaf.outcome)?,
-            cause: word(words, db, leaf.cause)?,
-            duration_us: number(leaf.duration_us),
-            bytes: number(leaf.result_bytes),
+            status: number(leaf.status()),
+            outcome: word(words, db, leaf.outcome())?,
+            cause: word(words, db, leaf.cause())?,
+            duration_us: number(leaf.duration_us()),
+            bytes: number(leaf.result_bytes()),
             more: if rare { beyond(entry, &WITH_END) } else { None },
         })
     }

@@ -8,7 +8,7 @@ pub const VERSION: i64 = 1;
 
 /// The tables. `call` has one row a call, and one for each record that is no part of one.
 ///
-/// `posting` says which rows have a property: for each word of a facet and each block of 4,096 positions the places within the block, two
+/// `posting` says which rows have a property: for each word of a facet and each block of 16,384 positions the places within the block, two
 /// bytes each, in no order. It takes the place of ten indexes on `call` at a fraction of their cost, and is asked for several at once.
 pub const TABLES: &str = "
 CREATE TABLE log(number INTEGER PRIMARY KEY, base INTEGER NOT NULL, size INTEGER NOT NULL, edge BLOB NOT NULL, origin TEXT NOT NULL, root BLOB,
