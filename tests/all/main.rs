@@ -21,6 +21,7 @@ mod long;
 mod idle;
 mod hostile;
 mod audit;
+mod questions;
 mod faults;
 mod outbound;
 mod readme;

@@ -21,7 +21,7 @@ pub struct Batch<'i> {
     rows: Vec<Row>,
     /// Calls of this batch that have not ended, by their place in `rows`.
     open: AHashMap<Name, usize>,
-    postings: AHashMap<(Facet, Code, u64), Vec<u8>>,
+    postings: AHashMap<(u64, Facet, Code), Vec<u8>>,
     used: AHashMap<Used, Count>,
     spans: AHashMap<(Code, u64, u64), Span>,
     latency: AHashMap<u64, u64>,
@@ -293,7 +293,7 @@ impl<'i> Batch<'i> {
 
     fn post(&mut self, facet: Facet, word: Code, id: u64) {
         if word != 0 {
-            self.postings.entry((facet, word, posting::block(id))).or_default().extend(posting::place(id));
+            self.postings.entry((posting::block(id), facet, word)).or_default().extend(posting::place(id));
         }
     }
 
@@ -322,9 +322,9 @@ impl<'i> Batch<'i> {
     /// # Errors
     /// When the file refuses.
     pub fn write(self) -> rusqlite::Result<()> {
-        let mut add = self.db.prepare_cached(sql::CALL_ADD)?;
+        let (mut plain, mut add) = (self.db.prepare_cached(sql::CALL_ADD_PLAIN)?, self.db.prepare_cached(sql::CALL_ADD)?);
         for row in &self.rows {
-            row.insert(&mut add)?;
+            if row.is_plain() { row.insert_plain(&mut plain)? } else { row.insert(&mut add)? };
         }
         let mut add = self.db.prepare_cached(sql::OPEN_ADD)?;
         for (name, at) in &self.open {
@@ -333,9 +333,17 @@ impl<'i> Batch<'i> {
         let mut add = self.db.prepare_cached(sql::POSTING_ADD)?;
         // In the order of the table, so that neighbours are written together.
         let mut postings: Vec<_> = self.postings.into_iter().collect();
-        postings.sort_unstable();
-        for ((facet, word, block), places) in postings {
-            add.execute(params![facet as u8, word, block, places.len() / 2, places])?;
+        postings.sort_unstable_by_key(|(key, _)| *key);
+        let mut totals: AHashMap<(Facet, Code), usize> = AHashMap::new();
+        for ((block, facet, word), places) in postings {
+            add.execute(params![block, facet as u8, word, places])?;
+            if facet.is_counted() {
+                *totals.entry((facet, word)).or_default() += places.len() / 2;
+            }
+        }
+        let mut add = self.db.prepare_cached(sql::TOTAL_ADD)?;
+        for ((facet, word), n) in totals {
+            add.execute(params![facet as u8, word, n])?;
         }
         let mut add = self.db.prepare_cached(sql::SPAN_ADD)?;
         for ((boot, shard, block), span) in self.spans {

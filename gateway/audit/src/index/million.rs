@@ -179,5 +179,7 @@ fn ask(folder: &Folder) {
     timed("stats", || stats(&index, &span).unwrap(), |stats| stats.tables.len());
     let denied: Value = json!(stats(&index, &span).unwrap().figures["denied"]);
     println!("denied: {denied}");
-    timed("where a record stands", || index.holding("1795428000000", 3, 60_000).unwrap(), Vec::len);
+    let logs = folder.logs();
+    let find = || index.find(&logs, ("1795428000000", 3, 60_000)).unwrap();
+    timed("where a record stands", find, |found| found.iter().count());
 }

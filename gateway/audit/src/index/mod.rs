@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use portcullis_tlog::checkpoint::Checkpoint;
 use portcullis_tlog::proof::Head;
+use portcullis_tlog::tile;
 use portcullis_tlog::tree::{Edge, Hash, leaf_hash};
 use rusqlite::{Connection, OpenFlags, params};
 
@@ -312,12 +313,19 @@ impl Index {
 fn fill(db: &Connection, words: &mut Words, log: &Numbered, state: &mut State) -> Result<(), IndexError> {
     let mut batch = Batch::new(db, words, state.ts);
     let end = log.log.size().min(state.edge.size().saturating_add(BATCH));
-    let mut entries = log.log.entries(state.edge.size());
     while state.edge.size() < end {
-        let Some(entry) = entries.next() else { break };
-        let (index, entry) = entry.map_err(|cause| IndexError::Log(log.number, cause))?;
-        batch.take(state.base + index, &entry)?;
-        state.edge.push(leaf_hash(&entry));
+        let begun = state.edge.size();
+        let read = log.log.bundle(begun).map_err(|cause| IndexError::Log(log.number, cause))?;
+        let (first, bundle) = read.unwrap_or_default();
+        let within = tile::entries(&bundle).map_while(Result::ok).enumerate().map(|(at, entry)| (first + at as u64, entry));
+        for (index, entry) in within.skip_while(|(index, _)| *index < begun).take_while(|(index, _)| *index < end) {
+            batch.take(state.base + index, entry)?;
+            state.edge.push(leaf_hash(entry));
+        }
+        if state.edge.size() == begun {
+            let cause = io::Error::new(io::ErrorKind::UnexpectedEof, format!("entry {begun} is missing"));
+            return Err(IndexError::Log(log.number, cause));
+        }
     }
     state.ts = batch.ts;
     batch.write()?;

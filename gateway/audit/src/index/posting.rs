@@ -30,6 +30,16 @@ pub enum Facet {
     Outcome = 10,
 }
 
+impl Facet {
+    /// Whether rows are counted by its words, which are few.
+    pub fn is_counted(self) -> bool {
+        match self {
+            Self::Server | Self::Event | Self::Outcome => true,
+            Self::Agent | Self::User | Self::Account | Self::Tool | Self::Decision | Self::Cause | Self::Rule => false,
+        }
+    }
+}
+
 /// The block of a position.
 pub fn block(id: u64) -> u64 {
     id / BLOCK

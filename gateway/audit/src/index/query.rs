@@ -9,9 +9,11 @@ use portcullis_tlog::proof::Head;
 use rusqlite::{Connection, Transaction, params};
 
 use super::call::{Call, Reader};
+use super::leaf::{Leaf, Raw};
 use super::posting::{self, Facet, block};
 use super::words::{Code, find};
 use super::{Covered, Index, IndexError, Place, covered, sql};
+use crate::logs::Numbered;
 
 /// Calls of a page at most.
 pub const LIMIT_MAX: usize = 10_000;
@@ -75,11 +77,31 @@ impl Index {
         Ok(Page { checkpoint: seen.checkpoint(), calls, next })
     }
 
-    /// The blocks of positions in which a record may stand, as places in the logs: where a record is that has no row of its own.
+    /// Where a record stands, also one that has no row of its own; the log itself is read for it, a few thousand entries.
     ///
     /// # Errors
-    /// When the index cannot be read.
-    pub fn holding(&self, boot: &str, shard: u64, seq: u64) -> Result<Vec<(Place, Place)>, IndexError> {
+    /// When the index is not finished, or it or the log cannot be read.
+    pub fn find(&self, logs: &[Numbered], (boot, shard, seq): (&str, u64, u64)) -> Result<Option<Place>, IndexError> {
+        for (from, to) in self.holding(boot, shard, seq)? {
+            let Some(log) = logs.iter().find(|log| Some(log.number) == from.log) else { continue };
+            for entry in log.log.entries(from.index) {
+                let (index, entry) = entry.map_err(|cause| IndexError::Log(log.number, cause))?;
+                if index >= to.index {
+                    break;
+                }
+                let Some(leaf) = Leaf::of(&entry) else { continue };
+                let number = |raw: Option<Raw<'_>>| raw.and_then(Raw::number);
+                let named = leaf.boot().and_then(Raw::text).is_some_and(|text| text == boot);
+                if named && number(leaf.shard()) == Some(shard) && number(leaf.seq()) == Some(seq) {
+                    return Ok(Some(Place { log: from.log, index }));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The places between which a record may stand, by its name.
+    fn holding(&self, boot: &str, shard: u64, seq: u64) -> Result<Vec<(Place, Place)>, IndexError> {
         let seen = Seen::new(&self.db)?;
         let Some(boot) = find(&self.db, boot)? else { return Ok(Vec::new()) };
         let mut blocks = self.db.prepare_cached(sql::SPAN_HOLDING)?;
@@ -176,16 +198,17 @@ impl<'i> Seen<'i> {
         }
         let mut filters = Vec::new();
         for (facet, text) in [
-            (Facet::Agent, &query.agent),
-            (Facet::User, &query.user),
+            // What is rarest by its nature comes first: where a block has none of it, the rest need not be read.
             (Facet::Account, &query.account),
-            (Facet::Server, &server),
-            (Facet::Tool, &tool),
-            (Facet::Decision, &query.decision),
-            (Facet::Cause, &query.cause),
+            (Facet::User, &query.user),
+            (Facet::Agent, &query.agent),
             (Facet::Rule, &query.rule),
-            (Facet::Event, &query.event),
+            (Facet::Tool, &tool),
+            (Facet::Cause, &query.cause),
             (Facet::Outcome, &query.outcome),
+            (Facet::Event, &query.event),
+            (Facet::Server, &server),
+            (Facet::Decision, &query.decision),
         ] {
             let Some(text) = text else { continue };
             let Some(code) = find(self.db, text)? else { return Ok(None) };
@@ -196,36 +219,17 @@ impl<'i> Seen<'i> {
 
     fn has(&self, facet: Facet, text: &str) -> Result<bool, IndexError> {
         let Some(code) = find(self.db, text)? else { return Ok(false) };
-        Ok(self.count((facet, code), (0, i64::MAX as u64))? > 0)
-    }
-
-    /// How many rows have a property, within blocks.
-    pub fn count(&self, (facet, code): (Facet, Code), (from, to): (u64, u64)) -> Result<u64, IndexError> {
-        let mut sum = self.db.prepare_cached(sql::POSTING_SUM)?;
-        Ok(sum.query_row(params![facet as u8, code, from, to], |row| row.get(0))?)
+        Ok(self.db.prepare_cached(sql::TOTAL_ONE)?.exists(params![facet as u8, code])?)
     }
 
     /// The positions of all rows that the query names, newest first; those at the edges of its span of time may lie outside of it.
     pub fn each(&self, query: &Query, then: &mut dyn FnMut(u64) -> Result<Go, IndexError>) -> Result<(), IndexError> {
         let (Some((from, to)), Some(filters)) = (self.bounds(query)?, self.filters(query)?) else { return Ok(()) };
-        let blocks = (block(from), block(to - 1));
-        let mut ranked = Vec::new();
-        for filter in filters {
-            ranked.push((self.count(filter, blocks)?, filter));
+        if filters.is_empty() {
+            return self.all((from, to), then);
         }
-        ranked.sort_by_key(|(count, _)| *count);
-        let mut ranked = ranked.into_iter().map(|(_, filter)| filter);
-        let Some((facet, code)) = ranked.next() else { return self.all((from, to), then) };
-        let others: Vec<(Facet, Code)> = ranked.collect();
-        let mut walk = self.db.prepare_cached(sql::POSTING_WALK)?;
-        let mut found = walk.query(params![facet as u8, code, blocks.0, blocks.1])?;
-        while let Some(row) = found.next()? {
-            let at: u64 = row.get(0)?;
-            let mut positions = posting::positions(at, row.get_ref(1)?.as_blob().unwrap_or_default());
-            for (facet, code) in &others {
-                positions = self.narrowed(positions, at, (*facet, *code))?;
-            }
-            for id in positions.into_iter().rev().filter(|id| (from..to).contains(id)) {
+        for at in (block(from)..=block(to - 1)).rev() {
+            for id in self.within(at, &filters)?.into_iter().rev().filter(|id| (from..to).contains(id)) {
                 if then(id)? == Go::Stop {
                     return Ok(());
                 }
@@ -234,14 +238,20 @@ impl<'i> Seen<'i> {
         Ok(())
     }
 
-    fn narrowed(&self, positions: Vec<u64>, at: u64, (facet, code): (Facet, Code)) -> Result<Vec<u64>, IndexError> {
-        if positions.is_empty() {
-            return Ok(positions);
-        }
+    /// The positions within a block that have all of these properties.
+    fn within(&self, at: u64, filters: &[(Facet, Code)]) -> Result<Vec<u64>, IndexError> {
         let mut one = self.db.prepare_cached(sql::POSTING_ONE)?;
-        let mut found = one.query(params![facet as u8, code, at])?;
-        let Some(row) = found.next()? else { return Ok(Vec::new()) };
-        Ok(posting::common(positions, at, row.get_ref(0)?.as_blob().unwrap_or_default()))
+        let mut all: Option<Vec<u64>> = None;
+        for (facet, code) in filters {
+            let mut found = one.query(params![at, *facet as u8, code])?;
+            let Some(row) = found.next()? else { return Ok(Vec::new()) };
+            let places = row.get_ref(0)?.as_blob().unwrap_or_default();
+            all = Some(match all {
+                None => posting::positions(at, places),
+                Some(known) => posting::common(known, at, places),
+            });
+        }
+        Ok(all.unwrap_or_default())
     }
 
     fn all(&self, (from, to): (u64, u64), then: &mut dyn FnMut(u64) -> Result<Go, IndexError>) -> Result<(), IndexError> {

@@ -177,10 +177,17 @@ impl Index {
         for id in ids.into_iter().rev().take(limit) {
             calls.extend(reader.call(id, &|_| true)?);
         }
-        let mut last = self.db.prepare_cached(sql::CALL_LAST)?;
-        let boot: Option<Option<Code>> = last.query_row([], |row| row.get(1)).optional()?;
-        let boot = reader.word(boot.flatten())?;
-        Ok((calls, Some(boot).filter(|boot| !boot.is_empty())))
+        let boot = latest(&seen, &mut reader)?;
+        Ok((calls, boot))
+    }
+
+    /// The latest start of the gateway of which there is a record.
+    ///
+    /// # Errors
+    /// As [`Index::checkpoint`].
+    pub fn latest_boot(&self) -> Result<Option<String>, IndexError> {
+        let seen = Seen::new(&self.db)?;
+        latest(&seen, &mut Reader::new(&seen))
     }
 
     /// What there is, all in all.
@@ -210,8 +217,15 @@ impl Index {
     }
 }
 
+fn latest(seen: &Seen<'_>, reader: &mut Reader<'_, '_>) -> Result<Option<String>, IndexError> {
+    let mut last = seen.db.prepare_cached(sql::CALL_LAST)?;
+    let boot: Option<Option<Code>> = last.query_row([], |row| row.get(1)).optional()?;
+    let boot = reader.word(boot.flatten())?;
+    Ok(Some(boot).filter(|boot| !boot.is_empty()))
+}
+
 fn words(seen: &Seen<'_>, reader: &mut Reader<'_, '_>, facet: Facet) -> Result<Vec<(String, u64)>, IndexError> {
-    let mut words = seen.db.prepare_cached(sql::POSTING_WORDS)?;
+    let mut words = seen.db.prepare_cached(sql::TOTAL_ALL)?;
     let mut found = words.query([facet as u8])?;
     let mut counts = Vec::new();
     while let Some(row) = found.next()? {

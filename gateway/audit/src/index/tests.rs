@@ -4,6 +4,7 @@ use std::fs;
 
 use portcullis_core::audit::view::one_line;
 use portcullis_core::time::UnixMillis;
+use portcullis_tlog::evidence::Evidence;
 use proptest::prelude::*;
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -285,14 +286,29 @@ fn a_page_goes_on_where_the_last_ended_although_the_log_grew() {
 }
 
 #[test]
-fn where_a_record_stands_is_known_by_its_name() {
+fn a_record_is_found_by_its_name_and_proven_to_whoever_has_the_key() {
     let mut folder = Folder::new();
-    folder.write(&[decision(0, "allow", json!({})), result(1, 0, json!({})), decision(7, "deny", json!({"shard": 3}))]);
+    let entries = [decision(0, "allow", json!({})), result(1, 0, json!({})), decision(7, "deny", json!({"shard": 3}))];
+    folder.write(&entries);
     let (index, _) = caught(&folder);
-    for (boot, shard, seq, found) in
-        [("1795428000000", 0, 1, 1), ("1795428000000", 3, 7, 1), ("1795428000000", 0, 2, 0), ("1", 0, 0, 0)]
-    {
-        assert_eq!(index.holding(boot, shard, seq).unwrap().len(), found, "{boot}-{shard}-{seq}");
+    let logs = folder.logs();
+    for (name, found) in [
+        (("1795428000000", 0, 0), Some(0)),
+        (("1795428000000", 0, 1), Some(1)),
+        (("1795428000000", 3, 7), Some(2)),
+        (("1795428000000", 0, 2), None),
+        (("1795428000000", 3, 1), None),
+        (("1", 0, 0), None),
+    ] {
+        let place = index.find(&logs, name).unwrap();
+        assert_eq!(place.map(|place| place.index), found, "{name:?}");
+        let Some(at) = found else { continue };
+        let proof = logs[0].log.evidence(at).unwrap().unwrap().to_string();
+        let entry = logs[0].log.entry(at).unwrap().unwrap();
+        assert_eq!(entry, entries[at as usize]);
+        let read = Evidence::parse(&proof).unwrap();
+        assert_eq!(read.check(&entry, &logs[0].key).unwrap().head.size, 3);
+        assert!(read.check(&entries[(at as usize + 1) % 3], &logs[0].key).is_err());
     }
 }
 
@@ -313,14 +329,14 @@ fn no_member_that_is_a_value_reaches_the_index() {
 fn dump(folder: &Folder) -> Vec<String> {
     let db = Connection::open(folder.path().join(FILE)).unwrap();
     let mut rows = Vec::new();
-    for table in ["log", "word", "call", "open", "posting", "span", "used", "latency"] {
+    for table in ["log", "word", "call", "open", "posting", "total", "span", "used", "latency"] {
         let mut all = db.prepare(&format!("SELECT * FROM {table}")).unwrap();
         let columns = all.column_count();
         let mut found = all.query([]).unwrap();
         while let Some(row) = found.next().unwrap() {
             let mut cells: Vec<String> = (0..columns).map(|at| format!("{:?}", row.get_ref(at).unwrap())).collect();
             if table == "posting" {
-                cells[4] = format!("{:?}", posting::positions(row.get(2).unwrap(), &row.get::<_, Vec<u8>>(4).unwrap()));
+                cells[3] = format!("{:?}", posting::positions(row.get(0).unwrap(), &row.get::<_, Vec<u8>>(3).unwrap()));
             }
             rows.push(format!("{table} {}", cells.join(" ")));
         }
