@@ -9,4 +9,12 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice, clippy::panic)
 )]
 
+pub mod disk;
+pub mod keys;
+pub mod wal;
+pub mod payloads;
+pub mod order;
+pub mod sequencer;
+pub mod recovery;
 pub mod log;
+pub mod reader;

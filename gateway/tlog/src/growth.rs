@@ -64,11 +64,11 @@ impl Growth {
         Ok(growth)
     }
 
-    /// Adds an entry; its index.
+    /// Adds an entry; its index and its hash.
     ///
     /// # Errors
     /// When it is longer than a bundle can hold. The log is as it was.
-    pub fn append(&mut self, entry: &[u8]) -> Result<u64, TooLong> {
+    pub fn append(&mut self, entry: &[u8]) -> Result<(u64, Hash), TooLong> {
         tile::bundle_entry(&mut self.bundle, entry)?;
         let (index, leaf) = (self.edge.size(), leaf_hash(entry));
         self.edge.push(leaf);
@@ -88,7 +88,7 @@ impl Growth {
                 self.finish(Row::Level(level));
             }
         }
-        Ok(index)
+        Ok((index, leaf))
     }
 
     /// How many entries, and the head over them.
