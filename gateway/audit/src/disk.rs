@@ -35,13 +35,18 @@ pub trait Disk: Debug + Send + Sync {
     /// As the system says; `AlreadyExists` among them, and `NotFound` where there is none above it.
     fn create_folder(&self, folder: &Path) -> io::Result<()>;
 
-    /// A folder below one that exists, its name synced, also where it was there: whoever made it may have ended before that.
+    /// A folder, its name synced, also where it was there: whoever made it may have ended before that. Those above it are made where there are none;
+    /// where there are, their names are not looked after.
     ///
     /// # Errors
     /// As the system says.
     fn make_folder(&self, folder: &Path) -> io::Result<()> {
         match self.create_folder(folder) {
             Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+                self.make_folder(folder.parent().ok_or(cause)?)?;
+                return self.make_folder(folder);
+            }
             made => made?,
         }
         folder.parent().map_or(Ok(()), |above| self.sync_folder(above))
