@@ -214,7 +214,7 @@ impl Sequencer {
         self.entry.clear();
         let place = leaf::Place { boot: &boot, shard: name.shard, prev: taken.prev.as_ref() };
         leaf::write(&mut self.entry, fields, &place, &commits);
-        let (index, hash) = self.growth.append(&self.entry).map_err(io::Error::other)?;
+        let (index, hash) = self.growth.append_hashed(&self.entry).map_err(io::Error::other)?;
         (taken.prev, taken.next_seq) = (Some(hash), fields.seq + 1);
         if let Some(opening) = &opening {
             self.payloads.keep(index, opening)?;

@@ -64,11 +64,19 @@ impl Growth {
         Ok(growth)
     }
 
-    /// Adds an entry; its index and its hash.
+    /// Adds an entry; its index.
     ///
     /// # Errors
     /// When it is longer than a bundle can hold. The log is as it was.
-    pub fn append(&mut self, entry: &[u8]) -> Result<(u64, Hash), TooLong> {
+    pub fn append(&mut self, entry: &[u8]) -> Result<u64, TooLong> {
+        self.append_hashed(entry).map(|(index, _)| index)
+    }
+
+    /// The same; its index and its hash.
+    ///
+    /// # Errors
+    /// As [`Growth::append`].
+    pub fn append_hashed(&mut self, entry: &[u8]) -> Result<(u64, Hash), TooLong> {
         tile::bundle_entry(&mut self.bundle, entry)?;
         let (index, leaf) = (self.edge.size(), leaf_hash(entry));
         self.edge.push(leaf);

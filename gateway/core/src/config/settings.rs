@@ -349,8 +349,10 @@ pub struct Audit {
     pub durability: Durability,
     /// What is kept of a call where its tool does not say otherwise.
     pub capture: Capture,
-    /// A shard's file is closed and a new one begun beyond this size.
+    /// A shard's journal is closed and a new one begun beyond this size.
     pub segment_bytes_max: u64,
+    /// Bytes that a journal may hold which are not in the signed log yet; beyond, calls are refused.
+    pub backlog_bytes_max: u64,
 }
 
 /// When a record counts as written.

@@ -341,8 +341,10 @@ pub struct Audit {
     pub durability: Option<At<DurabilityText>>,
     /// What is kept of a call where its tool does not say otherwise.
     pub capture: Option<Capture>,
-    /// A file of the log is closed beyond this size. Default: `64 MiB`.
+    /// A journal is closed beyond this size, and destroyed once all of it is in the signed log. Default: `64 MiB`.
     pub segment: Option<At<SizeText>>,
+    /// Calls are refused while a journal holds more than this that is not in the signed log yet. Default: `1 GiB`.
+    pub backlog: Option<At<SizeText>>,
 }
 
 /// When a record counts as written.

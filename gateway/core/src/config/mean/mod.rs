@@ -132,12 +132,14 @@ fn audit(typed: Option<&typed::Audit>, scene: &mut Scene<'_, '_>) -> Audit {
         },
     };
     let full = Capture::default();
-    let segment = bounds::Bound { name: "audit.segment", least: 1 << 20, default: 64 << 20, most: 16 << 30 };
+    let segment = bounds::Bound { name: "audit.segment", least: 1 << 20, default: 64 << 20, most: 1 << 30 };
+    let backlog = bounds::Bound { name: "audit.backlog", least: 1 << 20, default: 1 << 30, most: 1 << 40 };
     Audit {
         folder: scene.path(typed.and_then(|audit| audit.folder.as_ref()), "audit"),
         durability,
         capture: capture(typed.and_then(|audit| audit.capture.as_ref()), &full, scene),
         segment_bytes_max: scene.size(typed.and_then(|audit| audit.segment.as_ref()), &segment),
+        backlog_bytes_max: scene.size(typed.and_then(|audit| audit.backlog.as_ref()), &backlog),
     }
 }
 
