@@ -1,5 +1,6 @@
 //! Reads the audit log for the command line. In: a folder. Out: records by time, old ones once and new ones as they come. Never here: verification.
 
+use portcullis_audit::log::Log;
 use portcullis_audit::reader::{At, Line as Found, Reader as Records, name_of};
 use portcullis_core::audit::view::{self, Entry};
 use portcullis_core::time::UnixMillis;
@@ -37,7 +38,7 @@ pub struct Reader {
 }
 
 /// Entries of one log in which something is looked for by halving: what `is_before` holds for comes first.
-fn first(log: &portcullis_audit::log::Log, is_before: impl Fn(&[u8]) -> Option<Order>) -> io::Result<u64> {
+fn first(log: &Log, is_before: impl Fn(&[u8]) -> Option<Order>) -> io::Result<u64> {
     let (mut from, mut to) = (0, log.size());
     while from < to {
         let middle = from + (to - from) / 2;
@@ -76,9 +77,17 @@ impl Reader {
         self.records.folder()
     }
 
+    /// The logs there are.
+    fn logs(&self) -> io::Result<Vec<(u32, Log)>> {
+        if !self.folder().join("logs").exists() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        self.records.logs()
+    }
+
     /// The latest records, at least `lines_min` of them if there are as many; older ones count as read.
     pub fn latest(&mut self, lines_min: usize) -> io::Result<Vec<Line>> {
-        let logs = self.records.logs()?;
+        let logs = self.logs()?;
         if let Some((number, log)) = logs.last() {
             self.records.seek(At { log: *number, index: log.size().saturating_sub(lines_min as u64) });
         }
@@ -88,7 +97,7 @@ impl Reader {
     /// Every record from an instant on.
     pub fn each(&mut self, from: UnixMillis, mut then: impl FnMut(Line)) -> io::Result<()> {
         let mut at = At::default();
-        for (number, log) in self.records.logs()? {
+        for (number, log) in self.logs()? {
             let index = first(&log, |entry| Some(Order::of(time_of(entry)?, from.0.saturating_sub(SKEW))))?;
             at = At { log: number, index };
             if index < log.size() {
@@ -115,7 +124,7 @@ impl Reader {
 
     /// Every record of one boot, the latest where none is named.
     pub fn boot(&mut self, boot: Option<u64>) -> io::Result<Vec<Line>> {
-        let logs = self.records.logs()?;
+        let logs = self.logs()?;
         let latest = match boot {
             Some(boot) => Some(boot),
             None => self.latest_boot()?,

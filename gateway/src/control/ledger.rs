@@ -93,17 +93,19 @@ mod tests {
             let file = ShardFile::create(&home, 7, 2, synced.owed.clone()).unwrap();
             let ledger = Ledger::new(file, 0, synced.clone());
             let shards = [synced.clone()];
-            let bell = doorbell.clone();
-            let syncing = std::thread::spawn(move || syncer::run(&bell, &shards, durability, &Doorbell::default()));
+            let (bell, disk) = (doorbell.clone(), folder.path().to_owned());
+            let syncing = std::thread::spawn(move || {
+                syncer::run(&bell, &shards, (durability, &disk), &Doorbell::default());
+            });
             for reason in ["one", "two"] {
                 ledger.record(UnixMillis(1), &Record::GatewayStopped(Stop { reason })).await.unwrap();
             }
             assert_eq!(synced.state(), Ok(2));
-            assert_eq!(synced.owed.durable().segment, 2);
+            assert_eq!(synced.owed.durable().segment, 1);
             doorbell.stop();
             syncing.join().unwrap();
             // A segment of one byte is full at once, so each record stands in one of its own.
-            assert_eq!(SegmentName::all(&RealDisk, folder.path()).unwrap().len(), 3);
+            assert_eq!(SegmentName::all(&RealDisk, folder.path()).unwrap().len(), 2);
         }
     }
 }

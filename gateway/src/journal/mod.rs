@@ -29,6 +29,9 @@ const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Batches after which nobody can still be waiting for an unwritten one.
 const UNWRITTEN_KEPT: u64 = 64;
 
+/// The number of a record that there is not; no record is ever paired with it.
+const NOT_RECORDED: u64 = u64::MAX;
+
 /// Unwritten batches remembered; those who wait for one are woken and asked in the very turn it failed, so few are ever needed.
 const UNWRITTEN_MAX: usize = 1024;
 
@@ -137,10 +140,13 @@ impl Journal {
     fn enter(&self, at: UnixMillis, record: &Record<'_>) -> (Result<u64, JournalFailure>, u64) {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
-        // Asked for by name only: a log that stands still does not stop calls.
-        let backed_up = self.durability != Durability::BestEffort && self.synced.is_backed_up();
+        let backed_up = self.synced.is_backed_up();
         if state.batch.len() > BATCH_BYTES_MAX || backed_up {
-            return (Err(JournalFailure::Backlog), 0);
+            return match self.durability {
+                // Asked for by name only: the log has a gap, the calls go on.
+                Durability::BestEffort => (Ok(self.settled.get()), NOT_RECORDED),
+                Durability::Batched | Durability::Strict => (Err(JournalFailure::Backlog), NOT_RECORDED),
+            };
         }
         let sequence = state.next_seq;
         encode::write(&mut state.batch, sequence, at, record);

@@ -4,6 +4,7 @@
 use portcullis_audit::wal::Owed;
 use portcullis_core::config::settings::Durability;
 use portcullis_core::refusal::JournalFailure;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,6 +23,8 @@ pub struct Synced {
     written: AtomicU64,
     on_disk: AtomicU64,
     failed: AtomicBool,
+    /// Bytes that this shard may owe to the log, so that the disk has room for them there too.
+    room_bytes: AtomicU64,
     /// Somebody waits for this shard.
     hurried: AtomicBool,
     /// Wakes the worker that waits in `strict`.
@@ -47,6 +50,7 @@ impl Synced {
             written: AtomicU64::new(0),
             on_disk: AtomicU64::new(0),
             failed: AtomicBool::new(false),
+            room_bytes: AtomicU64::new(u64::MAX),
             hurried: AtomicBool::new(false),
             settled: Notify::new(),
             doorbell,
@@ -61,9 +65,10 @@ impl Synced {
         }
     }
 
-    /// Whether the log lags further behind the journals than it may.
+    /// Whether the log lags further behind the journals than it may, or would find no room for what they hold.
     pub fn is_backed_up(&self) -> bool {
-        self.owed.backlog_bytes() > self.backlog_bytes_max
+        let owed = self.owed.backlog_bytes();
+        owed > self.backlog_bytes_max || owed >= self.room_bytes.load(Ordering::Relaxed)
     }
 
     /// Somebody waits for this shard: it is synced now, whatever the interval. The others keep to their rounds, or each change by an operator would
@@ -155,14 +160,20 @@ impl Doorbell {
     }
 }
 
+/// Room on the disk that the log needs beside what comes from the journals: an order, a checkpoint, the first tiles.
+const ROOM_BYTES_MIN: u64 = 64 * 1024;
+
 /// The syncing thread: `strict` syncs as soon as something is written, the others every 100 ms, and a shard that is hastened at once. `next` is told
-/// when the disk holds more.
-pub fn run(doorbell: &Doorbell, shards: &[Arc<Synced>], durability: Durability, next: &Doorbell) {
+/// when the disk holds more. What the journals hold goes into the log before it goes from the journals, so calls are refused while the disk has no
+/// room for it twice: a disk filled by journals could never be emptied by itself.
+pub fn run(doorbell: &Doorbell, shards: &[Arc<Synced>], (durability, folder): (Durability, &Path), next: &Doorbell) {
+    look(shards, folder);
     let mut due = Instant::now() + SYNC_INTERVAL;
     loop {
-        doorbell.wait((durability != Durability::Strict).then_some(due));
+        doorbell.wait(Some(due));
         let stopping = doorbell.is_stopping();
-        let round = stopping || durability == Durability::Strict || Instant::now() >= due;
+        let at_due = Instant::now() >= due;
+        let round = stopping || durability == Durability::Strict || at_due;
         let mut did = Did::Nothing;
         for shard in shards {
             let hurried = shard.hurried.swap(false, Ordering::AcqRel);
@@ -173,12 +184,25 @@ pub fn run(doorbell: &Doorbell, shards: &[Arc<Synced>], durability: Durability, 
         if did == Did::Something {
             next.ring();
         }
-        if round {
+        if at_due {
             due = Instant::now() + SYNC_INTERVAL;
+            look(shards, folder);
         }
         if stopping {
             return;
         }
+    }
+}
+
+/// Looks how much room there is. What a journal takes of it the log takes again, and some more; so each byte more counts three times.
+fn look(shards: &[Arc<Synced>], folder: &Path) {
+    let Ok(disk) = rustix::fs::statvfs(folder) else { return };
+    let room = disk.f_bavail.saturating_mul(disk.f_frsize).saturating_sub(ROOM_BYTES_MIN);
+    let owed: u64 = shards.iter().map(|shard| shard.owed.backlog_bytes()).sum();
+    let more = room.saturating_sub(owed.saturating_mul(2)) / 3 / shards.len().max(1) as u64;
+    for shard in shards {
+        let owed = if more == 0 { 0 } else { shard.owed.backlog_bytes() };
+        shard.room_bytes.store(owed.saturating_add(more), Ordering::Relaxed);
     }
 }
 

@@ -54,7 +54,8 @@ impl Syncing {
         let synced = |_| Arc::new(Synced::new(durability, audit.backlog_bytes_max, doorbell.clone()));
         let shards: Vec<Arc<Synced>> = (0..=workers).map(synced).collect();
         let (bell, served, told) = (doorbell.clone(), shards.clone(), next.clone());
-        let thread = spawn("syncer", move || syncer::run(&bell, &served, durability, &told))?;
+        let disk = audit.folder.clone();
+        let thread = spawn("syncer", move || syncer::run(&bell, &served, (durability, &disk), &told))?;
         let standing = Arc::new(Standing::default());
         let sequencing = Sequencing { sequencer, boot, shards: shards.clone(), standing: standing.clone() };
         let bell = next.clone();
