@@ -29,11 +29,27 @@ pub trait Disk: Debug + Send + Sync {
     /// As the system says.
     fn names(&self, folder: &Path) -> io::Result<Vec<String>>;
 
+    /// A folder that must not exist yet, for its owner and group alone.
+    ///
+    /// # Errors
+    /// As the system says; `AlreadyExists` among them, and `NotFound` where there is none above it.
+    fn create_folder(&self, folder: &Path) -> io::Result<()>;
+
     /// A folder and those above it, their names synced.
     ///
     /// # Errors
     /// As the system says.
-    fn make_folder(&self, folder: &Path) -> io::Result<()>;
+    fn make_folder(&self, folder: &Path) -> io::Result<()> {
+        match self.create_folder(folder) {
+            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+                self.make_folder(folder.parent().ok_or(cause)?)?;
+                self.create_folder(folder)?;
+            }
+            made => made?,
+        }
+        folder.parent().map_or(Ok(()), |above| self.sync_folder(above))
+    }
 
     /// Gives a file another name, in the place of one that had it.
     ///
@@ -177,17 +193,8 @@ impl Disk for RealDisk {
         entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
     }
 
-    fn make_folder(&self, folder: &Path) -> io::Result<()> {
-        match DirBuilder::new().mode(0o750).create(folder) {
-            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
-                let above = folder.parent().ok_or(cause)?;
-                self.make_folder(above)?;
-                DirBuilder::new().mode(0o750).create(folder)?;
-            }
-            made => made?,
-        }
-        folder.parent().map_or(Ok(()), |above| self.sync_folder(above))
+    fn create_folder(&self, folder: &Path) -> io::Result<()> {
+        DirBuilder::new().mode(0o750).create(folder)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

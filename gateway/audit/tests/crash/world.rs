@@ -1,0 +1,448 @@
+//! Lets a log live through crashes. In: a seed. Out: crash after crash on one and the same log, each held against what was promised until then. Never
+//! here: what a crash leaves, what a log has to be.
+//!
+//! A record counts against the end of the process once `append` has returned, and against the end of everything once `Owed::sync` has. A
+//! checkpoint counts once its bytes were in any file, synced or not: somebody may have read them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use oorandom::Rand64;
+use portcullis_audit::disk::Disk;
+use portcullis_audit::keys::{Key, Keys, WrappingKey};
+use portcullis_audit::reader::Name;
+use portcullis_audit::recovery::{OpenError, Recovery, take_up};
+use portcullis_audit::sequencer::{Fault, Sequencer, Took};
+use portcullis_audit::wal::{FRAME_HEAD_BYTES, Home, Owed, ShardFile};
+use portcullis_tlog::checkpoint::Checkpoint;
+use portcullis_tlog::note::{Kind, NoteSigner, VerifierKey};
+use portcullis_tlog::tree::Hash;
+
+use crate::check::{self, Asked, Erasure, Promises, Stored};
+use crate::disk::{Faults, SimDisk};
+use crate::records::{Author, Certain, Desk, Ledger};
+use crate::survivors::Cut;
+
+/// What goes wrong at a point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blow {
+    /// The process ends.
+    Kill,
+    /// The power goes.
+    Power,
+    /// There is no space for a while.
+    Full,
+    /// A sync fails and drops what it was to write.
+    Sync,
+    /// A read fails.
+    Read,
+    /// Any operation fails once.
+    Refused,
+}
+
+/// All of them; those that end everything at some operation come more often.
+const BLOWS: [Blow; 10] = [
+    Blow::Kill,
+    Blow::Kill,
+    Blow::Power,
+    Blow::Power,
+    Blow::Power,
+    Blow::Power,
+    Blow::Full,
+    Blow::Sync,
+    Blow::Read,
+    Blow::Refused,
+];
+
+/// What one life of the process does at most before it is ended from outside.
+const STEPS_MAX: u64 = 48;
+
+/// One log and its crashes.
+pub struct World {
+    disk: SimDisk,
+    chance: Rand64,
+    author: Author,
+    ledger: Ledger,
+    seen: BTreeMap<u64, Hash>,
+    erasures: BTreeMap<u64, Erasure>,
+    public: VerifierKey,
+    /// Whether errors are to be expected.
+    troubled: bool,
+    /// What happened, for whoever repeats it.
+    pub told: Vec<String>,
+}
+
+/// One core of a running gateway.
+struct Core {
+    file: ShardFile,
+    boot: u64,
+    next_seq: u64,
+    open: Vec<(u64, bool)>,
+    unsynced: Vec<(Name, u64)>,
+    /// A sync failed: nothing of it may be believed to be on the disk.
+    poisoned: bool,
+}
+
+/// A running gateway.
+struct Life {
+    sequencer: Sequencer,
+    cores: Vec<Core>,
+    unknown: Vec<Name>,
+}
+
+impl World {
+    /// An empty disk.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            disk: SimDisk::new(seed),
+            chance: Rand64::new(u128::from(seed) << 32 | 1),
+            author: Author::default(),
+            ledger: Ledger::new(),
+            seen: BTreeMap::new(),
+            erasures: BTreeMap::new(),
+            public: keys().signer.verifier().clone(),
+            troubled: false,
+            told: Vec::new(),
+        }
+    }
+
+    /// Runs until something goes wrong, takes the log up again, and holds it against everything that was promised.
+    pub fn point(&mut self) -> Result<Blow, String> {
+        let blow = BLOWS[self.below(BLOWS.len() as u64) as usize];
+        let faults = self.faults(blow);
+        self.tell(|| format!("--- {blow:?} {faults:?}"));
+        self.disk.arm(faults);
+        self.troubled = true;
+        let poisoned = self.live()?;
+        let cut = match blow {
+            Blow::Kill => Cut::Kill,
+            Blow::Power => Cut::Power,
+            Blow::Full | Blow::Sync | Blow::Read | Blow::Refused => [Cut::Kill, Cut::Power][self.below(2) as usize],
+        };
+        let operations = self.disk.operations();
+        self.tell(|| format!("{cut:?} after {operations} operations"));
+        self.hear()?;
+        self.disk = self.disk.restarted(cut);
+        self.forget(cut, &poisoned);
+        self.check()?;
+        Ok(blow)
+    }
+
+    fn faults(&mut self, blow: Blow) -> Faults {
+        // What happens early in a start happens seldom, and matters as much.
+        let reach = [12, 60, 250][self.below(3) as usize];
+        let at = Some(1 + self.below(reach));
+        let none = Faults::default();
+        match blow {
+            Blow::Kill | Blow::Power => Faults { ends_at: at, ..none },
+            Blow::Full => Faults { full_from: at, ..none },
+            Blow::Sync => Faults { sync_fails: Some(1 + self.below(reach / 2)), ..none },
+            Blow::Read => Faults { read_fails: at, ..none },
+            Blow::Refused => Faults { refuses_at: at, ..none },
+        }
+    }
+
+    /// One life of the process; the records that a failed sync leaves in doubt.
+    fn live(&mut self) -> Result<Vec<(Name, u64)>, String> {
+        let Some((sequencer, recovery)) = self.start()? else { return Ok(Vec::new()) };
+        let mut life = Life { sequencer, cores: Vec::new(), unknown: Vec::new() };
+        if self.below(3) > 0 {
+            life.unknown = recovery.unknown.clone();
+        }
+        self.cores(&mut life, &recovery)?;
+        let steps = self.below(STEPS_MAX);
+        let mut left = steps;
+        while left > 0 && !self.disk.ended() && !life.cores.is_empty() {
+            left -= 1;
+            self.step(&mut life)?;
+            // Space returns after a while.
+            if self.troubled && self.disk.fired() && self.below(8) == 0 {
+                self.heal(&mut life)?;
+            }
+        }
+        if !self.disk.ended() && self.below(2) == 0 {
+            self.heal(&mut life)?;
+        }
+        let poisoned = life.cores.iter().filter(|core| core.poisoned).flat_map(|core| core.unsynced.clone());
+        Ok(poisoned.collect())
+    }
+
+    /// Takes the log up as a start does, and again where a fault stood in the way.
+    fn start(&mut self) -> Result<Option<(Sequencer, Recovery)>, String> {
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        for _ in 0..2 {
+            match take_up(disk.clone(), audit(), keys()) {
+                Ok((sequencer, recovery)) => {
+                    self.tell(|| format!("taken up: {recovery:?}"));
+                    // All that the journals held is signed.
+                    self.promote();
+                    return Ok(Some((sequencer, recovery)));
+                }
+                Err(_) if self.disk.ended() => return Ok(None),
+                Err(OpenError::System(cause)) if self.troubled && self.disk.fired() => {
+                    self.tell(|| format!("not taken up: {cause}"));
+                    self.disk.lift();
+                    self.troubled = false;
+                }
+                Err(cause) => return Err(format!("it is not taken up: {cause}")),
+            }
+        }
+        Err("it is not taken up again".to_owned())
+    }
+
+    fn cores(&mut self, life: &mut Life, recovery: &Recovery) -> Result<(), String> {
+        let boot = recovery.boot.unwrap_or(0) + 1;
+        let home = Home {
+            disk: Arc::new(self.disk.clone()),
+            folder: audit().join("wal"),
+            key: keys().values,
+            segment_bytes_max: [256, 2048, 8192][self.below(3) as usize],
+        };
+        for shard in 0..1 + self.below(3) as u16 {
+            for _ in 0..2 {
+                match ShardFile::create(&home, boot, shard, Arc::new(Owed::default())) {
+                    Ok(file) => {
+                        let next_seq = recovery.next_seq.get(&shard).copied().unwrap_or(0);
+                        let (open, unsynced) = (Vec::new(), Vec::new());
+                        life.cores.push(Core { file, boot, next_seq, open, unsynced, poisoned: false });
+                        break;
+                    }
+                    Err(cause) => {
+                        self.expected(&cause)?;
+                        if self.disk.fired() {
+                            self.disk.lift();
+                            self.troubled = false;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, life: &mut Life) -> Result<(), String> {
+        let at = self.below(life.cores.len() as u64) as usize;
+        match self.below(20) {
+            0..=8 => drop(self.write(life, at)?),
+            9..=12 => self.sync(&mut life.cores[at])?,
+            13..=15 => self.take(life, at)?,
+            16..=17 => self.publish(life)?,
+            18 => {
+                let rotated = life.cores[at].file.rotate();
+                self.tell(|| format!("rotate {at}: {rotated:?}"));
+                rotated.or_else(|cause| self.expected(&cause))?;
+            }
+            _ => self.erase(life)?,
+        }
+        Ok(())
+    }
+
+    /// Appends a batch; whether it was.
+    fn write(&mut self, life: &mut Life, at: usize) -> Result<bool, String> {
+        let Life { cores, unknown, .. } = life;
+        let core = &mut cores[at];
+        let mut desk = Desk { boot: core.boot, shard: core.file.number(), open: &mut core.open, unknown };
+        let mut batch = self.author.batch(&mut desk, core.next_seq, FRAME_HEAD_BYTES, &mut self.chance);
+        for (name, tried) in &batch.tried {
+            self.ledger.entry(*name).or_default().push(tried.clone());
+        }
+        let appended = core.file.append(&mut batch.bytes);
+        if let Err(cause) = appended {
+            self.tell(|| format!("append {at}: {cause}"));
+            return self.expected(&cause).map(|()| false);
+        }
+        let written: Vec<(Name, u64)> = batch.tried.iter().map(|(name, tried)| (*name, tried.number)).collect();
+        core.next_seq += written.len() as u64;
+        core.open = batch.open;
+        core.unsynced.extend(&written);
+        self.tell(|| format!("append {at}: {written:?}"));
+        if !core.poisoned {
+            self.mark(&written, Certain::AgainstKill);
+        }
+        Ok(true)
+    }
+
+    fn sync(&mut self, core: &mut Core) -> Result<(), String> {
+        let synced = core.file.owed().sync();
+        self.tell(|| format!("sync {}: {synced:?}", core.file.number()));
+        match synced {
+            Ok(()) => {
+                let synced = std::mem::take(&mut core.unsynced);
+                self.mark(&synced, Certain::Always);
+                Ok(())
+            }
+            Err(_) if core.poisoned => Ok(()),
+            Err(cause) => {
+                core.poisoned = true;
+                self.expected(&cause)
+            }
+        }
+    }
+
+    fn take(&mut self, life: &mut Life, at: usize) -> Result<(), String> {
+        let core = &life.cores[at];
+        loop {
+            let took = life.sequencer.take(core.boot, core.file.number(), core.file.owed());
+            self.tell(|| format!("take {at}: {took:?}"));
+            match took {
+                Ok(Took::All) => return Ok(()),
+                Ok(Took::Enough) => drop(life.sequencer.publish()),
+                Err(fault) => return self.passing(fault),
+            }
+        }
+    }
+
+    fn publish(&mut self, life: &mut Life) -> Result<(), String> {
+        let published = life.sequencer.publish();
+        self.tell(|| format!("publish: {published:?}"));
+        match published {
+            Ok(Some(checkpoint)) => self.signed(&checkpoint),
+            Ok(None) => Ok(()),
+            Err(fault) => self.passing(fault),
+        }
+    }
+
+    fn erase(&mut self, life: &mut Life) -> Result<(), String> {
+        let signed = life.sequencer.signed();
+        if signed == 0 {
+            return Ok(());
+        }
+        let index = self.below(signed);
+        let whole = self.below(2) == 0;
+        for _ in 0..2 {
+            let erased = life.sequencer.erase(index, if whole { &[] } else { &["/canary"] });
+            self.tell(|| format!("erase {index}, {}: {erased:?}", if whole { "all" } else { "canary" }));
+            let erasure = self.erasures.entry(index).or_default();
+            let asked = if whole { &mut erasure.all } else { &mut erasure.canary };
+            match erased {
+                Ok(_) => {
+                    *asked = Asked::Done;
+                    return Ok(());
+                }
+                Err(fault) => {
+                    *asked = Asked::Tried.max(*asked);
+                    self.passing(fault)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Faults are over: from now on everything has to go as if there had been none, but for shards that lost a sync.
+    fn heal(&mut self, life: &mut Life) -> Result<(), String> {
+        self.tell(|| "no more faults".to_owned());
+        self.disk.lift();
+        self.troubled = false;
+        for at in 0..life.cores.len() {
+            if !life.cores[at].poisoned && !self.write(life, at)? && !self.disk.ended() {
+                return Err("a batch is not appended, and there is space".to_owned());
+            }
+            self.sync(&mut life.cores[at])?;
+            self.take(life, at)?;
+        }
+        self.publish(life)
+    }
+
+    /// An error that has a cause.
+    fn expected(&self, cause: &std::io::Error) -> Result<(), String> {
+        let caused = self.disk.ended() || self.troubled && self.disk.fired();
+        if caused { Ok(()) } else { Err(format!("there is no cause for `{cause}`")) }
+    }
+
+    fn passing(&self, fault: Fault) -> Result<(), String> {
+        match fault {
+            Fault::System(cause) => self.expected(&cause),
+            Fault::Broken(_) if self.disk.ended() => Ok(()),
+            Fault::Broken(why) => Err(format!("the log grows no more: {why}")),
+        }
+    }
+
+    /// What files called `checkpoint…` ever held was seen by somebody.
+    fn hear(&mut self) -> Result<(), String> {
+        for note in self.disk.shown() {
+            let checkpoint = String::from_utf8(note).ok().and_then(|note| Checkpoint::open(&note, &self.public).ok());
+            if let Some(checkpoint) = checkpoint {
+                self.signed(&checkpoint)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn signed(&mut self, checkpoint: &Checkpoint) -> Result<(), String> {
+        let head = checkpoint.head;
+        match self.seen.insert(head.size, head.hash) {
+            Some(before) if before != head.hash => Err(format!("two heads of {} entries were signed", head.size)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn mark(&mut self, records: &[(Name, u64)], certain: Certain) {
+        for (name, number) in records {
+            let tried = self.ledger.get_mut(name).unwrap().iter_mut().find(|tried| tried.number == *number);
+            tried.unwrap().certain = certain;
+        }
+    }
+
+    fn promote(&mut self) {
+        let kept = self.ledger.values_mut().flatten().filter(|tried| tried.certain == Certain::AgainstKill);
+        kept.for_each(|tried| tried.certain = Certain::Always);
+    }
+
+    /// What this cut may lose.
+    fn forget(&mut self, cut: Cut, poisoned: &[(Name, u64)]) {
+        self.mark(poisoned, Certain::Not);
+        if cut == Cut::Power {
+            let lost = self.ledger.values_mut().flatten().filter(|tried| tried.certain == Certain::AgainstKill);
+            lost.for_each(|tried| tried.certain = Certain::Not);
+        }
+    }
+
+    /// Takes a copy of the log up and holds it against everything.
+    fn check(&mut self) -> Result<(), String> {
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.copied());
+        let refused = |cause: OpenError| format!("after the crash it is not taken up: {cause}");
+        let (mut sequencer, mut recovery) = take_up(disk.clone(), audit(), keys()).map_err(refused)?;
+        if self.below(4) == 0 {
+            drop(sequencer);
+            let first = recovery;
+            (sequencer, recovery) = take_up(disk.clone(), audit(), keys()).map_err(refused)?;
+            // A shard of which nothing is left is forgotten; so is a boot.
+            let next_seq = first.next_seq.into_iter().filter(|(_, next)| *next > 0 || recovery.size > 0).collect();
+            let again = Recovery { torn_bytes: 0, records: 0, boot: recovery.boot, next_seq, ..first };
+            if recovery != again {
+                return Err(format!("taken up again it is {recovery:?} and not {again:?}"));
+            }
+        }
+        let stored = Stored { disk: &disk, audit: audit(), key: keys().values, public: &self.public };
+        let promises = Promises { ledger: &self.ledger, seen: &self.seen, erasures: &self.erasures };
+        check::check(&stored, &recovery, &promises)?;
+        drop(sequencer);
+        Ok(())
+    }
+
+    /// How many entries were signed.
+    pub fn size(&self) -> u64 {
+        self.seen.last_key_value().map_or(0, |(size, _)| *size)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.chance.rand_range(0..end)
+    }
+
+    fn tell(&mut self, what: impl FnOnce() -> String) {
+        if cfg!(debug_assertions) || std::env::var_os("CRASH_TOLD").is_some() {
+            self.told.push(what());
+        }
+    }
+}
+
+fn audit() -> &'static Path {
+    Path::new("/audit")
+}
+
+/// The same keys in every world; nobody learns anything from them.
+pub fn keys() -> Keys {
+    let signer = NoteSigner::new("edge-1/audit", Kind::Signature, &[7; 32]).unwrap();
+    Keys { signer, values: Arc::new(WrappingKey::new(Key::new([9; 32]))) }
+}
