@@ -71,6 +71,10 @@ impl<'n> Line<'n> {
         let (id, signature) = bytes.split_first_chunk::<4>()?;
         (is_name(name) && !signature.is_empty()).then(|| Self { name, id: *id, signature: signature.to_vec() })
     }
+
+    fn spelt(&self) -> String {
+        format!("— {} {}\n", self.name, STANDARD.encode([&self.id.as_slice(), self.signature.as_slice()].concat()))
+    }
 }
 
 /// What a key signs.
@@ -139,6 +143,18 @@ impl VerifierKey {
     /// What it signs.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Whether another is the same key, under whatever name.
+    pub fn is_same_key(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+
+    /// This key's signature lines of a note, whether they hold or not.
+    pub fn lines(&self, note: &Note<'_>) -> String {
+        let id = self.id();
+        let own = note.signatures.iter().filter(|line| line.name == self.name && line.id == id);
+        own.map(Line::spelt).collect()
     }
 
     /// Checks this key's signature of a note; the time that a witness gave in seconds since 1970, 0 for a log's own.
