@@ -49,9 +49,9 @@ pub struct Told {
 }
 
 impl Chains {
-    /// Before anything was read.
-    pub fn new(beginning: Beginning) -> Self {
-        Self { beginning, ..Self::default() }
+    /// What comes next does not begin where the shards do.
+    pub fn cut(&mut self) {
+        self.beginning = Beginning::Cut;
     }
 
     /// Takes the next entry. One that is no record is counted.
@@ -91,9 +91,9 @@ impl Chains {
         Ok(())
     }
 
-    /// What was read so far.
-    pub fn told(&self) -> Told {
-        self.told
+    /// What was read since this was last asked.
+    pub fn take_told(&mut self) -> Told {
+        std::mem::take(&mut self.told)
     }
 
     /// How many shards wrote.

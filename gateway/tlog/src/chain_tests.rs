@@ -3,11 +3,11 @@ use crate::sample::Records;
 use crate::tree::leaf_hash;
 
 fn read(beginning: Beginning, entries: &[Vec<u8>]) -> Result<Told, (u64, Break)> {
-    let mut chains = Chains::new(beginning);
+    let mut chains = Chains { beginning, ..Chains::default() };
     for (index, entry) in (0..).zip(entries) {
         chains.push(index, entry, &leaf_hash(entry)).map_err(|cause| (index, cause))?;
     }
-    Ok(chains.told())
+    Ok(chains.take_told())
 }
 
 #[test]

@@ -53,6 +53,8 @@ pub enum Fault {
         /// Why.
         cause: Break,
     },
+    /// The log does not begin with the last checkpoint of the one before it, or with one although there is none before.
+    Beginning,
     /// No checkpoint that witnesses saw is there, or too few of them saw it.
     Unwitnessed(Unwitnessed),
     /// Witnesses saw more entries than there are: the end of the log was cut off.
@@ -90,7 +92,7 @@ impl Fault {
             | Self::Tile { index, .. }
             | Self::Chain { index, .. } => Some(*index),
             Self::RolledBack { size, .. } => Some(*size),
-            Self::NotPruned { .. } => Some(0),
+            Self::NotPruned { .. } | Self::Beginning => Some(0),
             Self::NoCheckpoint
             | Self::NotText
             | Self::Checkpoint(_)
@@ -122,6 +124,7 @@ impl fmt::Display for Fault {
                 "the {size} entries agree with their tiles, and not with the checkpoint: both were rewritten"
             ),
             Self::Chain { index, cause } => write!(out, "entry {index} is not the record that follows: {cause}"),
+            Self::Beginning => write!(out, "its first entry is not the last checkpoint of the log before it"),
             Self::Unwitnessed(cause) => write!(out, "the checkpoint that witnesses saw: {cause}"),
             Self::RolledBack { seen, size } => {
                 write!(out, "witnesses saw {seen} entries, and {size} are left: the end was cut off")

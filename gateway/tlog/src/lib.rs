@@ -21,6 +21,7 @@ pub mod chain;
 pub mod policy;
 pub mod fault;
 pub mod verify;
+pub mod logs;
 pub mod witness;
 #[cfg(test)]
 mod sample;
