@@ -157,3 +157,7 @@ impl fmt::Display for Found {
 #[cfg(test)]
 #[path = "logs_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "tamper_tests.rs"]
+mod tampering;

@@ -61,7 +61,12 @@ impl Tile {
 
     /// Every tile of a row in a tree of `size` entries, in their order.
     pub fn all(row: Row, size: u64) -> impl Iterator<Item = Self> {
-        (0..hashes(row, size).div_ceil(WIDTH)).filter_map(move |index| Self::of(row, index, size))
+        Self::from(row, 0, size)
+    }
+
+    /// The same from tile `index` on.
+    pub fn from(row: Row, index: u64, size: u64) -> impl Iterator<Item = Self> {
+        (index..hashes(row, size).div_ceil(WIDTH)).filter_map(move |index| Self::of(row, index, size))
     }
 
     /// Every row of a tree of `size` entries that has tiles: the entries, then the levels from 0 up.

@@ -85,7 +85,7 @@ pub fn walk(files: &impl Files, plan: &Plan, seen: Seen<'_>) -> Result<(), Fault
     let start = plan.from / WIDTH;
     let mut levels = Levels::resume(files, size, start)?;
     levels.witnessed(plan, start * WIDTH, &[])?;
-    for place in Tile::all(Row::Entries, size).skip(usize::try_from(start).unwrap_or(usize::MAX)) {
+    for place in Tile::from(Row::Entries, start, size) {
         let (bundle, reach) = stored(files, &place)?;
         // One more than a full bundle holds, so that it shows.
         let mut entries: Vec<&[u8]> = Vec::with_capacity(WIDTH as usize + 1);

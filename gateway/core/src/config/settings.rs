@@ -351,6 +351,19 @@ pub struct Audit {
     pub capture: Capture,
     /// A shard's file is closed and a new one begun beyond this size.
     pub segment_bytes_max: u64,
+    /// Who is asked to cosign the log's checkpoints.
+    pub witnesses: Vec<Witness>,
+}
+
+/// Who is asked to cosign the log's checkpoints (C2SP tlog-witness).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Witness {
+    /// What it is called here.
+    pub name: Box<str>,
+    /// Where `add-checkpoint` is: the submission prefix with it.
+    pub url: UpstreamUrl,
+    /// Its verifier key, `NAME+ID+KEY`.
+    pub key: Box<str>,
 }
 
 /// When a record counts as written.

@@ -7,6 +7,7 @@ mod identity;
 mod listen;
 mod server;
 mod tool;
+mod witness;
 
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
@@ -138,6 +139,7 @@ fn audit(typed: Option<&typed::Audit>, scene: &mut Scene<'_, '_>) -> Audit {
         durability,
         capture: capture(typed.and_then(|audit| audit.capture.as_ref()), &full, scene),
         segment_bytes_max: scene.size(typed.and_then(|audit| audit.segment.as_ref()), &segment),
+        witnesses: witness::witnesses(typed.and_then(|audit| audit.witnesses.as_deref()), scene),
     }
 }
 
