@@ -85,12 +85,14 @@ struct Asked {
 }
 
 /// What a round works with.
-struct Round {
+pub(super) struct Round {
     folder: PathBuf,
     log: VerifierKey,
     witnesses: Vec<Asked>,
     paper: Paper,
     since: Instant,
+    /// How long what is there had stood at `since`.
+    stood: Duration,
     tally: Arc<Tally>,
 }
 
@@ -103,23 +105,31 @@ enum Came {
 }
 
 impl Round {
-    fn new(folder: PathBuf, log: VerifierKey, targets: Vec<Target>, tally: Arc<Tally>) -> Self {
+    pub(super) fn new(folder: PathBuf, log: VerifierKey, targets: Vec<Target>, tally: Arc<Tally>) -> Self {
         let keys: Vec<VerifierKey> = targets.iter().map(|target| target.key.clone()).collect();
         let (paper, now) = (Paper::read(&folder, &log, &keys), Instant::now());
-        let last = |by: bool| if by { paper.size } else { 0 };
+        let last = |by: bool| if by { paper.size() } else { 0 };
         let witnesses = targets
             .into_iter()
             .zip(&paper.by)
             .map(|(target, by)| Asked { target, last: last(*by), next: now, wait: BACKOFF.0 })
             .collect();
-        tally.size.store(paper.size, Ordering::Relaxed);
-        Self { folder, log, witnesses, paper, since: now, tally }
+        tally.size.store(paper.size(), Ordering::Relaxed);
+        Self { folder, log, witnesses, paper, since: now, stood: Duration::ZERO, tally }
+    }
+
+    /// What is there counts as old from now on.
+    #[cfg(test)]
+    pub(super) fn is_old(&mut self) {
+        self.stood = paper::FEWER_AFTER;
     }
 
     async fn run(&mut self, mut stopping: watch::Receiver<bool>) {
         loop {
+            // Told while it asks, it asks again: the log may have grown meanwhile.
+            let last = *stopping.borrow();
             self.round().await;
-            if *stopping.borrow() {
+            if last {
                 return;
             }
             // Whoever was to stop it may be gone as well.
@@ -131,7 +141,7 @@ impl Round {
     }
 
     /// Asks every witness that is due about the log as it is now.
-    async fn round(&mut self) {
+    pub(super) async fn round(&mut self) {
         let log = match Log::open(&self.folder, &self.log) {
             Ok(log) => Arc::new(log),
             Err(error) => {
@@ -140,7 +150,7 @@ impl Round {
             }
         };
         // All of what is there was seen by all.
-        if log.size() == self.paper.size && self.paper.by.iter().all(|by| *by) {
+        if self.paper.head == Some(log.checkpoint().head) && self.paper.by.iter().all(|by| *by) {
             return;
         }
         let now = Instant::now();
@@ -191,15 +201,15 @@ impl Round {
     }
 
     fn keep(&mut self, log: &Log, lines: Vec<Option<String>>) {
-        let paper = Paper { size: log.size(), by: lines.iter().map(Option::is_some).collect() };
-        if !self.paper.yields(&paper, self.since.elapsed()) {
+        let paper = Paper { head: Some(log.checkpoint().head), by: lines.iter().map(Option::is_some).collect() };
+        if !self.paper.yields(&paper, self.stood + self.since.elapsed()) {
             return;
         }
         let lines: Vec<String> = lines.into_iter().flatten().collect();
         match paper::write(&self.folder, log.note(), &lines) {
             Ok(()) => {
-                self.tally.size.store(paper.size, Ordering::Relaxed);
-                (self.paper, self.since) = (paper, Instant::now());
+                self.tally.size.store(paper.size(), Ordering::Relaxed);
+                (self.paper, self.since, self.stood) = (paper, Instant::now(), Duration::ZERO);
             }
             Err(error) => tracing::error!(%error, "what witnesses cosigned cannot be kept"),
         }

@@ -4,6 +4,7 @@ use crate::disk;
 use portcullis_tlog::checkpoint::Checkpoint;
 use portcullis_tlog::logs::WITNESSED;
 use portcullis_tlog::note::{Note, VerifierKey};
+use portcullis_tlog::proof::Head;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -15,8 +16,8 @@ pub const FEWER_AFTER: Duration = Duration::from_secs(600);
 /// What is there, as far as it can be believed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Paper {
-    /// The size it is of.
-    pub size: u64,
+    /// What it is of; none where nothing is there.
+    pub head: Option<Head>,
     /// By witness, whether it cosigned.
     pub by: Vec<bool>,
 }
@@ -24,11 +25,16 @@ pub struct Paper {
 impl Paper {
     /// Reads what lies beside a checkpoint; where it is not to be believed it is as if it were not there.
     pub fn read(folder: &Path, log: &VerifierKey, witnesses: &[VerifierKey]) -> Self {
-        let nothing = || Self { size: 0, by: vec![false; witnesses.len()] };
+        let nothing = || Self { head: None, by: vec![false; witnesses.len()] };
         let Ok(text) = fs::read_to_string(folder.join(WITNESSED)) else { return nothing() };
         let (Ok(checkpoint), Ok(note)) = (Checkpoint::open(&text, log), Note::parse(&text)) else { return nothing() };
         let by = witnesses.iter().map(|witness| witness.verify(&note).is_ok()).collect();
-        Self { size: checkpoint.head.size, by }
+        Self { head: Some(checkpoint.head), by }
+    }
+
+    /// The size it is of.
+    pub fn size(&self) -> u64 {
+        self.head.map_or(0, |head| head.size)
     }
 
     /// How many cosigned.
