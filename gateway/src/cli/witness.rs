@@ -58,7 +58,7 @@ pub fn witness(wish: &Witness, ways: &Ways) -> Outcome {
     };
     let store = Store::open(state, signer.verifier()).map_err(broken)?;
     let service = Arc::new(Service::new(signer, logs, store).map_err(broken)?);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(error.to_string(), "raise the limit of threads"))?;
     runtime.block_on(serve(listen, service))
 }

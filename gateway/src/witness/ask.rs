@@ -67,10 +67,11 @@ impl Witnessing {
         &self.tally
     }
 
-    /// Ends it after a last round over what the log has grown to.
-    pub fn stop(self) {
+    /// Ends it after a last round over what the log has grown to; what came of it all.
+    pub fn stop(self) -> Arc<Tally> {
         let _ = self.stop.send(true);
         let _ = self.thread.join();
+        self.tally
     }
 }
 

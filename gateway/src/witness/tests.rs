@@ -189,8 +189,16 @@ async fn an_answer_of_another_key_is_not_kept() {
 #[test]
 fn the_thread_asks_a_last_time_before_it_ends() {
     let (state, log) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let one = runtime.block_on(served(state.path(), 1));
+    let (tell, told) = std::sync::mpsc::channel();
+    let folder = state.path().to_owned();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            tell.send(served(&folder, 1).await).unwrap();
+            std::future::pending::<()>().await;
+        });
+    });
+    let one = told.recv().unwrap();
     write(log.path(), 5, "entry");
     let witnessing = Witnessing::start(log.path().to_owned(), signer().verifier().clone(), &[one]).unwrap();
     write(log.path(), 6, "entry");

@@ -31,10 +31,6 @@ fn one<'w>(typed: &'w typed::Witness, names: &mut HashSet<&'w str>, scene: &mut 
         scene.findings.refuse(key.at(), message, "write what `portcullis witness` tells when it starts");
     }
     let parsed = server::upstream(url, scene)?;
-    if parsed.path.contains(['?', '#']) {
-        let message = format!("the `url` of witness `{}` has a query", name.value().escape_debug());
-        scene.findings.refuse(url.at(), message, "write the submission prefix alone");
-    }
     if parsed.scheme == Scheme::Http && !parsed.authority.is_loopback() {
         // What is sent is signed and public, and so is the answer; a stranger could keep it back, and no more.
         let message = format!("witness `{}` is reached without TLS", name.value().escape_debug());

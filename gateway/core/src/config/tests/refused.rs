@@ -337,7 +337,7 @@ fn a_witness_that_could_not_be_asked_is_refused() {
     );
     check(
         &with("name = \"a\", url = \"https://w?x\", key = \"w+0+A\""),
-        &["p.toml:9: the `url` of witness `a` has a query; write the submission prefix alone"],
+        &["p.toml:9: `url` holds a query; write it like `http://127.0.0.1:9000/mcp`; secrets go into a `credential`"],
     );
     check(
         &with("name = \"a\", url = \"http://w\", key = \"w+0+A\""),
