@@ -72,6 +72,16 @@ pub fn z3() -> Result<PathBuf> {
     Ok(venv("z3", "z3-solver==5.4.1.0")?.join("bin/z3"))
 }
 
+/// A Python with `aics-tlog` and `aics-witness`: a verifier and a witness of C2SP logs that share no code with ours.
+///
+/// # Errors
+/// When they cannot be installed.
+pub fn aics() -> Result<PathBuf> {
+    // They ask for Python 3.12 and run on 3.11, which Debian 12 has.
+    let wanted = ["--ignore-requires-python", "aics-tlog==0.2.1", "aics-witness==0.1.0"];
+    Ok(environment("aics", &wanted)?.join("bin/python"))
+}
+
 /// The folder of the conformance runner's package, which holds `requirements/REVISION.yaml`.
 ///
 /// # Errors
@@ -149,11 +159,16 @@ fn python(package: &str) -> Result<PathBuf> {
 
 /// Installs one Python package in an environment of its own and gives that.
 fn venv(name: &str, package: &str) -> Result<PathBuf> {
-    let folder = installed(name, package, |folder| {
+    environment(name, &[package])
+}
+
+/// The same of several, or with further words for pip.
+fn environment(name: &str, packages: &[&str]) -> Result<PathBuf> {
+    let folder = installed(name, &packages.join(" "), |folder| {
         let environment = folder.join("venv");
         run(Command::new("python3").args(["-m", "venv"]).arg(&environment), "python3 -m venv")?;
         let mut pip = Command::new(environment.join("bin/python"));
-        run(pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", package]), "pip")
+        run(pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(packages), "pip")
     })?;
     Ok(folder.join("venv"))
 }

@@ -105,6 +105,14 @@ impl Log {
         Ok(Some(Evidence { index, proof, checkpoint: self.note.clone() }))
     }
 
+    /// The proof that the log's first `old` entries are its beginning (RFC 6962 §2.1.2), as a witness asks for it.
+    ///
+    /// # Errors
+    /// When a tile cannot be read.
+    pub fn growth(&self, old: u64) -> io::Result<Vec<Hash>> {
+        proof::consistency(&mut Nodes(self), old, self.size())
+    }
+
     /// A tile as it is stored: in its own width, or grown full since.
     fn stored(&self, tile: &Tile) -> io::Result<Vec<u8>> {
         match fs::read(self.folder.join(tile.path())) {

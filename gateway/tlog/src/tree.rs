@@ -20,48 +20,19 @@ pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
 
 /// The head of the tree over `entries`; of no entries, the hash of nothing.
 pub fn tree_head<E: AsRef<[u8]>>(entries: &[E]) -> Hash {
-    let mut edge = Edge::default();
-    for entry in entries {
-        edge.push(leaf_hash(entry.as_ref()));
-    }
-    edge.head()
-}
-
-/// The right edge of a tree: the heads of the perfect trees it consists of, largest first. All that is needed to let it grow.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Edge {
-    size: u64,
-    peaks: Vec<Hash>,
-}
-
-impl Edge {
-    /// The edge of a tree of `size` entries, from the heads of its perfect trees, largest first: one for each bit of the size that is set.
-    pub fn resume(size: u64, peaks: Vec<Hash>) -> Option<Self> {
-        (peaks.len() as u32 == size.count_ones()).then_some(Self { size, peaks })
-    }
-
-    /// How many entries.
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// Adds the hash of an entry.
-    pub fn push(&mut self, leaf: Hash) {
-        let mut grown = leaf;
+    // The heads of the perfect trees that the tree consists of, largest first.
+    let mut peaks: Vec<Hash> = Vec::new();
+    for (size, entry) in entries.iter().enumerate() {
+        let mut grown = leaf_hash(entry.as_ref());
         // Two trees of one height become one of the next, as a carry does in the binary form of the size.
-        for _ in 0..self.size.trailing_ones() {
-            if let Some(left) = self.peaks.pop() {
+        for _ in 0..size.trailing_ones() {
+            if let Some(left) = peaks.pop() {
                 grown = node_hash(&left, &grown);
             }
         }
-        self.peaks.push(grown);
-        self.size += 1;
+        peaks.push(grown);
     }
-
-    /// The tree's head.
-    pub fn head(&self) -> Hash {
-        fold(&self.peaks)
-    }
+    fold(&peaks)
 }
 
 /// The head over perfect trees that stand side by side, largest first; of none, the hash of nothing.

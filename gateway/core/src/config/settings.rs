@@ -353,6 +353,19 @@ pub struct Audit {
     pub segment_bytes_max: u64,
     /// Bytes that a journal may hold which are not in the signed log yet; beyond, calls are refused.
     pub backlog_bytes_max: u64,
+    /// Who is asked to cosign the log's checkpoints.
+    pub witnesses: Vec<Witness>,
+}
+
+/// Who is asked to cosign the log's checkpoints (C2SP tlog-witness).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Witness {
+    /// What it is called here.
+    pub name: Box<str>,
+    /// Where `add-checkpoint` is: the submission prefix with it.
+    pub url: UpstreamUrl,
+    /// Its verifier key, `NAME+ID+KEY`.
+    pub key: Box<str>,
 }
 
 /// When a record counts as written.

@@ -345,6 +345,24 @@ pub struct Audit {
     pub segment: Option<At<SizeText>>,
     /// Calls are refused while a journal holds more than this that is not in the signed log yet. Default: `1 GiB`.
     pub backlog: Option<At<SizeText>>,
+    /// Who is asked to cosign the log's checkpoints, on other hosts. Default: nobody.
+    pub witnesses: Option<Vec<Witness>>,
+}
+
+/// Who is asked to cosign the log's checkpoints (C2SP tlog-witness).
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct Witness {
+    /// What it is called here.
+    #[schemars(required, extend("examples" = ["north"]))]
+    pub name: Option<At<String>>,
+    /// Its submission prefix: `/add-checkpoint` is added.
+    #[schemars(required, extend("examples" = ["https://witness.example.com"]))]
+    pub url: Option<At<String>>,
+    /// Its verifier key, as `portcullis witness` tells it.
+    #[schemars(required, extend("examples" = ["witness.example.com+1a2b3c4d+BKx0…"]))]
+    pub key: Option<At<String>>,
 }
 
 /// When a record counts as written.

@@ -7,6 +7,7 @@ mod identity;
 mod listen;
 mod server;
 mod tool;
+mod witness;
 
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
@@ -140,6 +141,7 @@ fn audit(typed: Option<&typed::Audit>, scene: &mut Scene<'_, '_>) -> Audit {
         capture: capture(typed.and_then(|audit| audit.capture.as_ref()), &full, scene),
         segment_bytes_max: scene.size(typed.and_then(|audit| audit.segment.as_ref()), &segment),
         backlog_bytes_max: scene.size(typed.and_then(|audit| audit.backlog.as_ref()), &backlog),
+        witnesses: witness::witnesses(typed.and_then(|audit| audit.witnesses.as_deref()), scene),
     }
 }
 
