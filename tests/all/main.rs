@@ -22,6 +22,7 @@ mod idle;
 mod hostile;
 mod audit;
 mod tlog;
+mod questions;
 mod faults;
 mod outbound;
 mod readme;

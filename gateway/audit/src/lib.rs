@@ -18,3 +18,6 @@ pub mod sequencer;
 pub mod recovery;
 pub mod log;
 pub mod reader;
+pub mod logs;
+pub mod index;
+pub mod report;

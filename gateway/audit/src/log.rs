@@ -93,6 +93,15 @@ impl Log {
         Entries { log: self, next: from, bundle: Vec::new().into_iter() }
     }
 
+    /// The bundle that holds an entry, as it is stored, and the index of its first entry; none beyond the end. It may hold entries beyond the end.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn bundle(&self, index: u64) -> io::Result<Option<(u64, Vec<u8>)>> {
+        let Some(tile) = Tile::of(Row::Entries, index / WIDTH, self.size()) else { return Ok(None) };
+        Ok(Some((tile.first_entry(), self.stored(&tile)?)))
+    }
+
     /// The proof that an entry is in the log, as `portcullis-verify entry` takes it; none beyond the end.
     ///
     /// # Errors

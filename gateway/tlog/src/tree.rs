@@ -24,6 +24,39 @@ pub fn tree_head<E: AsRef<[u8]>>(entries: &[E]) -> Hash {
     let mut peaks: Vec<Hash> = Vec::new();
     for (size, entry) in entries.iter().enumerate() {
         let mut grown = leaf_hash(entry.as_ref());
+    let mut edge = Edge::default();
+    for entry in entries {
+        edge.push(leaf_hash(entry.as_ref()));
+    }
+    edge.head()
+}
+
+/// The right edge of a tree: the heads of the perfect trees it consists of, largest first. All that is needed to let it grow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Edge {
+    size: u64,
+    peaks: Vec<Hash>,
+}
+
+impl Edge {
+    /// The edge of a tree of `size` entries, from the heads of its perfect trees, largest first: one for each bit of the size that is set.
+    pub fn resume(size: u64, peaks: Vec<Hash>) -> Option<Self> {
+        (peaks.len() as u32 == size.count_ones()).then_some(Self { size, peaks })
+    }
+
+    /// How many entries.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The heads of the perfect trees, largest first: with the size, all that [`Edge::resume`] takes.
+    pub fn peaks(&self) -> &[Hash] {
+        &self.peaks
+    }
+
+    /// Adds the hash of an entry.
+    pub fn push(&mut self, leaf: Hash) {
+        let mut grown = leaf;
         // Two trees of one height become one of the next, as a carry does in the binary form of the size.
         for _ in 0..size.trailing_ones() {
             if let Some(left) = peaks.pop() {

@@ -226,9 +226,14 @@ fn named(out: &mut String, name: &str, value: Option<&str>) {
     }
 }
 
-/// A word after a blank. What a terminal could take for a command, or show in another order than it stands, is escaped.
+/// A word after a blank.
 fn part(out: &mut String, text: &str) {
     out.push(' ');
+    plain(out, text);
+}
+
+/// Appends a text. What a terminal could take for a command, or show in another order than it stands, is escaped.
+pub fn plain(out: &mut String, text: &str) {
     for character in text.chars() {
         let steers = character.is_control()
             || matches!(character, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
