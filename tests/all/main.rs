@@ -21,6 +21,7 @@ mod long;
 mod idle;
 mod hostile;
 mod audit;
+mod exports;
 mod faults;
 mod outbound;
 mod readme;

@@ -1,6 +1,7 @@
 //! `portcullis audit`: reads the audit log. In: the segments in the audit folder. Out: one line a call, or one call in full. Never here: proofs
 //! over the log; they are `portcullis-verify`'s.
 
+mod export;
 mod why;
 
 use crate::cli::segments::{self, Line, Reader};
@@ -35,6 +36,8 @@ pub enum AuditVerb {
         /// Its id, as `tail` prints it: BOOT-SHARD-SEQ, or SHARD-SEQ of the latest boot
         id: String,
     },
+    /// Take records out of the signed log: JSON lines, OCSF, Parquet, OpenTelemetry, syslog
+    Export(export::Export),
 }
 
 /// How often the segments are looked at: a call should be seen as it happens, and a look costs next to nothing.
@@ -49,6 +52,7 @@ pub fn audit(verb: &AuditVerb, ways: &Ways) -> Outcome {
         }
         AuditVerb::Show { id } => return show(Reader::new(&folder), id, ways),
         AuditVerb::Why { id } => return why::why(Reader::new(&folder), id, ways),
+        AuditVerb::Export(asked) => return export::export(asked, ways),
     };
     shown.map_err(|error| unreadable(&folder, &error))?;
     Ok(End::Done)
