@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -151,6 +152,18 @@ fn a_command_that_cannot_be_carried_out_leaves_nothing_behind() {
         assert_eq!(output.status.code(), Some(2), "{words:?}: {said}");
         assert!(said.contains(told), "{words:?}: {said}");
     }
+    for (mode, line, told) in [
+        (0o644, "X-Key: 1", "lets others at them"),
+        (0o600, "X-Key", "headers:1: not a line"),
+        (0o600, "Content-Length: 3", "headers:1: not a line"),
+        (0o600, "X Key: 1", "headers:1: not a line"),
+        (0o600, "X-Key: 1\u{b}", "headers:1: not a line"),
+    ] {
+        private(&place, line, mode);
+        let output = place.export(&["--format", "otlp", "--endpoint", "http://127.0.0.1:1", "--headers", "headers"]);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains(told), "{line:?}: {said}");
+    }
     fs::write(place.path("out"), "before").unwrap();
     let bundle = place.path("audit/logs/0000/tile/entries/000.p").join(place.log.len().to_string());
     fs::remove_file(bundle).unwrap();
@@ -258,6 +271,12 @@ impl Drop for Receiver {
     }
 }
 
+/// A file of lines for a request's head.
+fn private(place: &Place, line: &str, mode: u32) {
+    put(place.folder.path(), "headers", &format!("{line}\n"));
+    fs::set_permissions(place.path("headers"), fs::Permissions::from_mode(mode)).unwrap();
+}
+
 /// A certificate for 127.0.0.1, which trusts itself.
 fn certificate(place: &Place) -> [PathBuf; 2] {
     let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
@@ -275,8 +294,7 @@ fn a_receiver_of_opentelemetry_gets_each_record_once_and_goes_on_at_the_cursor()
             command.args(certificate(&place));
         }
         let mut receiver = Receiver::start(&mut command);
-        put(place.folder.path(), "headers", "Authorization: Bearer abc\n");
-        rustix::fs::chmod(place.path("headers"), rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+        private(&place, "Authorization: Bearer abc", 0o600);
         let (endpoint, cursor) = (format!("{scheme}://127.0.0.1:{}", receiver.port), format!("cursor-{scheme}"));
         let mut words = vec!["--format", "otlp", "--endpoint", &endpoint, "--headers", "headers", "--cursor", &cursor];
         if scheme == "https" {

@@ -25,7 +25,7 @@ class Handler(BaseHTTPRequestHandler):
         if BUSY:
             BUSY.clear()
             return self.answer(503, b"", ("retry-after", "0"))
-        REQUESTS.append((dict(self.headers), ExportLogsServiceRequest.FromString(body)))
+        REQUESTS.append((self.headers["authorization"], ExportLogsServiceRequest.FromString(body)))
         return self.answer(200, ExportLogsServiceResponse().SerializeToString())
 
     def answer(self, status, body, *fields):
@@ -63,11 +63,11 @@ def record(log):
 
 
 def taken():
-    for headers, request in REQUESTS:
+    for authorization, request in REQUESTS:
         for resource in request.resource_logs:
             for scope in resource.scope_logs:
                 yield {
-                    "authorization": headers.get("authorization"),
+                    "authorization": authorization,
                     "resource": attributes(resource.resource.attributes),
                     "scope": scope.scope.name,
                     "records": [record(log) for log in scope.log_records],

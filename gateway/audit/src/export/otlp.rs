@@ -5,6 +5,7 @@
 //! `client.address`, `user.id`, `http.response.status_code`) and `portcullis.*` elsewhere. The body is one line for people. A batch that arrived
 //! although its answer was lost is sent again: a record comes at least once, and `log.record.uid` names it.
 
+use std::io;
 use std::time::Duration;
 
 use portcullis_core::audit::view::Entry;
@@ -99,7 +100,10 @@ impl<'o> Otlp<'o> {
                         return Err(Fault::Refused { status: refused, words: item::cut(words.trim(), 200).to_owned() });
                     }
                 },
-                Err(cause) if attempt == TRIES_MAX => return Err(Fault::Peer(cause)),
+                // A certificate that we do not trust, or what is no HTTP, does not get better by waiting.
+                Err(cause) if attempt == TRIES_MAX || cause.kind() == io::ErrorKind::InvalidData => {
+                    return Err(Fault::Peer(cause));
+                }
                 Err(_) => status = None,
             }
             if attempt < TRIES_MAX {

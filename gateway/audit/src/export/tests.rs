@@ -411,11 +411,16 @@ fn request(stream: &mut TcpStream) -> Option<Vec<u8>> {
 
 const TAKEN: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
-/// Posts the log to a collector that answers so: what came of it, what was posted, how long was waited.
-fn posted(
-    source: &Source,
-    answers: Vec<&'static str>,
-) -> (Result<(Summary, u64), super::Broken>, Vec<(usize, Vec<u8>)>, Vec<u64>) {
+/// What posting a log came to.
+struct Posted {
+    result: Result<Summary, super::Broken>,
+    turned_down: u64,
+    posts: Vec<(usize, Vec<u8>)>,
+    waits: Vec<u64>,
+}
+
+/// Posts the log to a collector that answers so.
+fn posted(source: &Source, answers: Vec<&'static str>) -> Posted {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = Endpoint::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
     let collector = collector(listener, answers);
@@ -425,7 +430,7 @@ fn posted(
     let result = calls(source, &Span::default(), &mut sink, &mut NoValues, &mut |_| {});
     let turned_down = sink.turned_down;
     drop(sink);
-    (result.map(|summary| (summary, turned_down)), collector.join().unwrap(), waits)
+    Posted { result, turned_down, posts: collector.join().unwrap(), waits }
 }
 
 #[test]
@@ -436,13 +441,16 @@ fn a_receiver_that_refuses_ends_the_export_where_it_stood() {
     }
     let (_folder, source) = logs(&[&records.leaves]);
     let answers = vec![TAKEN, "HTTP/1.1 400 no\r\ncontent-length: 7\r\n\r\nbad\nkey"];
-    let (result, _, waits) = posted(&source, answers);
+    let Posted { result, waits, .. } = posted(&source, answers);
     let broken = result.unwrap_err();
     assert_eq!(broken.done.delivered, Some(at(0, 1023)));
     assert!(matches!(&broken.fault, Fault::Refused { status: 400, words } if words == "bad key"), "{}", broken.fault);
     assert_eq!(waits, [0; 0]);
+    let Posted { result, waits, .. } = posted(&source, vec!["SSH-2.0-other\r\n"]);
+    assert!(matches!(result.unwrap_err().fault, Fault::Peer(_)));
+    assert_eq!(waits, [0; 0]);
     let busy = vec!["HTTP/1.1 429 x\r\ncontent-length: 0\r\n\r\n"; 9];
-    let (result, posts, waits) = posted(&source, busy);
+    let Posted { result, posts, waits, .. } = posted(&source, busy);
     assert!(matches!(result.unwrap_err().fault, Fault::Busy { status: Some(429), tries: 9 }));
     assert_eq!((posts.len(), waits), (9, vec![1, 2, 4, 8, 16, 32, 60, 60]));
 }
@@ -462,8 +470,8 @@ fn a_busy_receiver_is_asked_again_when_it_says_and_gets_every_record() {
         "",
         "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n\x0a\x02\x08\x03",
     ];
-    let (result, posts, waits) = posted(&source, answers);
-    let (summary, turned_down) = result.unwrap();
+    let Posted { result, turned_down, posts, waits } = posted(&source, answers);
+    let summary = result.unwrap();
     assert_eq!((summary.records, summary.delivered, turned_down), (600, Some(at(0, 1199)), 3));
     assert_eq!(waits, [7, 60]);
     let connections: Vec<usize> = posts.iter().map(|(connection, _)| *connection).collect();

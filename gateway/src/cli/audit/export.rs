@@ -133,7 +133,12 @@ pub fn export(asked: &Export, ways: &Ways) -> Outcome {
         {
             return Ok(End::Done);
         }
-        Err(Stop::Broken(broken)) => return Err(ended(asked, &target, &span, broken)),
+        Err(Stop::Broken(broken)) => {
+            if let (Some(cursor), Some(at)) = (cursor, broken.done.delivered) {
+                mark(cursor, at).map_err(|cause| unwritten(&cause, cursor))?;
+            }
+            return Err(ended(asked, &target, &span, broken));
+        }
     };
     let next = summary.delivered.or(span.after);
     if let (Some(cursor), Some(next)) = (&asked.cursor, next) {
