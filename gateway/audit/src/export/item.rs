@@ -57,9 +57,8 @@ pub fn request_id(entry: &Entry) -> Option<String> {
 
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
-    let mut out = Vec::with_capacity(bytes.len() * 2);
-    portcullis_core::audit::line::hex(&mut out, bytes);
-    String::from_utf8(out).unwrap_or_default()
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// A text cut to at most this many bytes, at the end of a character.
