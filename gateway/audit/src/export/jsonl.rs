@@ -42,7 +42,7 @@ impl<'j> Jsonl<'j> {
             self.line.extend_from_slice(br#""note":"#);
             self.line.extend_from_slice(text(&String::from_utf8_lossy(&leaf.bytes)).as_bytes());
         }
-        if let Some(value) = self.values.of(leaf.at) {
+        if let Some(value) = self.values.of(leaf.at).map_err(Fault::Values)? {
             self.line.extend_from_slice(br#","value":"#);
             self.line.extend_from_slice(on_one_line(value).as_bytes());
         }

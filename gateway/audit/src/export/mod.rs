@@ -30,7 +30,10 @@ use source::{Leaf, Position, Source};
 /// Where the values of records are: the arguments of a decision, the result of a result.
 pub trait Values {
     /// The value of the record at this place as JSON text; none where it has none, it was not kept, or it has been erased.
-    fn of(&mut self, at: Position) -> Option<String>;
+    ///
+    /// # Errors
+    /// When it is there and cannot be read: an export without it would look as if it had been erased.
+    fn of(&mut self, at: Position) -> io::Result<Option<String>>;
 }
 
 /// No value at all: what is asked for where only the records are.
@@ -38,8 +41,27 @@ pub trait Values {
 pub struct NoValues;
 
 impl Values for NoValues {
-    fn of(&mut self, _at: Position) -> Option<String> {
-        None
+    fn of(&mut self, _at: Position) -> io::Result<Option<String>> {
+        Ok(None)
+    }
+}
+
+/// The values of an item: its arguments, its result.
+#[derive(Debug)]
+struct Both {
+    arguments: Option<String>,
+    result: Option<String>,
+}
+
+impl Both {
+    fn of(item: &Item, values: &mut dyn Values) -> Result<Self, Fault> {
+        let mut value = |at| values.of(at).map_err(Fault::Values);
+        let called = item.first.entry.event == "decision";
+        let arguments = if called { value(item.first.leaf.at)? } else { None };
+        let end = item.result().or_else(|| (!called).then_some(&item.first));
+        let result =
+            end.filter(|end| end.entry.event.starts_with("result")).map(|end| value(end.leaf.at)).transpose()?;
+        Ok(Self { arguments, result: result.flatten() })
     }
 }
 
@@ -287,6 +309,8 @@ impl<'p> Told<'p> {
 pub enum Fault {
     /// The log cannot be read.
     Log(io::Error),
+    /// A value is there and cannot be read.
+    Values(io::Error),
     /// The file or the terminal does not take it.
     Write(io::Error),
     /// The columns cannot be written.
@@ -313,6 +337,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Log(cause) => write!(out, "the log cannot be read: {cause}"),
+            Self::Values(cause) => write!(out, "a value cannot be read: {cause}"),
             Self::Write(cause) => write!(out, "it cannot be written: {cause}"),
             Self::Parquet(cause) => write!(out, "the columns cannot be written: {cause}"),
             Self::Peer(cause) => write!(out, "the receiver cannot be reached: {cause}"),

@@ -31,7 +31,7 @@ use serde_json::{Map, Value, json};
 use super::calls::{Answer, Item, Kept};
 use super::item::{self, Weight};
 use super::source::{Position, Source};
-use super::{Fault, Put, Sink, Values};
+use super::{Both, Fault, Put, Sink, Values};
 
 /// The version of the schema that events follow.
 pub const VERSION: &str = "1.9.0";
@@ -52,7 +52,7 @@ impl<'o> Ocsf<'o> {
     }
 
     /// The event of an item; none where the class has no place for it.
-    fn event(&mut self, item: &Item, values: &mut dyn Values) -> Option<Value> {
+    fn event(&mut self, item: &Item) -> Option<Value> {
         let entry = &item.first.entry;
         let (activity_id, activity_name) = activity(entry)?;
         let type_uid = CLASS_UID * 100 + activity_id;
@@ -103,10 +103,7 @@ impl<'o> Ocsf<'o> {
             "unmapped": self.unmapped(item),
         });
         controlled(item, &mut event);
-        let mut event = pruned(event)?;
-        value_of(&mut event, "/api/request", values.of(item.first.leaf.at).filter(|_| entry.event == "decision"));
-        value_of(&mut event, "/api/response", item.result().and_then(|end| values.of(end.leaf.at)));
-        Some(event)
+        pruned(event)
     }
 
     fn metadata(&self, item: &Item) -> Value {
@@ -183,7 +180,10 @@ impl<'o> Ocsf<'o> {
 
 impl Sink for Ocsf<'_> {
     fn put(&mut self, item: &Item, values: &mut dyn Values) -> Result<Put, Fault> {
-        let Some(event) = self.event(item, values) else { return Ok(Put::NoPlace) };
+        let Some(mut event) = self.event(item) else { return Ok(Put::NoPlace) };
+        let both = Both::of(item, values)?;
+        value_of(&mut event, "/api/request", both.arguments);
+        value_of(&mut event, "/api/response", both.result);
         serde_json::to_writer(&mut *self.out, &event).map_err(|fault| Fault::Write(fault.into()))?;
         self.out.write_all(b"\n").map_err(Fault::Write)?;
         Ok(Put::Taken)

@@ -16,7 +16,7 @@ use super::item::{self, Weight};
 use super::protobuf::{Field, Message, fields};
 use super::source::{Position, Source};
 use super::wire::Peer;
-use super::{Fault, Put, Sink, Values, endpoint::Endpoint};
+use super::{Both, Fault, Put, Sink, Values, endpoint::Endpoint};
 
 /// Records of a post at most; collectors' own exporters send as many.
 const BATCH_RECORDS_MAX: usize = 512;
@@ -114,7 +114,7 @@ impl<'o> Otlp<'o> {
         Err(Fault::Busy { status, tries: TRIES_MAX })
     }
 
-    fn record(&mut self, item: &Item, values: &mut dyn Values) {
+    fn record(&mut self, item: &Item, values: &Both) {
         let entry = &item.first.entry;
         let (number, word) = match item::weight(item) {
             Weight::Ordinary => (9, "INFO"),
@@ -138,7 +138,7 @@ impl<'o> Otlp<'o> {
 
 impl Sink for Otlp<'_> {
     fn put(&mut self, item: &Item, values: &mut dyn Values) -> Result<Put, Fault> {
-        self.record(item, values);
+        self.record(item, &Both::of(item, values)?);
         Ok(Put::Taken)
     }
 
@@ -156,7 +156,7 @@ impl Sink for Otlp<'_> {
     }
 }
 
-fn attributes(record: &mut Message, item: &Item, origin: &str, values: &mut dyn Values) {
+fn attributes(record: &mut Message, item: &Item, origin: &str, values: &Both) {
     let (entry, end) = (&item.first.entry, item.result().map(|end| &end.entry));
     let mut text = |name: &str, value: Option<&str>| {
         if let Some(value) = value {
@@ -188,12 +188,8 @@ fn attributes(record: &mut Message, item: &Item, origin: &str, values: &mut dyn 
     text("portcullis.reason", entry.reason.as_deref());
     text("portcullis.arguments.commit", entry.arguments_commit.as_deref());
     text("portcullis.result.commit", end.and_then(|end| end.result_commit.as_deref()));
-    if entry.event == "decision" {
-        text("gen_ai.tool.call.arguments", values.of(item.first.leaf.at).as_deref());
-    }
-    if let Some(end) = item.result() {
-        text("gen_ai.tool.call.result", values.of(end.leaf.at).as_deref());
-    }
+    text("gen_ai.tool.call.arguments", values.arguments.as_deref());
+    text("gen_ai.tool.call.result", values.result.as_deref());
     let status = end.and_then(|end| end.status).or(entry.status).map(u64::from);
     let mut number = |name: &str, value: Option<u64>| {
         if let Some(value) = value {

@@ -21,7 +21,7 @@ use portcullis_core::audit::view::Entry;
 use super::calls::{Answer, Item};
 use super::item;
 use super::source::{Position, Source};
-use super::{Fault, Put, Sink, Values};
+use super::{Both, Fault, Put, Sink, Values};
 
 /// Rows of a group at most: large enough to read columns in one sweep, small enough to sort in memory.
 const GROUP_ROWS_MAX: usize = 32_768;
@@ -169,8 +169,8 @@ impl Sink for Rows<'_> {
         let origin = self.source.part(item.first.leaf.at.log).map(|part| part.origin()).unwrap_or_default();
         let seen = Seen { item, entry, end: item.result().map(|end| &end.entry), origin };
         let mut row: Row = COLUMNS.iter().map(|(_, _, cell)| cell(&seen)).collect();
-        row.push(text(&values.of(item.first.leaf.at).filter(|_| entry.event == "decision")));
-        row.push(text(&item.result().and_then(|end| values.of(end.leaf.at))));
+        let both = Both::of(item, values)?;
+        row.extend([text(&both.arguments), text(&both.result)]);
         self.bytes += row.iter().map(Cell::bytes).sum::<usize>();
         self.rows.push(row);
         if self.rows.len() >= GROUP_ROWS_MAX || self.bytes >= GROUP_BYTES_MAX {
