@@ -23,6 +23,7 @@ mod hostile;
 mod audit;
 mod tlog;
 mod questions;
+mod exports;
 mod faults;
 mod outbound;
 mod readme;

