@@ -61,7 +61,8 @@ impl Scene {
 
     fn record(&mut self, record: Value) {
         let mut members: Map<String, Value> = record.as_object().unwrap().clone();
-        let own = json!({"v": 2, "boot": BOOT, "shard": 0, "seq": self.seq, "ts": 1_795_428_000_000_u64 + self.seq * 1_000});
+        let own =
+            json!({"v": 2, "boot": BOOT, "shard": 0, "seq": self.seq, "ts": 1_795_428_000_000_u64 + self.seq * 1_000});
         members.extend(own.as_object().unwrap().clone());
         members.sort_keys();
         self.growth.append(Value::Object(members).to_string().as_bytes()).unwrap();
@@ -148,7 +149,9 @@ fn calls_are_found_by_what_they_have_in_common_with_the_checkpoint_of_the_answer
     let (out, err) = scene.said(&["query", "--account", "acme"]);
     let expected = [
         format!("2026-11-23T10:00:03.000Z DENY intruder crm.read_table cause=no_rule v1  {BOOT}-0-3 0000@3\n"),
-        format!("2026-11-23T10:00:01.000Z ALLOW recon crm.read_table rule=support.cedar:3 v1 1.5ms  {BOOT}-0-1 0000@1\n"),
+        format!(
+            "2026-11-23T10:00:01.000Z ALLOW recon crm.read_table rule=support.cedar:3 v1 1.5ms  {BOOT}-0-1 0000@1\n"
+        ),
     ];
     assert_eq!(out, expected.concat());
     assert!(err.contains("as of 7 entries of edge-1.example/audit, root "), "{err}");
@@ -163,7 +166,8 @@ fn calls_are_found_by_what_they_have_in_common_with_the_checkpoint_of_the_answer
         (&["--from", "-1h", "--to", "-30m"], &[]),
     ] {
         let told = scene.json(&[&["query"], words].concat());
-        let found: Vec<u64> = told["calls"].as_array().unwrap().iter().map(|call| call["index"].as_u64().unwrap()).collect();
+        let found: Vec<u64> =
+            told["calls"].as_array().unwrap().iter().map(|call| call["index"].as_u64().unwrap()).collect();
         assert_eq!(found, expected, "{words:?}");
         assert_eq!((&told["checkpoint"]["size"], &told["checkpoint"]["origin"]), (&json!(7), &json!(ORIGIN)));
     }
@@ -178,7 +182,8 @@ fn calls_are_found_by_what_they_have_in_common_with_the_checkpoint_of_the_answer
 fn reports_and_figures_say_who_did_what() {
     let mut scene = Scene::busy();
     let told = scene.json(&["report", "account", "acme"]);
-    let agents: Vec<&str> = told["touched"].as_array().unwrap().iter().map(|row| row["agent"].as_str().unwrap()).collect();
+    let agents: Vec<&str> =
+        told["touched"].as_array().unwrap().iter().map(|row| row["agent"].as_str().unwrap()).collect();
     assert_eq!(agents, ["intruder", "recon"]);
     let told = scene.json(&["report", "denials"]);
     assert_eq!((&told["denied"][0]["cause"], &told["denied"][0]["calls"]), (&json!("no_rule"), &json!(1)));
@@ -186,7 +191,8 @@ fn reports_and_figures_say_who_did_what() {
     assert_eq!(told["access"][1]["allowed"], json!(2));
     assert_eq!(told["access"][0]["denied"], json!(1));
     let told = scene.json(&["report", "changes"]);
-    let events: Vec<&str> = told["changes"].as_array().unwrap().iter().map(|row| row["event"].as_str().unwrap()).collect();
+    let events: Vec<&str> =
+        told["changes"].as_array().unwrap().iter().map(|row| row["event"].as_str().unwrap()).collect();
     assert_eq!(events, ["policy.swapped", "gateway.started"]);
     assert_eq!(told["reads"][0]["more"]["what"], json!("report denials"));
     let told = scene.json(&["report", "unknown"]);
@@ -216,12 +222,17 @@ fn a_record_is_proven_to_whoever_has_the_key_and_the_verifier() {
         let words = ["entry", "--key", "audit/logs/0000/log.pub", "--proof", proof, entry];
         Command::new(&verifier).args(words).current_dir(scene.path()).output().unwrap()
     };
-    for (id, index) in [(format!("{BOOT}-0-2"), 2), ("0-3".to_owned(), 3), ("@5".to_owned(), 5), ("0000@6".to_owned(), 6)] {
+    for (id, index) in
+        [(format!("{BOOT}-0-2"), 2), ("0-3".to_owned(), 3), ("@5".to_owned(), 5), ("0000@6".to_owned(), 6)]
+    {
         let (out, _) = scene.said(&["proof", &id, "-o", "a.tlog-proof", "--entry", "a.json"]);
         assert!(out.contains(&format!("a.tlog-proof proves the entry 0000@{index} of {ORIGIN}")), "{out}");
         let checked = check("a.tlog-proof", "a.json");
         assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
-        assert_eq!(String::from_utf8_lossy(&checked.stdout), format!("ok: entry {index} of 7, as `{ORIGIN}` signed it\n"));
+        assert_eq!(
+            String::from_utf8_lossy(&checked.stdout),
+            format!("ok: entry {index} of 7, as `{ORIGIN}` signed it\n")
+        );
         let told = scene.json(&["proof", &id]);
         assert_eq!(told["entry"].as_str().unwrap().as_bytes(), fs::read(scene.path().join("a.json")).unwrap());
         assert_eq!(told["proof"].as_str().unwrap(), fs::read_to_string(scene.path().join("a.tlog-proof")).unwrap());

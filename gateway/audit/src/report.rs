@@ -124,7 +124,15 @@ fn of_account(index: &Index, account: &str, span: &Span) -> Result<Vec<Table>, I
     let rows = touches.into_iter().map(|touch| {
         let Count { n, first, last } = touch.count;
         let what = whole(&touch.server, &touch.tool);
-        vec![json!(touch.agent), json!(touch.user), json!(what), json!(touch.decision), json!(n), time(first), time(last)]
+        vec![
+            json!(touch.agent),
+            json!(touch.user),
+            json!(what),
+            json!(touch.decision),
+            json!(n),
+            time(first),
+            time(last),
+        ]
     });
     Ok(vec![Table {
         name: "touched",
@@ -153,7 +161,15 @@ fn counted<'t>((name, title): (&'static str, &str), tallies: impl Iterator<Item 
     let row = |tally: &Tally| {
         let Count { n, first, last } = tally.count;
         let what = whole(&tally.server, &tally.tool);
-        vec![json!(tally.agent), json!(what), json!(tally.decision), json!(tally.cause), json!(n), time(first), time(last)]
+        vec![
+            json!(tally.agent),
+            json!(what),
+            json!(tally.decision),
+            json!(tally.cause),
+            json!(n),
+            time(first),
+            time(last),
+        ]
     };
     Table {
         name,
@@ -244,8 +260,12 @@ fn change(call: &Call) -> Vec<Value> {
     let text = |name| call.text(name).unwrap_or_default();
     let about = [text("agent").to_owned(), whole(text("server"), text("tool"))];
     let about: Vec<String> = about.into_iter().filter(|text| !text.is_empty()).collect();
-    let more: Map<String, Value> =
-        call.record.iter().filter(|(name, _)| !SHOWN.contains(&&***name)).map(|(k, v)| (k.clone(), v.clone())).collect();
+    let more: Map<String, Value> = call
+        .record
+        .iter()
+        .filter(|(name, _)| !SHOWN.contains(&&***name))
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
     let id = call.id.clone().unwrap_or_else(|| call.place().to_string());
     let (time, event, actor) = (json!(call.time), json!(text("event")), json!(text("actor")));
     vec![time, event, actor, json!(about.join(" ")), Value::Object(more), json!(id)]

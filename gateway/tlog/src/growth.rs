@@ -69,12 +69,12 @@ impl Growth {
     /// As [`Growth::append`].
     pub fn append_hashed(&mut self, entry: &[u8]) -> Result<(u64, Hash), TooLong> {
         tile::bundle_entry(&mut self.bundle, entry)?;
-        let index = self.size;
+        let (index, leaf) = (self.size, leaf_hash(entry));
         self.size += 1;
         if self.size.is_multiple_of(WIDTH) {
             self.finish(Row::Entries);
         }
-        let mut hash = Some(leaf_hash(entry));
+        let mut hash = Some(leaf);
         for level in 0.. {
             let Some(grown) = hash.take() else { break };
             if self.levels.len() as u64 == u64::from(level) {

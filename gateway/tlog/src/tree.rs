@@ -20,14 +20,8 @@ pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
 
 /// The head of the tree over `entries`; of no entries, the hash of nothing.
 pub fn tree_head<E: AsRef<[u8]>>(entries: &[E]) -> Hash {
-    // The heads of the perfect trees that the tree consists of, largest first.
-    let mut peaks: Vec<Hash> = Vec::new();
-    for (size, entry) in entries.iter().enumerate() {
-        let mut grown = leaf_hash(entry.as_ref());
     let mut edge = Edge::default();
-    for entry in entries {
-        edge.push(leaf_hash(entry.as_ref()));
-    }
+    entries.iter().for_each(|entry| edge.push(leaf_hash(entry.as_ref())));
     edge.head()
 }
 
@@ -58,14 +52,19 @@ impl Edge {
     pub fn push(&mut self, leaf: Hash) {
         let mut grown = leaf;
         // Two trees of one height become one of the next, as a carry does in the binary form of the size.
-        for _ in 0..size.trailing_ones() {
-            if let Some(left) = peaks.pop() {
+        for _ in 0..self.size.trailing_ones() {
+            if let Some(left) = self.peaks.pop() {
                 grown = node_hash(&left, &grown);
             }
         }
-        peaks.push(grown);
+        self.peaks.push(grown);
+        self.size += 1;
     }
-    fold(&peaks)
+
+    /// The tree's head.
+    pub fn head(&self) -> Hash {
+        fold(&self.peaks)
+    }
 }
 
 /// The head over perfect trees that stand side by side, largest first; of none, the hash of nothing.

@@ -106,7 +106,8 @@ impl<'i> Batch<'i> {
     }
 
     fn name(&mut self, leaf: &Leaf<'_>) -> rusqlite::Result<Option<Name>> {
-        let (Some(shard), Some(seq), Some(boot)) = (number(leaf.shard()), number(leaf.seq()), leaf.boot().and_then(Raw::text))
+        let (Some(shard), Some(seq), Some(boot)) =
+            (number(leaf.shard()), number(leaf.seq()), leaf.boot().and_then(Raw::text))
         else {
             return Ok(None);
         };
@@ -176,7 +177,8 @@ impl<'i> Batch<'i> {
         };
         self.ended(place.id(&self.rows), &end, leaf)?;
         if leaf.decision().is_some_and(|decision| decision.0 == "\"deny\"") {
-            let (event, denied) = (word(self.words, self.db, leaf.event())?, word(self.words, self.db, leaf.decision())?);
+            let (event, denied) =
+                (word(self.words, self.db, leaf.event())?, word(self.words, self.db, leaf.decision())?);
             let call = self.of_call(place)?;
             self.count(&call, event, denied, end.cause);
         }
@@ -307,14 +309,11 @@ impl<'i> Batch<'i> {
 
     fn spanned(&mut self, id: u64, name: Name) {
         let (seq, ts) = (name.seq, self.ts);
-        let span = self.spans.entry((name.boot, name.shard, posting::block(id))).or_insert(Span {
-            seq: (seq, seq),
-            ts: (ts, ts),
-        });
-        *span = Span {
-            seq: (span.seq.0.min(seq), span.seq.1.max(seq)),
-            ts: (span.ts.0.min(ts), span.ts.1.max(ts)),
-        };
+        let span = self
+            .spans
+            .entry((name.boot, name.shard, posting::block(id)))
+            .or_insert(Span { seq: (seq, seq), ts: (ts, ts) });
+        *span = Span { seq: (span.seq.0.min(seq), span.seq.1.max(seq)), ts: (span.ts.0.min(ts), span.ts.1.max(ts)) };
     }
 
     /// Writes all of it.
@@ -322,9 +321,14 @@ impl<'i> Batch<'i> {
     /// # Errors
     /// When the file refuses.
     pub fn write(self) -> rusqlite::Result<()> {
-        let (mut plain, mut add) = (self.db.prepare_cached(sql::CALL_ADD_PLAIN)?, self.db.prepare_cached(sql::CALL_ADD)?);
+        let (mut plain, mut add) =
+            (self.db.prepare_cached(sql::CALL_ADD_PLAIN)?, self.db.prepare_cached(sql::CALL_ADD)?);
         for row in &self.rows {
-            if row.is_plain() { row.insert_plain(&mut plain)? } else { row.insert(&mut add)? };
+            if row.is_plain() {
+                row.insert_plain(&mut plain)?
+            } else {
+                row.insert(&mut add)?
+            };
         }
         let mut add = self.db.prepare_cached(sql::OPEN_ADD)?;
         for (name, at) in &self.open {

@@ -123,13 +123,18 @@ fn a_million_records_are_indexed_and_asked() {
         let caught = index.reindex(&logs, &mut |_| {}).unwrap();
         let took = begun.elapsed();
         assert_eq!(caught.entries, RECORDS);
-        let calls: u64 = index.tallies(super::tally::Days::of(None, None)).unwrap().iter().map(|tally| tally.count.n).sum();
+        let calls: u64 =
+            index.tallies(super::tally::Days::of(None, None)).unwrap().iter().map(|tally| tally.count.n).sum();
         let each = |span: Duration| span.as_secs_f64() * 1e6 / calls as f64;
         drop(index);
         let size = fs::metadata(folder.path().join(FILE)).unwrap().len();
         println!(
             "turn {turn}: {calls} calls, {} B of entries each, indexed in {took:.2?}: {:.2} us a call (reading {:.2}, hashing {:.2}), {} B a call in the file",
-            bytes as u64 / calls, each(took), each(reading), each(hashing), size / calls,
+            bytes as u64 / calls,
+            each(took),
+            each(reading),
+            each(hashing),
+            size / calls,
         );
     }
     ask(&folder);
@@ -166,7 +171,10 @@ fn ask(folder: &Folder) {
                 ..any()
             },
         ),
-        ("agent and decision, until a time", Query { agent: text("agent-000"), decision: text("deny"), to: Some(later), ..any() }),
+        (
+            "agent and decision, until a time",
+            Query { agent: text("agent-000"), decision: text("deny"), to: Some(later), ..any() },
+        ),
         ("the greatest page", Query { limit: 10_000, ..any() }),
     ];
     for (what, query) in &queries {

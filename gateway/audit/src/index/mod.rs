@@ -317,7 +317,8 @@ fn fill(db: &Connection, words: &mut Words, log: &Numbered, state: &mut State) -
         let begun = state.edge.size();
         let read = log.log.bundle(begun).map_err(|cause| IndexError::Log(log.number, cause))?;
         let (first, bundle) = read.unwrap_or_default();
-        let within = tile::entries(&bundle).map_while(Result::ok).enumerate().map(|(at, entry)| (first + at as u64, entry));
+        let within =
+            tile::entries(&bundle).map_while(Result::ok).enumerate().map(|(at, entry)| (first + at as u64, entry));
         for (index, entry) in within.skip_while(|(index, _)| *index < begun).take_while(|(index, _)| *index < end) {
             batch.take(state.base + index, entry)?;
             state.edge.push(leaf_hash(entry));
@@ -487,7 +488,11 @@ impl fmt::Display for IndexError {
             Self::Database(cause) => write!(out, "the index: {cause}"),
             Self::Log(number, cause) => write!(out, "an entry of the log `{}`: {cause}", crate::logs::name(*number)),
             Self::OtherWay { number } => {
-                write!(out, "the entries of the log `{}` are not those that its checkpoint signs", crate::logs::name(*number))
+                write!(
+                    out,
+                    "the entries of the log `{}` are not those that its checkpoint signs",
+                    crate::logs::name(*number)
+                )
             }
             Self::Unfinished => write!(out, "the index is not finished"),
             Self::NoPlace(place) => write!(out, "`{place}` is no place in the log"),

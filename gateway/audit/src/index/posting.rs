@@ -53,7 +53,8 @@ pub fn place(id: u64) -> [u8; 2] {
 /// The positions that are meant, ascending and each once.
 pub fn positions(block: u64, places: &[u8]) -> Vec<u64> {
     let (pairs, _none) = places.as_chunks::<2>();
-    let mut positions: Vec<u64> = pairs.iter().map(|pair| block * BLOCK + u64::from(u16::from_le_bytes(*pair))).collect();
+    let mut positions: Vec<u64> =
+        pairs.iter().map(|pair| block * BLOCK + u64::from(u16::from_le_bytes(*pair))).collect();
     positions.sort_unstable();
     positions.dedup();
     positions

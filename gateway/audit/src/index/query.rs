@@ -254,7 +254,11 @@ impl<'i> Seen<'i> {
         Ok(all.unwrap_or_default())
     }
 
-    fn all(&self, (from, to): (u64, u64), then: &mut dyn FnMut(u64) -> Result<Go, IndexError>) -> Result<(), IndexError> {
+    fn all(
+        &self,
+        (from, to): (u64, u64),
+        then: &mut dyn FnMut(u64) -> Result<Go, IndexError>,
+    ) -> Result<(), IndexError> {
         let mut walk = self.db.prepare_cached(sql::CALL_WALK)?;
         let mut found = walk.query(params![from, to])?;
         while let Some(row) = found.next()? {

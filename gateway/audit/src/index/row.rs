@@ -221,13 +221,32 @@ pub fn some(code: Code) -> Option<Code> {
 
 /// Members of a result that have columns, or say nothing that the decision's row does not.
 const WITH_END: [&str; 22] = [
-    "v", "event", "boot", "shard", "seq", "ts", "prev", "decision_seq", "agent", "server", "status", "outcome", "cause",
-    "duration_us", "obligations", "snapshot", "snapshot_hash", "result_bytes", "result_commit", "result_cut",
-    "result_redacted", "result_digest",
+    "v",
+    "event",
+    "boot",
+    "shard",
+    "seq",
+    "ts",
+    "prev",
+    "decision_seq",
+    "agent",
+    "server",
+    "status",
+    "outcome",
+    "cause",
+    "duration_us",
+    "obligations",
+    "snapshot",
+    "snapshot_hash",
+    "result_bytes",
+    "result_commit",
+    "result_cut",
+    "result_redacted",
+    "result_digest",
 ];
 
 /// Members of any other event that have columns, or only link records.
 pub const WITH_ROW: [&str; 18] = [
-    "v", "event", "boot", "shard", "seq", "ts", "prev", "agent", "user", "account", "source", "server", "method", "tool",
-    "snapshot", "actor", "cause", "status",
+    "v", "event", "boot", "shard", "seq", "ts", "prev", "agent", "user", "account", "source", "server", "method",
+    "tool", "snapshot", "actor", "cause", "status",
 ];

@@ -156,7 +156,14 @@ impl Index {
         let mut touches = Vec::new();
         for ([agent, user, server, tool, decision], count) in counts {
             let (agent, user, server) = (reader.word(agent)?, reader.word(user)?, reader.word(server)?);
-            touches.push(Touch { agent, user, server, tool: reader.word(tool)?, decision: reader.word(decision)?, count });
+            touches.push(Touch {
+                agent,
+                user,
+                server,
+                tool: reader.word(tool)?,
+                decision: reader.word(decision)?,
+                count,
+            });
         }
         Ok(touches)
     }

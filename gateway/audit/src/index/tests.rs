@@ -56,7 +56,8 @@ fn no_statement_stands_anywhere_else() {
         include_str!("words.rs"),
         include_str!("../report.rs"),
     ];
-    for (source, word) in sources.iter().flat_map(|source| ["SELECT ", "INSERT ", "UPDATE "].map(|word| (source, word))) {
+    for (source, word) in sources.iter().flat_map(|source| ["SELECT ", "INSERT ", "UPDATE "].map(|word| (source, word)))
+    {
         assert!(!source.contains(word), "{word}in {}", source.lines().next().unwrap());
     }
 }
@@ -79,10 +80,14 @@ fn pairs(entries: &[Vec<u8>], expected: &[&str]) {
 #[test]
 fn a_decision_and_its_end_are_one_call() {
     let allow = |seq| decision(seq, "allow", json!({}));
-    let begun = |seq, of| leaf("result.begun", seq, json!({"agent": "a", "server": "crm", "status": 200, "decision_seq": of}));
+    let begun =
+        |seq, of| leaf("result.begun", seq, json!({"agent": "a", "server": "crm", "status": 200, "decision_seq": of}));
     let ended = |seq, of| leaf("result.ended", seq, json!({"outcome": "cancelled", "decision_seq": of, "status": 200}));
     pairs(&[allow(0), result(1, 0, json!({}))], &["0 Settled complete"]);
-    pairs(&[allow(0), allow(1), result(2, 1, json!({})), result(3, 0, json!({}))], &["1 Settled complete", "0 Settled complete"]);
+    pairs(
+        &[allow(0), allow(1), result(2, 1, json!({})), result(3, 0, json!({}))],
+        &["1 Settled complete", "0 Settled complete"],
+    );
     pairs(&[allow(0)], &["0 Open "]);
     pairs(&[allow(0), begun(1, 0)], &["0 PartlyReleased "]);
     pairs(&[allow(0), begun(1, 0), ended(2, 0)], &["0 Settled cancelled"]);
@@ -105,7 +110,11 @@ fn a_call_is_told_as_the_log_has_it() {
     let mut folder = Folder::new();
     folder.write(&[
         decision(0, "allow", json!({"user": "ann", "account": "acme", "source": "10.0.0.1"})),
-        result(1, 0, json!({"decision": "deny", "rules": ["small"], "cause": "result_forbidden", "outcome": "refused"})),
+        result(
+            1,
+            0,
+            json!({"decision": "deny", "rules": ["small"], "cause": "result_forbidden", "outcome": "refused"}),
+        ),
         leaf("policy.swapped", 2, json!({"snapshot": 13, "snapshot_hash": "c0", "previous": 12, "actor": "uid 0"})),
     ]);
     let (index, _) = caught(&folder);
@@ -221,7 +230,8 @@ fn entries_that_are_not_what_was_signed_are_not_indexed() {
 fn a_damaged_or_strange_file_is_made_again() {
     let mut folder = Folder::new();
     folder.write(&[decision(0, "deny", json!({}))]);
-    fs::write(folder.path().join(FILE), "no database, and long enough to be read as the head of one. ".repeat(20)).unwrap();
+    fs::write(folder.path().join(FILE), "no database, and long enough to be read as the head of one. ".repeat(20))
+        .unwrap();
     assert_eq!(caught(&folder).1, Caught { entries: 1, again: None });
     Connection::open(folder.path().join(FILE)).unwrap().pragma_update(None, "user_version", 99).unwrap();
     assert_eq!(caught(&folder).1, Caught { entries: 1, again: Some(Again::Version) });
@@ -279,9 +289,11 @@ fn a_page_goes_on_where_the_last_ended_although_the_log_grew() {
     drop(index);
     folder.write(&(10..20).map(|seq| decision(seq, "deny", json!({}))).collect::<Vec<_>>());
     let (index, _) = caught(&folder);
-    let second = page(&index, Query { limit: 4, cursor: first.next, agent: Some("recon-17".into()), ..Query::default() });
+    let second =
+        page(&index, Query { limit: 4, cursor: first.next, agent: Some("recon-17".into()), ..Query::default() });
     let third = page(&index, Query { limit: 4, cursor: second.next, ..Query::default() });
-    let seen: Vec<u64> = [first, second, third.clone()].iter().flat_map(|page| &page.calls).map(|call| call.index).collect();
+    let seen: Vec<u64> =
+        [first, second, third.clone()].iter().flat_map(|page| &page.calls).map(|call| call.index).collect();
     assert_eq!((seen, third.next), ((0..10).rev().collect(), None));
 }
 
@@ -354,8 +366,16 @@ fn record(seq: u64, (kind, of, who): (u8, u64, u8)) -> Vec<u8> {
         4 => decision(seq, "deny", json!({"agent": agent, "cause": "no_rule", "rules": []})),
         5..=7 => result(seq, of, json!({"outcome": (["complete", "error"][usize::from(who) % 2])})),
         8 => leaf("result.begun", seq, json!({"decision_seq": of, "status": 200})),
-        9 => result(seq, of, json!({"decision": "deny", "rules": ["r9"], "cause": "result_forbidden", "outcome": "refused"})),
-        10 => leaf("outcome.unknown", seq, json!({"decision_boot": "1795428000000", "decision_shard": 0, "decision_seq": of})),
+        9 => result(
+            seq,
+            of,
+            json!({"decision": "deny", "rules": ["r9"], "cause": "result_forbidden", "outcome": "refused"}),
+        ),
+        10 => leaf(
+            "outcome.unknown",
+            seq,
+            json!({"decision_boot": "1795428000000", "decision_shard": 0, "decision_seq": of}),
+        ),
         11 => leaf("agent.suspended", seq, json!({"agent": agent, "actor": "uid 0", "snapshot": 2})),
         12 => b"torn".to_vec(),
         _ => leaf("refusal", seq, json!({"cause": "no_token", "status": 401})),

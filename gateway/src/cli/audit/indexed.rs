@@ -81,11 +81,7 @@ pub fn signed(ways: &Ways) -> Result<(PathBuf, Vec<Numbered>), Failure> {
 /// Runs what reads entries into the index, and shows how far it is.
 pub fn caught_up(
     opened: &mut Opened,
-    work: fn(
-        &mut Index,
-        &[Numbered],
-        &mut dyn FnMut(Progress),
-    ) -> Result<portcullis_audit::index::Caught, IndexError>,
+    work: fn(&mut Index, &[Numbered], &mut dyn FnMut(Progress)) -> Result<portcullis_audit::index::Caught, IndexError>,
 ) -> Result<u64, Failure> {
     let mut progress = None;
     let caught = work(&mut opened.index, &opened.logs, &mut |step: Progress| {
@@ -118,7 +114,9 @@ pub fn failure(folder: &Path, cause: &IndexError) -> Failure {
             "wait until it is finished; where nothing writes it, `portcullis audit reindex` makes it again"
         }
         IndexError::Barred(Bar::NotAllowed) | IndexError::File(..) => "ask as root or as the gateway's user",
-        IndexError::Database(_) => "`portcullis audit reindex` makes the index again; it holds nothing that the log does not",
+        IndexError::Database(_) => {
+            "`portcullis audit reindex` makes the index again; it holds nothing that the log does not"
+        }
         IndexError::Log(..) | IndexError::OtherWay { .. } => {
             "`portcullis-verify log` names the first entry that is not as it was signed"
         }

@@ -99,12 +99,18 @@ fn proven(log: &Numbered, index: u64, folder: &Path) -> Result<(String, Vec<u8>)
     let unreadable = |cause: std::io::Error| {
         let name = logs::name(log.number);
         let message = format!("the log `{name}` in `{}` cannot be read: {cause}", folder.display());
-        Failure::new(message, "read it as root or as the gateway's user; `portcullis-verify log` tells what is wrong with it")
+        Failure::new(
+            message,
+            "read it as root or as the gateway's user; `portcullis-verify log` tells what is wrong with it",
+        )
     };
     let evidence = log.log.evidence(index).map_err(unreadable)?;
     let entry = log.log.entry(index).map_err(unreadable)?;
     let (Some(evidence), Some(entry)) = (evidence, entry) else {
-        return Err(Failure::new(format!("the log has no entry {index}"), "`portcullis audit query` shows the places of records"));
+        return Err(Failure::new(
+            format!("the log has no entry {index}"),
+            "`portcullis audit query` shows the places of records",
+        ));
     };
     evidence.check(&entry, &log.key).map_err(|cause| {
         Failure::new(

@@ -60,7 +60,8 @@ pub fn report(asked: &Report, ways: &Ways, recorder: Recorder<'_>) -> Outcome {
     let of = if let Ask::Account(account) = &ask { format!(" {account}") } else { String::new() };
     recorder(&Reading { what: format!("report {}{of}", ask.name()), count: told.rows() as u64 })?;
     if ways.json {
-        let cut: Vec<&str> = told.tables.iter().filter(|table| table.cut == Cut::Newest).map(|table| table.name).collect();
+        let cut: Vec<&str> =
+            told.tables.iter().filter(|table| table.cut == Cut::Newest).map(|table| table.name).collect();
         let mut shown = json!({"report": ask.name(), "checkpoint": indexed::told(&told.checkpoint), "cut": cut});
         if let Some(members) = shown.as_object_mut() {
             members.extend(told.tables.iter().map(|table| (table.name.to_owned(), table.objects())));

@@ -20,18 +20,16 @@ pub struct Stats {
 
 /// Runs the verb.
 pub fn stats(asked: &Stats, ways: &Ways, recorder: Recorder<'_>) -> Outcome {
-    let span = Span {
-        from: indexed::instant(asked.from.as_ref())?,
-        to: indexed::instant(asked.to.as_ref())?,
-        limit: 0,
-    };
+    let span =
+        Span { from: indexed::instant(asked.from.as_ref())?, to: indexed::instant(asked.to.as_ref())?, limit: 0 };
     let opened = indexed::open(ways)?;
     let told = report::stats(&opened.index, &span).map_err(|cause| indexed::failure(&opened.folder, &cause))?;
     recorder(&Reading { what: "stats".to_owned(), count: 0 })?;
     let behind = indexed::behind(&opened)?;
-    let logs = opened.logs.iter().map(|log| {
-        json!({"log": log.number, "origin": log.log.checkpoint().origin, "entries": log.log.size()})
-    });
+    let logs = opened
+        .logs
+        .iter()
+        .map(|log| json!({"log": log.number, "origin": log.log.checkpoint().origin, "entries": log.log.size()}));
     let logs: Vec<Value> = logs.collect();
     let bytes = opened.folder.join(index::FILE).metadata().map(|file| file.len()).unwrap_or_default();
     if ways.json {
@@ -49,7 +47,10 @@ pub fn stats(asked: &Stats, ways: &Ways, recorder: Recorder<'_>) -> Outcome {
     figures("", &told.figures, &mut rows);
     for log in &logs {
         let number = log.get("log").and_then(Value::as_u64).unwrap_or_default();
-        rows.push(vec![format!("entries of log {number}"), log.get("entries").map(Value::to_string).unwrap_or_default()]);
+        rows.push(vec![
+            format!("entries of log {number}"),
+            log.get("entries").map(Value::to_string).unwrap_or_default(),
+        ]);
     }
     rows.push(vec!["index".to_owned(), format!("{bytes} B, {behind} entries behind the log")]);
     say::table(&rows);
