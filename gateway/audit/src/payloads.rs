@@ -312,7 +312,7 @@ fn path(folder: &Path, span: u64, kind: &str) -> PathBuf {
 }
 
 fn opened(log: u32, key: &WrappingKey, index: u64, row: &Row, data: &dyn DiskFile) -> io::Result<Option<Opening>> {
-    let Some(key) = key.unwrap(&row.key) else { return Ok(None) };
+    let Some(key) = key.open(&row.key) else { return Ok(None) };
     let length = usize::try_from(row.length).unwrap_or(usize::MAX);
     if length < TAG_BYTES || u64::from(row.length) > data.length()? {
         return Ok(None);

@@ -318,7 +318,7 @@ impl SegmentReader {
         let mut head = [0; HEAD_BYTES];
         let whole = file.read_at(0, &mut head)? == HEAD_BYTES && head.starts_with(MAGIC);
         let wrapped = head.get(24..).and_then(|key| WrappedKey::try_from(key).ok());
-        let key = wrapped.filter(|_| whole).and_then(|wrapped| key.unwrap(&wrapped));
+        let key = wrapped.filter(|_| whole).and_then(|wrapped| key.open(&wrapped));
         let seal = key.map(|key| Seal::new(&key)).transpose()?;
         let offset = u64::from(offset).max(HEAD_BYTES as u64);
         Ok(Self { file, head, seal, offset, before: offset, buffer: Vec::new(), taken: 0 })
