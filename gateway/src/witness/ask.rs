@@ -4,7 +4,7 @@
 use crate::witness::client::{AskFailure, Target};
 use crate::witness::paper::{self, Paper};
 use portcullis_audit::log::Log;
-use portcullis_core::config::settings::Witness;
+use portcullis_core::config::settings::witness::Witness;
 use portcullis_tlog::note::VerifierKey;
 use portcullis_tlog::witness::Request;
 use std::path::PathBuf;

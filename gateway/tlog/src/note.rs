@@ -73,7 +73,7 @@ impl<'n> Line<'n> {
     }
 
     fn spelt(&self) -> String {
-        format!("— {} {}\n", self.name, STANDARD.encode([&self.id.as_slice(), self.signature.as_slice()].concat()))
+        format!("— {} {}\n", self.name, STANDARD.encode([self.id.as_slice(), self.signature.as_slice()].concat()))
     }
 }
 

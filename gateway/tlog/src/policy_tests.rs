@@ -60,7 +60,7 @@ fn a_quorum_is_met_by_those_it_names_and_by_nobody_else() {
     let key = signer().verifier().clone();
     let policies = [TWO_OF_TWO, "witness a @0\nquorum a", "quorum none\n"].map(|text| parse(text).unwrap());
     assert!(policies[0].demands() && !policies[2].demands());
-    assert_eq!(policies[0].logs(), [key.clone()]);
+    assert_eq!(policies[0].logs(), std::slice::from_ref(&key));
     for (number, met) in [
         (9, [false, false, true]),
         (1, [false, false, true]),

@@ -3,6 +3,9 @@
 //! `config::parse` alone makes a `Settings`; whatever is in one has been checked, every path is resolved against the folder of the
 //! configuration file, and every bound lies below its ceiling.
 
+pub mod control;
+pub mod witness;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,6 +13,8 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use self::control::Control;
+use self::witness::Witness;
 use crate::policy::sql::SqlRules;
 use crate::protocol::revision::Revision;
 
@@ -357,17 +362,6 @@ pub struct Audit {
     pub witnesses: Vec<Witness>,
 }
 
-/// Who is asked to cosign the log's checkpoints (C2SP tlog-witness).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Witness {
-    /// What it is called here.
-    pub name: Box<str>,
-    /// Where `add-checkpoint` is: the submission prefix with it.
-    pub url: UpstreamUrl,
-    /// Its verifier key, `NAME+ID+KEY`.
-    pub key: Box<str>,
-}
-
 /// When a record counts as written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
@@ -377,13 +371,6 @@ pub enum Durability {
     Strict,
     /// A failing log does not stop calls. Asked for by name only.
     BestEffort,
-}
-
-/// The control socket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Control {
-    /// A Unix socket, mode 0660.
-    pub socket: PathBuf,
 }
 
 /// Bounds on what is held at once. Beyond each of them requests are refused, never queued without end.

@@ -3,14 +3,18 @@
 //! Everything is optional here: what must be given, and what holds in its absence, is said in `mean`. The doc comments are what the
 //! published schema shows to the person who types.
 
+pub mod control;
 pub mod sql;
+pub mod witness;
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use self::control::Control;
 use self::sql::Sql;
+use self::witness::Witness;
 use super::at::{At, Count, SizeText, SpanText};
 
 /// The configuration of Portcullis. Relative paths start at the folder of this file.
@@ -349,22 +353,6 @@ pub struct Audit {
     pub witnesses: Option<Vec<Witness>>,
 }
 
-/// Who is asked to cosign the log's checkpoints (C2SP tlog-witness).
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(inline)]
-pub struct Witness {
-    /// What it is called here.
-    #[schemars(required, extend("examples" = ["north"]))]
-    pub name: Option<At<String>>,
-    /// Its submission prefix: `/add-checkpoint` is added.
-    #[schemars(required, extend("examples" = ["https://witness.example.com"]))]
-    pub url: Option<At<String>>,
-    /// Its verifier key, as `portcullis witness` tells it.
-    #[schemars(required, extend("examples" = ["witness.example.com+1a2b3c4d+BKx0…"]))]
-    pub key: Option<At<String>>,
-}
-
 /// When a record counts as written.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
@@ -376,15 +364,6 @@ pub enum DurabilityText {
     Strict,
     /// a failing log does not stop calls
     BestEffort,
-}
-
-/// The control socket.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-#[schemars(inline)]
-pub struct Control {
-    /// A Unix socket. Default: `/run/portcullis/control.sock`.
-    pub socket: Option<At<String>>,
 }
 
 /// Metrics.

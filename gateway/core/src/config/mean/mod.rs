@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 
 use super::at::{At, Count};
 use super::findings::Findings;
+use super::settings::control::Control;
 use super::settings::{
-    Audit, Capture, CaptureRule, Control, Durability, Ebpf, IoEngine, Kernel, Log, LogFormat, LogLevel, Policy,
-    Settings,
+    Audit, Capture, CaptureRule, Durability, Ebpf, IoEngine, Kernel, Log, LogFormat, LogLevel, Policy, Settings,
 };
 use super::typed::{self, CaptureText, DurabilityText, EbpfText, LogFormatText, LogLevelText, Typed};
 
@@ -174,11 +174,11 @@ fn capture_rule(typed: CaptureText) -> CaptureRule {
 }
 
 /// The control socket alone, for whoever speaks to a gateway whose file is being edited.
-pub fn control_alone(typed: Option<&typed::Control>, folder: &Path, findings: &mut Findings<'_>) -> Control {
+pub fn control_alone(typed: Option<&typed::control::Control>, folder: &Path, findings: &mut Findings<'_>) -> Control {
     control(typed, &mut Scene { folder, findings })
 }
 
-fn control(typed: Option<&typed::Control>, scene: &mut Scene<'_, '_>) -> Control {
+fn control(typed: Option<&typed::control::Control>, scene: &mut Scene<'_, '_>) -> Control {
     let socket = typed.and_then(|control| control.socket.as_ref());
     let path = scene.path(socket, "/run/portcullis/control.sock");
     if let Some(socket) = socket

@@ -3,14 +3,15 @@
 use std::collections::HashSet;
 
 use super::{Scene, server};
-use crate::config::settings::{Scheme, Witness};
-use crate::config::typed;
+use crate::config::settings::Scheme;
+use crate::config::settings::witness::Witness;
+use crate::config::typed::witness::Witness as Typed;
 
 /// Witnesses at most: a checkpoint has room for 64 signatures, and each is asked once a second.
 const WITNESSES_MAX: usize = 16;
 
 /// Every witness that was typed, under names of their own.
-pub(super) fn witnesses(typed: Option<&[typed::Witness]>, scene: &mut Scene<'_, '_>) -> Vec<Witness> {
+pub(super) fn witnesses(typed: Option<&[Typed]>, scene: &mut Scene<'_, '_>) -> Vec<Witness> {
     let (typed, mut names) = (typed.unwrap_or_default(), HashSet::new());
     if let Some(name) = typed.get(WITNESSES_MAX).and_then(|witness| witness.name.as_ref()) {
         let message = format!("more than {WITNESSES_MAX} witnesses are named");
@@ -19,7 +20,7 @@ pub(super) fn witnesses(typed: Option<&[typed::Witness]>, scene: &mut Scene<'_, 
     typed.iter().filter_map(|witness| one(witness, &mut names, scene)).collect()
 }
 
-fn one<'w>(typed: &'w typed::Witness, names: &mut HashSet<&'w str>, scene: &mut Scene<'_, '_>) -> Option<Witness> {
+fn one<'w>(typed: &'w Typed, names: &mut HashSet<&'w str>, scene: &mut Scene<'_, '_>) -> Option<Witness> {
     // One that lacks something was named as such already.
     let (name, url, key) = (typed.name.as_ref()?, typed.url.as_ref()?, typed.key.as_ref()?);
     if !names.insert(name.value()) {
