@@ -18,6 +18,7 @@ use crate::reload::{self, Begun, Held, Keeper};
 use crate::secure::{self, Secured};
 use crate::session::{Owners, Sessions};
 use crate::shared::{Life, Shared};
+use crate::witness::ask::Witnessing;
 use crate::{beside, logging, resolve, sources};
 use arc_swap::ArcSwap;
 use portcullis_audit::disk::RealDisk;
@@ -28,6 +29,7 @@ use portcullis_audit::sequencer::Sequencer;
 use portcullis_core::config::settings::{Ebpf, Mode, Plaintext, Settings};
 use portcullis_core::config::snapshot::Snapshot;
 use portcullis_core::diagnostic::Diagnostics;
+use portcullis_tlog::note::VerifierKey;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -73,8 +75,9 @@ pub fn run(file: &Path) -> Result<(), StartFailure> {
         }
     };
     let keys = keys(&settings)?;
-    let wrapping = keys.values.clone();
+    let (wrapping, verifier) = (keys.values.clone(), keys.signer.verifier().clone());
     let (sequencer, recovery) = take_up_log(&settings, keys)?;
+    let log = sequencer.log_folder();
     let (snapshot, history, kept) = number(built, &held, &settings)?;
     let meters = take_up_meters(&settings)?;
     let shared = shared(snapshot, secured, meters, &facts, recovery.boot);
@@ -88,6 +91,7 @@ pub fn run(file: &Path) -> Result<(), StartFailure> {
         StartFailure::System("thread beside".into(), error, "raise the limit of threads of this process")
     })?;
     let syncing = Syncing::start(&settings, facts.workers, (sequencer, wrapping, shared.boot))?;
+    let witnessing = witnessed(log, verifier, &settings)?;
     let (workers, address) = Workers::start(&shared, &facts, &recovery, &syncing)?;
     let number = u16::try_from(facts.workers).unwrap_or(u16::MAX);
     let (journal, next_seq, synced) = syncing.shard(&shared, &recovery, number).map_err(audit_refused)?;
@@ -102,6 +106,10 @@ pub fn run(file: &Path) -> Result<(), StartFailure> {
     let ended = workers.join(&shared);
     control.stop();
     syncing.stop();
+    // The last checkpoint is shown to the witnesses too.
+    if let Some(witnessing) = witnessing {
+        witnessing.stop();
+    }
     drop(lock);
     ended
 }
@@ -230,6 +238,18 @@ fn take_up_log(settings: &Settings, keys: Keys) -> Result<(Sequencer, Recovery),
         tracing::warn!(calls = recovery.unknown.len(), first = %shown.join(" "), "outcome unknown: these calls were let pass and never seen to end; `portcullis audit show ID` tells what they were");
     }
     Ok((sequencer, recovery))
+}
+
+/// Has the log witnessed, where the configuration names witnesses.
+fn witnessed(log: PathBuf, key: VerifierKey, settings: &Settings) -> Result<Option<Witnessing>, StartFailure> {
+    if settings.audit.witnesses.is_empty() {
+        return Ok(None);
+    }
+    let started = Witnessing::start(log, key, &settings.audit.witnesses);
+    started.map(Some).map_err(|cause| {
+        let cause = io::Error::other(cause.to_string());
+        StartFailure::System("the witnesses of the audit log".into(), cause, "correct `witnesses` in `[audit]`")
+    })
 }
 
 /// `BOOT-SHARD-SEQ`.

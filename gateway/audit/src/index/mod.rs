@@ -488,11 +488,7 @@ impl fmt::Display for IndexError {
             Self::Database(cause) => write!(out, "the index: {cause}"),
             Self::Log(number, cause) => write!(out, "an entry of the log `{}`: {cause}", crate::logs::name(*number)),
             Self::OtherWay { number } => {
-                write!(
-                    out,
-                    "the entries of the log `{}` are not those that its checkpoint signs",
-                    crate::logs::name(*number)
-                )
+                write!(out, "the entries of the log `{}` are not what was signed", crate::logs::name(*number))
             }
             Self::Unfinished => write!(out, "the index is not finished"),
             Self::NoPlace(place) => write!(out, "`{place}` is no place in the log"),

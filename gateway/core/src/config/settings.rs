@@ -5,7 +5,6 @@
 
 pub mod control;
 pub mod witness;
-
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -354,9 +353,9 @@ pub struct Audit {
     pub durability: Durability,
     /// What is kept of a call where its tool does not say otherwise.
     pub capture: Capture,
-    /// A shard's journal is closed and a new one begun beyond this size.
+    /// A journal is closed and a new one begun beyond this size.
     pub segment_bytes_max: u64,
-    /// Bytes that a journal may hold which are not in the signed log yet; beyond, calls are refused.
+    /// Calls are refused while a journal holds more that is not signed.
     pub backlog_bytes_max: u64,
     /// Who is asked to cosign the log's checkpoints.
     pub witnesses: Vec<Witness>,
