@@ -288,7 +288,13 @@ impl Sequencer {
         let mut folders = BTreeSet::from([self.payloads.folder().to_owned()]);
         self.payloads.write(&mut written)?;
         let log = self.log_folder();
+        let ordered = self.order.head.size;
         for asset in std::mem::take(&mut self.assets) {
+            // A tile that has not grown since is on the disk, and must not be missing for a moment.
+            if Tile::of(asset.tile.row, asset.tile.index, ordered) == Some(asset.tile) {
+                self.assets.push(asset);
+                continue;
+            }
             let path = log.join(asset.tile.path());
             let file = self.write_tile(&path, &asset.bytes);
             folders.extend(path.parent().map(Path::to_owned));
