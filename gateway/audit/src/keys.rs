@@ -176,7 +176,7 @@ impl Keys {
             Some(text) => text,
             None => {
                 let key = fresh_key().map_err(|cause| KeyFailure::System(path.clone(), cause))?;
-                create_private(&path, &format!("{}\n", STANDARD.encode(&*key)))?
+                create_private(&path, &format!("{}\n", STANDARD.encode(*key)))?
             }
         };
         parse_wrapping(&text).ok_or(KeyFailure::NotAKey(path))

@@ -324,6 +324,9 @@ fn opened(log: u32, key: &WrappingKey, index: u64, row: &Row, data: &dyn DiskFil
     Ok(Seal::new(&key)?.open(0, &about(log, index), &mut sealed).and_then(Opening::read))
 }
 
+/// The number of a span, its rows and its data.
+type Span = (u64, Arc<dyn DiskFile>, Arc<dyn DiskFile>);
+
 /// Reads values.
 #[derive(Debug)]
 pub struct PayloadReader {
@@ -332,7 +335,7 @@ pub struct PayloadReader {
     log: u32,
     key: Arc<WrappingKey>,
     /// The span read last, and its files.
-    open: Option<(u64, Arc<dyn DiskFile>, Arc<dyn DiskFile>)>,
+    open: Option<Span>,
 }
 
 impl PayloadReader {
