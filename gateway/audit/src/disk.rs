@@ -35,17 +35,13 @@ pub trait Disk: Debug + Send + Sync {
     /// As the system says; `AlreadyExists` among them, and `NotFound` where there is none above it.
     fn create_folder(&self, folder: &Path) -> io::Result<()>;
 
-    /// A folder and those above it, their names synced.
+    /// A folder below one that exists, its name synced, also where it was there: whoever made it may have ended before that.
     ///
     /// # Errors
     /// As the system says.
     fn make_folder(&self, folder: &Path) -> io::Result<()> {
         match self.create_folder(folder) {
-            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
-                self.make_folder(folder.parent().ok_or(cause)?)?;
-                self.create_folder(folder)?;
-            }
+            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {}
             made => made?,
         }
         folder.parent().map_or(Ok(()), |above| self.sync_folder(above))

@@ -230,6 +230,7 @@ impl Payloads {
         let path = path(&self.folder, span, kind);
         match self.disk.open(&path) {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+                self.folder.parent().map_or(Ok(()), |above| self.disk.make_folder(above))?;
                 self.disk.make_folder(&self.folder)?;
                 self.disk.create(&path)
             }

@@ -53,9 +53,7 @@ pub fn take_up(disk: Arc<dyn Disk>, audit: &Path, keys: Keys) -> Result<(Sequenc
         None => Order::default(),
     };
     let folder = log_folder(audit, order.log);
-    for folder in [&folder, &audit.join("wal")] {
-        disk.make_folder(folder)?;
-    }
+    make_folders(&*disk, audit, &[&audit.join("logs"), &folder, &audit.join("wal")])?;
     let growth = Growth::resume(order.head.size, |tile| read(&*disk, &folder.join(tile.path())));
     let growth = growth.map_err(|cause| match cause {
         ResumeError::Read(cause) => OpenError::System(cause),
@@ -79,6 +77,15 @@ pub fn take_up(disk: Arc<dyn Disk>, audit: &Path, keys: Keys) -> Result<(Sequenc
     }
     let recovery = take_journals(&mut sequencer)?;
     Ok((sequencer, recovery))
+}
+
+fn make_folders(disk: &dyn Disk, audit: &Path, below: &[&Path]) -> io::Result<()> {
+    match disk.make_folder(audit) {
+        // What it lies in need not be ours.
+        Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {}
+        made => made?,
+    }
+    below.iter().try_for_each(|folder| disk.make_folder(folder))
 }
 
 /// The head that was signed last.

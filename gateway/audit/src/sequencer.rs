@@ -285,8 +285,11 @@ impl Sequencer {
         }
         self.assets.append(&mut self.growth.take());
         let mut written = Vec::with_capacity(self.assets.len() + 2);
-        let mut folders = BTreeSet::from([self.payloads.folder().to_owned()]);
         self.payloads.write(&mut written)?;
+        let mut folders = BTreeSet::new();
+        if !written.is_empty() {
+            folders.insert(self.payloads.folder().to_owned());
+        }
         let log = self.log_folder();
         let ordered = self.order.head.size;
         for asset in std::mem::take(&mut self.assets) {
@@ -297,11 +300,11 @@ impl Sequencer {
             }
             let path = log.join(asset.tile.path());
             let file = self.write_tile(&path, &asset.bytes);
-            folders.extend(path.parent().map(Path::to_owned));
             self.assets.push(asset);
             written.push(file?);
+            folders.extend(path.parent().map(Path::to_owned));
         }
-        let folders: Vec<&Path> = folders.iter().map(PathBuf::as_path).filter(|folder| self.exists(folder)).collect();
+        let folders: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
         self.disk.sync_many(&written, &folders)?;
         self.order.head = self.growth.head();
         self.order.write(&*self.disk, &self.audit)?;
@@ -321,16 +324,20 @@ impl Sequencer {
         Ok(checkpoint)
     }
 
-    fn exists(&self, folder: &Path) -> bool {
-        self.folders.contains(folder) || self.disk.names(folder).is_ok_and(|names| !names.is_empty())
+    /// A folder of the log and those between, each of which is known to be on the disk from then on.
+    fn make_folder(&mut self, folder: &Path) -> io::Result<()> {
+        if self.folders.contains(folder) || folder == self.log_folder() {
+            return Ok(());
+        }
+        folder.parent().map_or(Ok(()), |above| self.make_folder(above))?;
+        self.disk.make_folder(folder)?;
+        self.folders.insert(folder.to_owned());
+        Ok(())
     }
 
     /// Writes a tile into a file of its own, so that no failed write is ever built on.
     fn write_tile(&mut self, path: &Path, bytes: &[u8]) -> io::Result<Arc<dyn DiskFile>> {
-        if let Some(folder) = path.parent().filter(|folder| !self.folders.contains(*folder)) {
-            self.disk.make_folder(folder)?;
-            self.folders.insert(folder.to_owned());
-        }
+        path.parent().map_or(Ok(()), |folder| self.make_folder(folder))?;
         let file = match self.disk.create(path) {
             Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {
                 self.disk.remove(path)?;
