@@ -66,10 +66,10 @@ impl WrappingKey {
     }
 
     /// The key again; none where it was wrapped by another, changed or destroyed.
-    pub fn unwrap(&self, wrapped: &WrappedKey) -> Option<Key> {
+    pub fn open(&self, wrapped: &WrappedKey) -> Option<Key> {
         let mut key = Key::default();
         let kek = AesKek::new(&AES_256, &*self.0).ok()?;
-        kek.unwrap(wrapped, &mut *key).ok()?;
+        KeyWrap::unwrap(kek, wrapped, &mut *key).ok()?;
         Some(key)
     }
 }
@@ -176,7 +176,7 @@ impl Keys {
             Some(text) => text,
             None => {
                 let key = fresh_key().map_err(|cause| KeyFailure::System(path.clone(), cause))?;
-                create_private(&path, &format!("{}\n", STANDARD.encode(&*key)))?
+                create_private(&path, &format!("{}\n", STANDARD.encode(*key)))?
             }
         };
         parse_wrapping(&text).ok_or(KeyFailure::NotAKey(path))
@@ -277,9 +277,9 @@ mod tests {
         let wrapping = WrappingKey::new(fresh_key().unwrap());
         let key = fresh_key().unwrap();
         let wrapped = wrapping.wrap(&key).unwrap();
-        assert_eq!(wrapping.unwrap(&wrapped), Some(key.clone()));
-        assert_eq!(wrapping.unwrap(&[0; 40]), None);
-        assert_eq!(WrappingKey::new(fresh_key().unwrap()).unwrap(&wrapped), None);
+        assert_eq!(wrapping.open(&wrapped), Some(key.clone()));
+        assert_eq!(wrapping.open(&[0; 40]), None);
+        assert_eq!(WrappingKey::new(fresh_key().unwrap()).open(&wrapped), None);
         let seal = Seal::new(&key).unwrap();
         let mut bytes = b"values".to_vec();
         let tag = seal.seal(7, b"about", &mut bytes).unwrap();

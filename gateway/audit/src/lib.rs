@@ -17,4 +17,8 @@ pub mod order;
 pub mod sequencer;
 pub mod recovery;
 pub mod log;
+pub mod logs;
 pub mod reader;
+pub mod index;
+pub mod report;
+pub mod export;

@@ -313,7 +313,7 @@ fn path(folder: &Path, span: u64, kind: &str) -> PathBuf {
 }
 
 fn opened(log: u32, key: &WrappingKey, index: u64, row: &Row, data: &dyn DiskFile) -> io::Result<Option<Opening>> {
-    let Some(key) = key.unwrap(&row.key) else { return Ok(None) };
+    let Some(key) = key.open(&row.key) else { return Ok(None) };
     let length = usize::try_from(row.length).unwrap_or(usize::MAX);
     if length < TAG_BYTES || u64::from(row.length) > data.length()? {
         return Ok(None);
@@ -325,6 +325,9 @@ fn opened(log: u32, key: &WrappingKey, index: u64, row: &Row, data: &dyn DiskFil
     Ok(Seal::new(&key)?.open(0, &about(log, index), &mut sealed).and_then(Opening::read))
 }
 
+/// The number of a span, its rows and its data.
+type Span = (u64, Arc<dyn DiskFile>, Arc<dyn DiskFile>);
+
 /// Reads values.
 #[derive(Debug)]
 pub struct PayloadReader {
@@ -333,7 +336,7 @@ pub struct PayloadReader {
     log: u32,
     key: Arc<WrappingKey>,
     /// The span read last, and its files.
-    open: Option<(u64, Arc<dyn DiskFile>, Arc<dyn DiskFile>)>,
+    open: Option<Span>,
 }
 
 impl PayloadReader {

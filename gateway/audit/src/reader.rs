@@ -117,7 +117,8 @@ impl Reader {
             let key = VerifierKey::parse(&key).map_err(|cause| invalid(&folder.join("log.pub"), &cause))?;
             match Log::open(&folder, &key) {
                 Ok(log) => logs.push((number, log)),
-                Err(OpenError::NoCheckpoint) => {}
+                // Its first entries may be on the disk and about to be signed.
+                Err(OpenError::NoCheckpoint) => logs.push((number, Log::unsigned(&folder, key.name()))),
                 Err(OpenError::Unreadable(cause)) => return Err(cause),
                 Err(cause @ OpenError::Refused(_)) => return Err(invalid(&folder.join("checkpoint"), &cause)),
             }
@@ -140,9 +141,12 @@ impl Reader {
     /// # Errors
     /// When something cannot be read.
     pub fn each_more(&mut self, mut then: impl FnMut(Line)) -> io::Result<()> {
-        let journals = self.journals()?;
+        let order = Order::read(&*self.disk, &self.audit)?.unwrap_or_default();
+        let journals = self.journals(&order)?;
         let mut met = BTreeSet::new();
         for (number, log) in self.logs()? {
+            // What is about to be signed is no longer looked for in journals.
+            let log = if number == order.log { log.grown_to(&order.head) } else { log };
             if number < self.at.log {
                 continue;
             }
@@ -186,9 +190,8 @@ impl Reader {
     }
 
     /// What journals hold beyond the order that is on the disk.
-    fn journals(&self) -> io::Result<Vec<Line>> {
+    fn journals(&self, order: &Order) -> io::Result<Vec<Line>> {
         let Some(key) = &self.key else { return Ok(Vec::new()) };
-        let order = Order::read(&*self.disk, &self.audit)?.unwrap_or_default();
         let folder = self.audit.join("wal");
         let mut found = Vec::new();
         for name in SegmentName::all(&*self.disk, &folder)? {

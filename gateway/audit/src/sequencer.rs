@@ -44,6 +44,8 @@ pub struct Sequencer {
     folders: BTreeSet<PathBuf>,
     /// Segments that go once a checkpoint covers them.
     pub(crate) consumed: Vec<PathBuf>,
+    /// Bytes of journals that were taken since the last checkpoint, and of which shard.
+    unsigned: Vec<(Arc<Owed>, u64)>,
     /// How much of the log is signed.
     pub(crate) signed: u64,
     /// What was taken does not fit: nothing more is taken or signed, since what is in memory is no longer what the disk would give.
@@ -80,6 +82,7 @@ impl Sequencer {
             assets: Vec::new(),
             folders: BTreeSet::new(),
             consumed: Vec::new(),
+            unsigned: Vec::new(),
             broken: None,
             entry: Vec::with_capacity(4096),
         }
@@ -109,7 +112,7 @@ impl Sequencer {
     ///
     /// # Errors
     /// When a journal cannot be read, which may pass, or is not what a core wrote, which does not.
-    pub fn take(&mut self, boot: u64, shard: u16, owed: &Owed) -> Result<Took, Fault> {
+    pub fn take(&mut self, boot: u64, shard: u16, owed: &Arc<Owed>) -> Result<Took, Fault> {
         if let Some(why) = &self.broken {
             return Err(Fault::Broken(why.clone()));
         }
@@ -128,7 +131,7 @@ impl Sequencer {
             let end = if closed { reader.length()? } else { u64::from(durable.offset) };
             let begun = reader.offset();
             let took = self.segment(&name, &mut reader, end);
-            owed.taken(u64::from(reader.offset().saturating_sub(begun)));
+            self.unsigned.push((owed.clone(), u64::from(reader.offset().saturating_sub(begun))));
             match took? {
                 Took::Enough => {
                     self.readers.insert(shard, (name, reader));
@@ -214,7 +217,7 @@ impl Sequencer {
         self.entry.clear();
         let place = leaf::Place { boot: &boot, shard: name.shard, prev: taken.prev.as_ref() };
         leaf::write(&mut self.entry, fields, &place, &commits);
-        let (index, hash) = self.growth.append(&self.entry).map_err(io::Error::other)?;
+        let (index, hash) = self.growth.append_hashed(&self.entry).map_err(io::Error::other)?;
         (taken.prev, taken.next_seq) = (Some(hash), fields.seq + 1);
         if let Some(opening) = &opening {
             self.payloads.keep(index, opening)?;
@@ -307,6 +310,7 @@ impl Sequencer {
         self.order.write(&*self.disk, &self.audit)?;
         let checkpoint = self.sign()?;
         self.payloads.settled();
+        self.unsigned.drain(..).for_each(|(owed, bytes)| owed.signed(bytes));
         self.tidy();
         Ok(Some(checkpoint))
     }

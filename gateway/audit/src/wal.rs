@@ -92,9 +92,9 @@ pub struct Owed {
     files: Mutex<Vec<Arc<dyn DiskFile>>>,
     written: AtomicU64,
     durable: AtomicU64,
-    /// Bytes of all segments of this boot: written, and taken into the log.
+    /// Bytes of all segments of this boot: written, and signed as part of the log.
     written_bytes: AtomicU64,
-    taken_bytes: AtomicU64,
+    signed_bytes: AtomicU64,
 }
 
 impl Owed {
@@ -118,14 +118,14 @@ impl Owed {
         Place::unpacked(self.durable.load(Ordering::Acquire))
     }
 
-    /// Bytes that are written and not in the log yet.
+    /// Bytes that are written and not signed yet as part of the log.
     pub fn backlog_bytes(&self) -> u64 {
-        self.written_bytes.load(Ordering::Relaxed).saturating_sub(self.taken_bytes.load(Ordering::Relaxed))
+        self.written_bytes.load(Ordering::Relaxed).saturating_sub(self.signed_bytes.load(Ordering::Relaxed))
     }
 
-    /// So many bytes more are in the log.
-    pub fn taken(&self, bytes: u64) {
-        self.taken_bytes.fetch_add(bytes, Ordering::Relaxed);
+    /// So many bytes more are signed.
+    pub fn signed(&self, bytes: u64) {
+        self.signed_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     fn files(&self) -> MutexGuard<'_, Vec<Arc<dyn DiskFile>>> {
@@ -318,7 +318,7 @@ impl SegmentReader {
         let mut head = [0; HEAD_BYTES];
         let whole = file.read_at(0, &mut head)? == HEAD_BYTES && head.starts_with(MAGIC);
         let wrapped = head.get(24..).and_then(|key| WrappedKey::try_from(key).ok());
-        let key = wrapped.filter(|_| whole).and_then(|wrapped| key.unwrap(&wrapped));
+        let key = wrapped.filter(|_| whole).and_then(|wrapped| key.open(&wrapped));
         let seal = key.map(|key| Seal::new(&key)).transpose()?;
         let offset = u64::from(offset).max(HEAD_BYTES as u64);
         Ok(Self { file, head, seal, offset, before: offset, buffer: Vec::new(), taken: 0 })

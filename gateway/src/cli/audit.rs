@@ -1,6 +1,13 @@
-//! `portcullis audit`: reads the audit log. In: the segments in the audit folder. Out: one line a call, or one call in full. Never here: proofs
-//! over the log; they are `portcullis-verify`'s.
+//! `portcullis audit`: reads the audit log. In: the segments in the audit folder, the signed log and its index. Out: one line a call, one call in
+//! full, tables, proofs. Never here: checking the log; that is `portcullis-verify`'s.
 
+mod indexed;
+mod proof;
+mod query;
+mod reindex;
+mod report;
+mod stats;
+mod export;
 mod why;
 
 use crate::cli::segments::{self, Line, Reader};
@@ -35,6 +42,18 @@ pub enum AuditVerb {
         /// Its id, as `tail` prints it: BOOT-SHARD-SEQ, or SHARD-SEQ of the latest boot
         id: String,
     },
+    /// Find calls by who, what, when and how they ended, newest first
+    Query(query::Query),
+    /// Count calls by agent, tool, cause and outcome
+    Stats(stats::Stats),
+    /// Answer what is asked again and again: who touched an account, denials, access of agents, changes, unknown outcomes
+    Report(report::Report),
+    /// Write the proof that a record is in the signed log
+    Proof(proof::Proof),
+    /// Make the index of the signed log again
+    Reindex,
+    /// Take records out of the signed log: JSON lines, OCSF, Parquet, OpenTelemetry, syslog
+    Export(export::Export),
 }
 
 /// How often the segments are looked at: a call should be seen as it happens, and a look costs next to nothing.
@@ -42,16 +61,28 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// Runs the verb.
 pub fn audit(verb: &AuditVerb, ways: &Ways) -> Outcome {
-    let folder = folder(ways)?;
+    let (folder, recorder) = (folder(ways)?, &unrecorded);
     let shown = match verb {
         AuditVerb::Tail { follow, number } => {
             tail(Reader::new(&folder), *number, if *follow { Then::Follow } else { Then::End }, ways)
         }
         AuditVerb::Show { id } => return show(Reader::new(&folder), id, ways),
         AuditVerb::Why { id } => return why::why(Reader::new(&folder), id, ways),
+        AuditVerb::Query(asked) => return query::query(asked, ways, recorder),
+        AuditVerb::Stats(asked) => return stats::stats(asked, ways, recorder),
+        AuditVerb::Report(asked) => return report::report(asked, ways, recorder),
+        AuditVerb::Proof(asked) => return proof::proof(asked, ways, recorder),
+        AuditVerb::Reindex => return reindex::reindex(ways),
+        AuditVerb::Export(asked) => return export::export(asked, ways),
     };
     shown.map_err(|error| unreadable(&folder, &error))?;
     Ok(End::Done)
+}
+
+/// What reads the files itself leaves no record: whoever may do that could as well copy them.
+fn unrecorded(reading: &indexed::Reading) -> Result<(), Failure> {
+    tracing::debug!(what = reading.what, records = reading.count, "the log is read");
+    Ok(())
 }
 
 /// Why the log cannot be read.

@@ -21,9 +21,7 @@ pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
 /// The head of the tree over `entries`; of no entries, the hash of nothing.
 pub fn tree_head<E: AsRef<[u8]>>(entries: &[E]) -> Hash {
     let mut edge = Edge::default();
-    for entry in entries {
-        edge.push(leaf_hash(entry.as_ref()));
-    }
+    entries.iter().for_each(|entry| edge.push(leaf_hash(entry.as_ref())));
     edge.head()
 }
 
@@ -43,6 +41,11 @@ impl Edge {
     /// How many entries.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// The heads of the perfect trees, largest first: with the size, all that [`Edge::resume`] takes.
+    pub fn peaks(&self) -> &[Hash] {
+        &self.peaks
     }
 
     /// Adds the hash of an entry.

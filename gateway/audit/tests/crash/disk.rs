@@ -1,8 +1,7 @@
 //! Simulates a disk that forgets. In: what the log does with files, a plan of faults. Out: the same answers as a file system; after a crash, what one
 //! could have kept. Never here: what files mean.
 //!
-//! Bytes are certain once their file is synced, names once their folder is (POSIX.1-2024, fsync). A failed sync drops what it was to write: it is
-//! still read, and no later sync brings it to the disk, as Linux does.
+//! Bytes are certain once their file is synced, names once their folder is (POSIX.1-2024, fsync). A failed sync drops what it was to write, as Linux does.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -482,18 +481,16 @@ impl DiskFile for SimFile {
     }
 
     fn length(&self) -> io::Result<u64> {
-        let mut state = self.disk.state();
-        state.look()?;
-        Ok(state.files[self.id].read.len() as u64)
+        self.disk.state().look()?;
+        Ok(self.disk.state().files[self.id].read.len() as u64)
     }
 
     fn cut(&self, length: u64) -> io::Result<()> {
         let mut state = self.disk.state();
         state.step()?;
         let file = &mut state.files[self.id];
-        let change = Change::Cut(length as usize);
-        change.apply(Arc::make_mut(&mut file.read));
-        file.changes.push(change);
+        Change::Cut(length as usize).apply(Arc::make_mut(&mut file.read));
+        file.changes.push(Change::Cut(length as usize));
         Ok(())
     }
 

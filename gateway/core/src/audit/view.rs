@@ -20,6 +20,9 @@ pub struct Entry {
     pub agent: Option<String>,
     pub user: Option<String>,
     pub account: Option<String>,
+    pub issuer: Option<String>,
+    pub jti: Option<String>,
+    pub certificate: Option<String>,
     pub source: Option<String>,
     pub server: Option<String>,
     pub session: Option<String>,
@@ -45,6 +48,8 @@ pub struct Entry {
     pub snapshot: Option<u64>,
     pub snapshot_hash: Option<String>,
     pub request_id: Option<Box<RawValue>>,
+    pub decision_boot: Option<String>,
+    pub decision_shard: Option<u16>,
     pub decision_seq: Option<u64>,
     pub status: Option<u16>,
     pub outcome: Option<String>,
@@ -54,12 +59,14 @@ pub struct Entry {
     pub result_commit: Option<String>,
     pub result_cut: Option<String>,
     pub result_redacted: Option<u64>,
-    pub jti: Option<String>,
-    pub issuer: Option<String>,
-    pub certificate: Option<String>,
+    pub bytes: Option<u64>,
+    pub digest: Option<String>,
     pub duration_us: Option<u64>,
     pub actor: Option<String>,
     pub reason: Option<String>,
+    pub what: Option<String>,
+    pub count: Option<u64>,
+    pub prev: Option<String>,
     #[serde(default)]
     pub mode: Vec<String>,
     pub version: Option<String>,
@@ -226,9 +233,14 @@ fn named(out: &mut String, name: &str, value: Option<&str>) {
     }
 }
 
-/// A word after a blank. What a terminal could take for a command, or show in another order than it stands, is escaped.
+/// A word after a blank.
 fn part(out: &mut String, text: &str) {
     out.push(' ');
+    plain(out, text);
+}
+
+/// Appends a text. What a terminal could take for a command, or show in another order than it stands, is escaped.
+pub fn plain(out: &mut String, text: &str) {
     for character in text.chars() {
         let steers = character.is_control()
             || matches!(character, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');

@@ -64,7 +64,8 @@ impl Span {
     }
 }
 
-fn instant(text: &str, now: UnixMillis) -> Option<UnixMillis> {
+/// An instant, as people write it: a time, a day, or how long ago.
+pub fn instant(text: &str, now: UnixMillis) -> Option<UnixMillis> {
     let unit = match text.chars().last()? {
         's' => 1,
         'm' => 60,
