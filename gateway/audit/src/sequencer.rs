@@ -284,28 +284,11 @@ impl Sequencer {
             return Ok(None);
         }
         self.assets.append(&mut self.growth.take());
-        let mut written = Vec::with_capacity(self.assets.len() + 2);
-        self.payloads.write(&mut written)?;
-        let mut folders = BTreeSet::new();
-        if !written.is_empty() {
-            folders.insert(self.payloads.folder().to_owned());
-        }
-        let log = self.log_folder();
-        let ordered = self.order.head.size;
-        for asset in std::mem::take(&mut self.assets) {
-            // A tile that has not grown since is on the disk, and must not be missing for a moment.
-            if Tile::of(asset.tile.row, asset.tile.index, ordered) == Some(asset.tile) {
-                self.assets.push(asset);
-                continue;
-            }
-            let path = log.join(asset.tile.path());
-            let file = self.write_tile(&path, &asset.bytes);
-            self.assets.push(asset);
-            written.push(file?);
-            folders.extend(path.parent().map(Path::to_owned));
-        }
-        let folders: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
-        self.disk.sync_many(&written, &folders)?;
+        let assets = std::mem::take(&mut self.assets);
+        let written = self.write_all(&assets);
+        // All of them, also where one could not be written: they are made once.
+        self.assets = assets;
+        written?;
         self.order.head = self.growth.head();
         self.order.write(&*self.disk, &self.audit)?;
         let checkpoint = self.sign()?;
@@ -313,6 +296,28 @@ impl Sequencer {
         self.unsigned.drain(..).for_each(|(owed, bytes)| owed.signed(bytes));
         self.tidy();
         Ok(Some(checkpoint))
+    }
+
+    /// Brings values and tiles to the disk.
+    fn write_all(&mut self, assets: &[Asset]) -> io::Result<()> {
+        let mut written = Vec::with_capacity(assets.len() + 2);
+        self.payloads.write(&mut written)?;
+        let mut folders = BTreeSet::new();
+        if !written.is_empty() {
+            folders.insert(self.payloads.folder().to_owned());
+        }
+        let (log, ordered) = (self.log_folder(), self.order.head.size);
+        for Asset { tile, bytes } in assets {
+            // A tile that has not grown since is on the disk, and must not be missing for a moment.
+            if Tile::of(tile.row, tile.index, ordered) == Some(*tile) {
+                continue;
+            }
+            let path = log.join(tile.path());
+            written.push(self.write_tile(&path, bytes)?);
+            folders.extend(path.parent().map(Path::to_owned));
+        }
+        let folders: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
+        self.disk.sync_many(&written, &folders)
     }
 
     /// Signs the head that the disk holds.
