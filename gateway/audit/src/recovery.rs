@@ -13,8 +13,8 @@ use std::sync::Arc;
 use portcullis_tlog::checkpoint::{Checkpoint, Refused};
 use portcullis_tlog::growth::{Growth, ResumeError};
 use portcullis_tlog::proof::{self, Head};
-use portcullis_tlog::tile::Node;
-use portcullis_tlog::tree::Hash;
+use portcullis_tlog::tile::{self, Node, Row, Tile};
+use portcullis_tlog::tree::{Hash, leaf_hash};
 
 use crate::disk::{Disk, read, replace};
 use crate::keys::Keys;
@@ -62,8 +62,13 @@ pub fn take_up(disk: Arc<dyn Disk>, audit: &Path, keys: Keys) -> Result<(Sequenc
     if growth.head() != order.head {
         return Err(OpenError::OtherHead);
     }
+    bundle_fits(&*disk, &folder, order.head.size)?;
     let signed = signed(&*disk, &folder, &keys)?;
     agree(&*disk, &folder, &order.head, signed.as_ref())?;
+    if order.head.size > 0 {
+        // It was read, and may not be on the disk for certain yet; nothing is signed over it before.
+        order.write(&*disk, audit)?;
+    }
     let payloads = Payloads::resume(disk.clone(), audit, order.log, keys.values.clone(), order.head.size)?;
     let public = folder.join("log.pub");
     if disk.open(&public).is_err() {
@@ -86,6 +91,16 @@ fn make_folders(disk: &dyn Disk, audit: &Path, below: &[&Path]) -> io::Result<()
         made => made?,
     }
     below.iter().try_for_each(|folder| disk.make_folder(folder))
+}
+
+/// Whether the open bundle, on which the log is to grow, holds the entries whose hashes are in the tree.
+fn bundle_fits(disk: &dyn Disk, folder: &Path, size: u64) -> Result<(), OpenError> {
+    let (bundle, hashes) = (Tile::last(Row::Entries, size), Tile::last(Row::Level(0), size));
+    let (Some(bundle), Some(hashes)) = (bundle, hashes) else { return Ok(()) };
+    let (entries, stored) = (read(disk, &folder.join(bundle.path()))?, read(disk, &folder.join(hashes.path()))?);
+    let (stored, _none) = stored.as_chunks::<32>();
+    let fits = tile::entries(&entries).map(|entry| entry.ok().map(leaf_hash)).eq(stored.iter().copied().map(Some));
+    if fits { Ok(()) } else { Err(OpenError::Damaged(bundle.path())) }
 }
 
 /// The head that was signed last.
