@@ -8,7 +8,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::disk::{Disk, DiskFile, read_from};
@@ -92,6 +92,8 @@ pub struct Owed {
     files: Mutex<Vec<Arc<dyn DiskFile>>>,
     written: AtomicU64,
     durable: AtomicU64,
+    /// A sync failed: the kernel may have dropped what it was to write, and the next one would succeed without it.
+    failed: AtomicBool,
     /// Bytes of all segments of this boot: written, and signed as part of the log.
     written_bytes: AtomicU64,
     signed_bytes: AtomicU64,
@@ -101,11 +103,16 @@ impl Owed {
     /// Returns once the disk holds all that was written before the call.
     ///
     /// # Errors
-    /// As the system says; nothing of this shard may be believed to be on the disk from then on.
+    /// As the system says; nothing more of this shard is on the disk for certain from then on, and every later call fails as well.
     pub fn sync(&self) -> io::Result<()> {
+        if self.failed.load(Ordering::Acquire) {
+            return Err(io::Error::other("the disk refused an earlier part of the journal"));
+        }
         let written = self.written.load(Ordering::Acquire);
         let files = self.files().clone();
-        files.iter().try_for_each(|file| file.sync())?;
+        let synced = files.iter().try_for_each(|file| file.sync());
+        self.failed.store(synced.is_err(), Ordering::Release);
+        synced?;
         let mut owed = self.files();
         let retired = files.len().saturating_sub(1).min(owed.len());
         owed.drain(..retired);
@@ -207,10 +214,7 @@ impl ShardFile {
     /// # Errors
     /// As the system says; what is in the file of it is cut off before the next.
     pub fn append(&mut self, batch: &mut Vec<u8>) -> io::Result<()> {
-        if self.torn {
-            self.file.cut(self.length)?;
-            self.torn = false;
-        }
+        self.mend()?;
         if self.length >= self.segment_bytes_max {
             self.rotate()?;
         }
@@ -232,11 +236,22 @@ impl ShardFile {
         }
     }
 
+    /// Cuts off what is left of a failed batch.
+    fn mend(&mut self) -> io::Result<()> {
+        if self.torn {
+            self.file.cut(self.length)?;
+            self.torn = false;
+        }
+        Ok(())
+    }
+
     /// Leaves the open segment for a new one, where anything is in it.
     ///
     /// # Errors
     /// As the system says; the open one is then still in use.
     pub fn rotate(&mut self) -> io::Result<()> {
+        // Whoever takes a segment that was left takes all of it.
+        self.mend()?;
         if self.length == HEAD_BYTES as u64 {
             return Ok(());
         }
@@ -247,7 +262,15 @@ impl ShardFile {
             key: self.key.clone(),
             segment_bytes_max: self.segment_bytes_max,
         };
-        let (file, head, seal) = begin(&home, &name)?;
+        let begun = match begin(&home, &name) {
+            // An earlier try was refused, and so was taking away what it left.
+            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {
+                self.disk.remove(&self.folder.join(name.file()))?;
+                begin(&home, &name)
+            }
+            begun => begun,
+        };
+        let (file, head, seal) = begun?;
         self.owed.files().push(file.clone());
         (self.name, self.file, self.head, self.seal) = (name, file, head, seal);
         (self.number, self.length) = (0, HEAD_BYTES as u64);
@@ -384,8 +407,9 @@ impl SegmentReader {
             let left = usize::try_from(end.saturating_sub(self.offset + have as u64)).unwrap_or(usize::MAX);
             self.buffer.resize(have + left.min(READ_BYTES.max(wanted)), 0);
             let room = self.buffer.get_mut(have..).unwrap_or_default();
-            let read = self.file.read_at(self.offset + have as u64, room)?;
-            self.buffer.truncate(have + read);
+            let read = self.file.read_at(self.offset + have as u64, room);
+            self.buffer.truncate(have + *read.as_ref().unwrap_or(&0));
+            let read = read?;
             if read == 0 {
                 return Ok(None);
             }
