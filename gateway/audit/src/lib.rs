@@ -12,6 +12,7 @@
 pub mod disk;
 pub mod keys;
 pub mod wal;
+mod erasing;
 pub mod payloads;
 pub mod order;
 pub mod sequencer;

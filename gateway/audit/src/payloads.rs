@@ -12,6 +12,7 @@ use std::sync::Arc;
 use portcullis_core::audit::values::Opening;
 
 use crate::disk::{Disk, DiskFile};
+use crate::erasing::Erasing;
 use crate::keys::{Key, Seal, TAG_BYTES, WrappedKey, WrappingKey, random};
 
 /// Entries of one pair of files: as many as a tile of the tree's second level covers.
@@ -98,6 +99,8 @@ pub struct Payloads {
     /// Where the data of the span that grows ends.
     end: (u64, u64),
     pending: BTreeMap<u64, Pending>,
+    /// An erasure that failed, and how many fields it is about: it is done before the next.
+    erasing: Option<(Erasing, usize)>,
     /// Random bytes in store: asking the system for a few at a time takes longer than what they are for.
     chance: Chance,
 }
@@ -150,7 +153,13 @@ impl Payloads {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => 0,
             data => data?.length()?,
         };
-        Ok(Self { disk, folder, log, key, end: (span, data), pending: BTreeMap::new(), chance: Chance::default() })
+        let (end, pending, chance) = ((span, data), BTreeMap::new(), Chance::default());
+        let payloads = Self { disk, folder, log, key, end, pending, erasing: None, chance };
+        match Erasing::read(&*payloads.disk, &payloads.folder)? {
+            Some(erasing) => payloads.overwrite(&erasing)?,
+            None => {}
+        }
+        Ok(payloads)
     }
 
     /// A salt for a commitment.
@@ -244,30 +253,48 @@ impl Payloads {
     /// # Errors
     /// As the system says; the erasure is then to be tried again.
     pub fn erase(&mut self, index: u64, pointers: &[&str]) -> io::Result<usize> {
+        let before = self.finish(index)?;
         let (rows, data) = (self.file(index / SPAN_ENTRIES, "rows")?, self.file(index / SPAN_ENTRIES, "data")?);
         let mut bytes = [0; ROW_BYTES];
         if rows.read_at(row_offset(index), &mut bytes)? < ROW_BYTES {
-            return Ok(0);
+            return Ok(before);
         }
-        let Some(row) = Row::read(&bytes).filter(|row| row.state == State::Kept) else { return Ok(0) };
-        let Some(mut opening) = self.open_row(index, &row, &*data)? else { return Ok(0) };
+        let Some(row) = Row::read(&bytes).filter(|row| row.state == State::Kept) else { return Ok(before) };
+        let Some(mut opening) = self.open_row(index, &row, &*data)? else { return Ok(before) };
         let count = if pointers.is_empty() {
             opening.parts.len()
         } else {
             pointers.iter().map(|pointer| opening.erase(pointer)).sum()
         };
         if count == 0 {
-            return Ok(0);
+            return Ok(before);
         }
         let left = if pointers.is_empty() { None } else { Some(&opening) };
         let now = self.rewritten(index, &row, left, &*data)?;
         data.sync()?;
-        rows.write_at(row_offset(index), &now.bytes())?;
+        let erasing = Erasing { index, offset: row.offset, length: row.length, row: now.bytes() };
+        self.erasing = Some((erasing, count));
+        Ok(self.finish(index)? + before)
+    }
+
+    /// Does what was decided to be erased and not seen to be done; how many fields that were, where it is this entry's.
+    fn finish(&mut self, index: u64) -> io::Result<usize> {
+        let Some((erasing, count)) = self.erasing else { return Ok(0) };
+        erasing.write(&*self.disk, &self.folder)?;
+        self.overwrite(&erasing)?;
+        self.erasing = None;
+        Ok(if erasing.index == index { count } else { 0 })
+    }
+
+    fn overwrite(&self, erasing: &Erasing) -> io::Result<()> {
+        let span = erasing.index / SPAN_ENTRIES;
+        let (rows, data) = (self.file(span, "rows")?, self.file(span, "data")?);
+        rows.write_at(row_offset(erasing.index), &erasing.row)?;
         rows.sync()?;
         // The key is gone, so this is to spare whoever looks for the bytes the doubt.
-        data.write_at(row.offset, &vec![0; usize::try_from(row.length).unwrap_or(0)])?;
+        data.write_at(erasing.offset, &vec![0; usize::try_from(erasing.length).unwrap_or(0)])?;
         data.sync()?;
-        Ok(count)
+        Erasing::forget(&*self.disk, &self.folder)
     }
 
     /// Where what is left of an entry's values stands now: behind all others.
