@@ -155,7 +155,10 @@ impl Keys {
             }
         };
         let signer = parse_signer(&signing).ok_or(KeyFailure::NotAKey(path))?;
-        Ok(Self { signer, values: Arc::new(Self::values(folder)?) })
+        let values = Arc::new(Self::values(folder)?);
+        // Whoever made them may have ended before their names were on the disk, and nothing is signed with a key that can be lost.
+        sync_names(folder).map_err(|cause| KeyFailure::System(folder.to_owned(), cause))?;
+        Ok(Self { signer, values })
     }
 
     /// The key of the values alone, which reading needs; it is never made here.
@@ -215,13 +218,31 @@ fn read_private(path: &Path) -> Result<Option<Zeroizing<String>>, KeyFailure> {
     Ok(Some(Zeroizing::new(fs::read_to_string(path).map_err(system)?)))
 }
 
-/// Writes a key that does not exist yet, to the disk before it is used.
+/// The names in a folder, its own, and that of the folder it lies in; what lies above need not be ours to open.
+fn sync_names(folder: &Path) -> io::Result<()> {
+    fs::File::open(folder)?.sync_all()?;
+    let above = [folder.parent(), folder.parent().and_then(Path::parent)];
+    for above in above.into_iter().flatten().filter(|above| !above.as_os_str().is_empty()) {
+        match fs::File::open(above) {
+            Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {}
+            opened => opened?.sync_all()?,
+        }
+    }
+    Ok(())
+}
+
+/// Writes a key that does not exist yet, to the disk before it is used; whoever is interrupted leaves no half of one.
 fn create_private(path: &Path, text: &str) -> Result<Zeroizing<String>, KeyFailure> {
     let write = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let staged = path.with_extension("new");
+        match fs::remove_file(&staged) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
+            Ok(()) | Err(_) => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
+        fs::rename(&staged, path)
     };
     write().map_err(|cause| KeyFailure::System(path.to_owned(), cause))?;
     Ok(Zeroizing::new(text.to_owned()))
