@@ -407,9 +407,10 @@ impl World {
             drop(sequencer);
             let first = recovery;
             (sequencer, recovery) = take_up(disk.clone(), audit(), keys()).map_err(refused)?;
-            // A shard of which nothing is left is forgotten; so is a boot.
-            let next_seq = first.next_seq.into_iter().filter(|(_, next)| *next > 0 || recovery.size > 0).collect();
-            let again = Recovery { torn_bytes: 0, records: 0, boot: recovery.boot, next_seq, ..first };
+            let again = Recovery { torn_bytes: 0, records: 0, boot: recovery.boot, ..first };
+            // A shard of which nothing was ever taken is forgotten with its journals.
+            let again = Recovery { next_seq: begun(&again), ..again };
+            recovery.next_seq = begun(&recovery);
             if recovery != again {
                 return Err(format!("taken up again it is {recovery:?} and not {again:?}"));
             }
@@ -435,6 +436,10 @@ impl World {
             self.told.push(what());
         }
     }
+}
+
+fn begun(recovery: &Recovery) -> BTreeMap<u16, u64> {
+    recovery.next_seq.iter().filter(|(_, next)| **next > 0).map(|(shard, next)| (*shard, *next)).collect()
 }
 
 fn audit() -> &'static Path {
