@@ -28,15 +28,27 @@ const BYTES: usize = 8 + 8 + 4 + 64;
 
 const DIGEST_BYTES: usize = 32;
 
+/// What a start finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// None was under way.
+    Nothing,
+    /// One was, and is to be done again.
+    Begun(Erasing),
+    /// One was done, and is to be forgotten.
+    Done,
+}
+
 impl Erasing {
-    /// The one that is under way in `folder`.
+    /// What there is of one in `folder`.
     ///
     /// # Errors
     /// As the system says.
-    pub fn read(disk: &dyn Disk, folder: &Path) -> io::Result<Option<Self>> {
+    pub fn found(disk: &dyn Disk, folder: &Path) -> io::Result<Found> {
         match read(disk, &path(folder)) {
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
-            bytes => Ok(Self::of(&bytes?)),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(Found::Nothing),
+            // Where they are not what was written they were being overwritten.
+            bytes => Ok(Self::of(&bytes?).map_or(Found::Done, Found::Begun)),
         }
     }
 
@@ -73,7 +85,7 @@ impl Erasing {
         bytes
     }
 
-    /// None where they are not what was written: they were being overwritten, so it was done.
+    /// None where they are not what was written.
     fn of(bytes: &[u8]) -> Option<Self> {
         let (index, rest) = bytes.split_first_chunk()?;
         let (offset, rest) = rest.split_first_chunk()?;
@@ -100,19 +112,19 @@ mod tests {
     #[test]
     fn an_erasure_is_read_as_it_was_written_and_nothing_else_is_one() {
         let folder = tempfile::tempdir().unwrap();
-        let read = || Erasing::read(&RealDisk, folder.path()).unwrap();
-        assert_eq!(read(), None);
+        let read = || Erasing::found(&RealDisk, folder.path()).unwrap();
+        assert_eq!(read(), Found::Nothing);
         let erasing = Erasing { index: 7, offset: 99, length: 5, row: [3; 64] };
         erasing.write(&RealDisk, folder.path()).unwrap();
-        assert_eq!(read(), Some(erasing));
+        assert_eq!(read(), Found::Begun(erasing));
         let whole = std::fs::read(path(folder.path())).unwrap();
         for at in 0..whole.len() {
             let mut changed = whole.clone();
             changed[at] ^= 1;
             std::fs::write(path(folder.path()), changed).unwrap();
-            assert_eq!(read(), None, "changed at {at}");
+            assert_eq!(read(), Found::Done, "changed at {at}");
             std::fs::write(path(folder.path()), &whole[..at]).unwrap();
-            assert_eq!(read(), None, "cut at {at}");
+            assert_eq!(read(), Found::Done, "cut at {at}");
         }
         Erasing::forget(&RealDisk, folder.path()).unwrap();
         assert!(!path(folder.path()).exists());

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use portcullis_core::audit::values::Opening;
 
 use crate::disk::{Disk, DiskFile};
-use crate::erasing::Erasing;
+use crate::erasing::{Erasing, Found};
 use crate::keys::{Key, Seal, TAG_BYTES, WrappedKey, WrappingKey, random};
 
 /// Entries of one pair of files: as many as a tile of the tree's second level covers.
@@ -155,9 +155,10 @@ impl Payloads {
         };
         let (end, pending, chance) = ((span, data), BTreeMap::new(), Chance::default());
         let payloads = Self { disk, folder, log, key, end, pending, erasing: None, chance };
-        match Erasing::read(&*payloads.disk, &payloads.folder)? {
-            Some(erasing) => payloads.overwrite(&erasing)?,
-            None => {}
+        match Erasing::found(&*payloads.disk, &payloads.folder)? {
+            Found::Nothing => {}
+            Found::Begun(erasing) => payloads.overwrite(&erasing)?,
+            Found::Done => Erasing::forget(&*payloads.disk, &payloads.folder)?,
         }
         Ok(payloads)
     }

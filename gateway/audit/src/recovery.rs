@@ -65,10 +65,8 @@ pub fn take_up(disk: Arc<dyn Disk>, audit: &Path, keys: Keys) -> Result<(Sequenc
     bundle_fits(&*disk, &folder, order.head.size)?;
     let signed = signed(&*disk, &folder, &keys)?;
     agree(&*disk, &folder, &order.head, signed.as_ref())?;
-    if order.head.size > 0 {
-        // It was read, and may not be on the disk for certain yet; nothing is signed over it before.
-        order.write(&*disk, audit)?;
-    }
+    // The order was read, and its name may not be on the disk for certain yet; nothing is signed over it before.
+    disk.sync_folder(audit)?;
     let payloads = Payloads::resume(disk.clone(), audit, order.log, keys.values.clone(), order.head.size)?;
     let public = folder.join("log.pub");
     if disk.open(&public).is_err() {

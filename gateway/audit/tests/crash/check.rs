@@ -280,8 +280,12 @@ fn state(stored: &Stored<'_>, index: u64) -> Result<u8, String> {
 /// All journals are in the log, and with it whatever is erased there.
 fn journals(stored: &Stored<'_>) -> Result<(), String> {
     let names = stored.disk.names(&stored.audit.join("wal")).map_err(|cause| cause.to_string())?;
-    match names.iter().find(|name| name.ends_with(".wal")) {
-        Some(name) => Err(format!("`{name}` is left, and all of it was taken")),
+    if let Some(name) = names.iter().find(|name| name.ends_with(".wal")) {
+        return Err(format!("`{name}` is left, and all of it was taken"));
+    }
+    let names = stored.disk.names(&stored.audit.join("payloads/0000")).map_err(|cause| cause.to_string())?;
+    match names.iter().find(|name| name.starts_with("erasing") && !name.ends_with(".new")) {
+        Some(name) => Err(format!("`{name}` is left, and it was done")),
         None => Ok(()),
     }
 }

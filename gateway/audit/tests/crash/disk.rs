@@ -4,6 +4,7 @@
 //! Bytes are certain once their file is synced, names once their folder is (POSIX.1-2024, fsync). A failed sync drops what it was to write, as Linux does.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,26 +12,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use oorandom::Rand64;
 use portcullis_audit::disk::{Disk, DiskFile};
 
-use crate::survivors::{Cut, Style};
+use crate::blows::Faults;
+use crate::survivors::{Change, Cut, Inode, Style};
 
 /// A disk; whoever holds a clone or one of its files sees the same one.
 #[derive(Clone, Debug)]
 pub struct SimDisk(Arc<Mutex<State>>);
-
-/// What goes wrong, and when: operations are counted from the moment the plan is made.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Faults {
-    /// Before the end of this operation everything stops.
-    pub ends_at: Option<u64>,
-    /// From this operation on there is no space, until [`SimDisk::lift`].
-    pub full_from: Option<u64>,
-    /// This sync fails, and drops what it was to write.
-    pub sync_fails: Option<u64>,
-    /// This read fails.
-    pub read_fails: Option<u64>,
-    /// This operation fails and does nothing.
-    pub refuses_at: Option<u64>,
-}
 
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,26 +26,13 @@ pub enum Node {
     File(usize),
 }
 
-/// One thing that was done to a file since it was synced.
-#[derive(Clone, Debug)]
-pub enum Change {
-    Write(usize, Vec<u8>),
-    Cut(usize),
-}
+/// What somebody else does while a file is being synced, once its bytes are on the disk.
+struct Meanwhile(Box<dyn FnOnce() + Send>);
 
-/// A file, whatever it is called.
-#[derive(Clone, Debug, Default)]
-pub struct Inode {
-    /// What the disk holds.
-    pub kept: Arc<Vec<u8>>,
-    /// What is read.
-    pub read: Arc<Vec<u8>>,
-    /// What lies between the two; less than that once a sync failed.
-    pub changes: Vec<Change>,
-    /// A sync failed: what is read is more than what will ever be kept.
-    pub diverged: bool,
-    /// Whoever looks may see what is written here, so all of it is remembered.
-    shown: bool,
+impl fmt::Debug for Meanwhile {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Meanwhile")
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -75,6 +49,7 @@ struct State {
     reads: u64,
     ended: bool,
     fired: bool,
+    meanwhile: Arc<Mutex<Option<Meanwhile>>>,
     /// Everything that was ever written into files called `checkpoint…`.
     shown: Vec<Vec<u8>>,
 }
@@ -95,6 +70,7 @@ impl SimDisk {
             reads: 0,
             ended: false,
             fired: false,
+            meanwhile: Arc::default(),
             shown: Vec::new(),
         })))
     }
@@ -103,7 +79,9 @@ impl SimDisk {
     pub fn copied(&self) -> Self {
         let copy = Self(Arc::new(Mutex::new(self.state().clone())));
         copy.arm(Faults::default());
-        copy.state().shown.clear();
+        let mut state = copy.state();
+        (state.shown, state.meanwhile) = (Vec::new(), Arc::default());
+        drop(state);
         copy
     }
 
@@ -118,6 +96,11 @@ impl SimDisk {
     pub fn lift(&self) {
         let mut state = self.state();
         state.faults = Faults { ends_at: state.faults.ends_at, ..Faults::default() };
+    }
+
+    /// Something that happens during the next sync of a file, after what that brings to the disk.
+    pub fn during_sync(&self, happens: impl FnOnce() + Send + 'static) {
+        *self.state().meanwhile.lock().unwrap() = Some(Meanwhile(Box::new(happens)));
     }
 
     /// Whether everything has stopped.
@@ -155,7 +138,7 @@ impl SimDisk {
             }
             Cut::Power => state.cut_power(),
         }
-        (state.ended, state.faults) = (false, Faults::default());
+        (state.ended, state.faults, state.meanwhile) = (false, Faults::default(), Arc::default());
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -179,7 +162,7 @@ impl State {
             self.ended = true;
             return Err(gone());
         }
-        if self.faults.refuses_at == Some(self.operations) {
+        if self.faults.refuses.is_some_and(|(from, to)| (from..to).contains(&self.operations)) {
             self.fired = true;
             return Err(refused());
         }
@@ -495,6 +478,11 @@ impl DiskFile for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.disk.state().sync_file(self.id)
+        let synced = self.disk.state().sync_file(self.id);
+        let meanwhile = self.disk.state().meanwhile.lock().unwrap().take();
+        if let Some(Meanwhile(happens)) = meanwhile {
+            happens();
+        }
+        synced
     }
 }

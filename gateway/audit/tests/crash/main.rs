@@ -1,6 +1,7 @@
 //! Crashes of logs, and what is left of them.
 
 mod check;
+mod blows;
 mod disk;
 mod records;
 mod survivors;

@@ -2,6 +2,7 @@
 //! Never here: what is tried.
 
 mod check;
+mod blows;
 mod disk;
 mod records;
 mod survivors;

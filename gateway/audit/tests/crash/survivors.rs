@@ -3,9 +3,9 @@
 //!
 //! Between two syncs a file system may bring sectors to the disk in any order, some of them or none; a length may grow before the bytes arrive.
 
-use oorandom::Rand64;
+use std::sync::Arc;
 
-use crate::disk::{Change, Inode};
+use oorandom::Rand64;
 
 /// How everything stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,28 @@ pub enum Cut {
     Kill,
     /// The power goes; what was not synced is there in part.
     Power,
+}
+
+/// One thing that was done to a file since it was synced.
+#[derive(Clone, Debug)]
+pub enum Change {
+    Write(usize, Vec<u8>),
+    Cut(usize),
+}
+
+/// A file, whatever it is called.
+#[derive(Clone, Debug, Default)]
+pub struct Inode {
+    /// What the disk holds.
+    pub kept: Arc<Vec<u8>>,
+    /// What is read.
+    pub read: Arc<Vec<u8>>,
+    /// What lies between the two; less than that once a sync failed.
+    pub changes: Vec<Change>,
+    /// A sync failed: what is read is more than what will ever be kept.
+    pub diverged: bool,
+    /// Whoever looks may see what is written here, so all of it is remembered.
+    pub shown: bool,
 }
 
 /// What is brought to a disk in one piece.

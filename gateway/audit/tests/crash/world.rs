@@ -5,8 +5,9 @@
 //! checkpoint counts once its bytes were in any file, synced or not: somebody may have read them.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use oorandom::Rand64;
 use portcullis_audit::disk::Disk;
@@ -19,41 +20,11 @@ use portcullis_tlog::checkpoint::Checkpoint;
 use portcullis_tlog::note::{Kind, NoteSigner, VerifierKey};
 use portcullis_tlog::tree::Hash;
 
+use crate::blows::Blow;
 use crate::check::{self, Asked, Erasure, Promises, Stored};
-use crate::disk::{Faults, SimDisk};
-use crate::records::{Author, Certain, Desk, Ledger};
+use crate::disk::SimDisk;
+use crate::records::{Author, Batch, Certain, Desk, Ledger};
 use crate::survivors::Cut;
-
-/// What goes wrong at a point.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blow {
-    /// The process ends.
-    Kill,
-    /// The power goes.
-    Power,
-    /// There is no space for a while.
-    Full,
-    /// A sync fails and drops what it was to write.
-    Sync,
-    /// A read fails.
-    Read,
-    /// Any operation fails once.
-    Refused,
-}
-
-/// All of them; those that end everything at some operation come more often.
-const BLOWS: [Blow; 10] = [
-    Blow::Kill,
-    Blow::Kill,
-    Blow::Power,
-    Blow::Power,
-    Blow::Power,
-    Blow::Power,
-    Blow::Full,
-    Blow::Sync,
-    Blow::Read,
-    Blow::Refused,
-];
 
 /// What one life of the process does at most before it is ended from outside.
 const STEPS_MAX: u64 = 48;
@@ -75,13 +46,22 @@ pub struct World {
 
 /// One core of a running gateway.
 struct Core {
-    file: ShardFile,
+    file: Arc<Mutex<ShardFile>>,
+    owed: Arc<Owed>,
     boot: u64,
+    shard: u16,
     next_seq: u64,
     open: Vec<(u64, bool)>,
     unsynced: Vec<(Name, u64)>,
     /// A sync failed: nothing of it may be believed to be on the disk.
     poisoned: bool,
+}
+
+/// Whether a life goes on after a step.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Goes {
+    On,
+    Ends,
 }
 
 /// A running gateway.
@@ -109,8 +89,8 @@ impl World {
 
     /// Runs until something goes wrong, takes the log up again, and holds it against everything that was promised.
     pub fn point(&mut self) -> Result<Blow, String> {
-        let blow = BLOWS[self.below(BLOWS.len() as u64) as usize];
-        let faults = self.faults(blow);
+        let blow = Blow::one(&mut self.chance);
+        let faults = blow.faults(&mut self.chance);
         self.tell(|| format!("--- {blow:?} {faults:?}"));
         self.disk.arm(faults);
         self.troubled = true;
@@ -129,20 +109,6 @@ impl World {
         Ok(blow)
     }
 
-    fn faults(&mut self, blow: Blow) -> Faults {
-        // What happens early in a start happens seldom, and matters as much.
-        let reach = [12, 60, 250][self.below(3) as usize];
-        let at = Some(1 + self.below(reach));
-        let none = Faults::default();
-        match blow {
-            Blow::Kill | Blow::Power => Faults { ends_at: at, ..none },
-            Blow::Full => Faults { full_from: at, ..none },
-            Blow::Sync => Faults { sync_fails: Some(1 + self.below(reach / 2)), ..none },
-            Blow::Read => Faults { read_fails: at, ..none },
-            Blow::Refused => Faults { refuses_at: at, ..none },
-        }
-    }
-
     /// One life of the process; the records that a failed sync leaves in doubt.
     fn live(&mut self) -> Result<Vec<(Name, u64)>, String> {
         let Some((sequencer, recovery)) = self.start()? else { return Ok(Vec::new()) };
@@ -155,7 +121,9 @@ impl World {
         let mut left = steps;
         while left > 0 && !self.disk.ended() && !life.cores.is_empty() {
             left -= 1;
-            self.step(&mut life)?;
+            if self.step(&mut life)? == Goes::Ends {
+                break;
+            }
             // Space returns after a while.
             if self.troubled && self.disk.fired() && self.below(8) == 0 {
                 self.heal(&mut life)?;
@@ -200,12 +168,15 @@ impl World {
             segment_bytes_max: [256, 2048, 8192][self.below(3) as usize],
         };
         for shard in 0..1 + self.below(3) as u16 {
-            for _ in 0..2 {
-                match ShardFile::create(&home, boot, shard, Arc::new(Owed::default())) {
+            // What cannot be begun may not be taken away either: the next try is another boot's.
+            for boot in boot..boot + 2 {
+                let owed = Arc::new(Owed::default());
+                match ShardFile::create(&home, boot, shard, owed.clone()) {
                     Ok(file) => {
                         let next_seq = recovery.next_seq.get(&shard).copied().unwrap_or(0);
                         let (open, unsynced) = (Vec::new(), Vec::new());
-                        life.cores.push(Core { file, boot, next_seq, open, unsynced, poisoned: false });
+                        let file = Arc::new(Mutex::new(file));
+                        life.cores.push(Core { file, owed, boot, shard, next_seq, open, unsynced, poisoned: false });
                         break;
                     }
                     Err(cause) => {
@@ -221,69 +192,97 @@ impl World {
         Ok(())
     }
 
-    fn step(&mut self, life: &mut Life) -> Result<(), String> {
+    fn step(&mut self, life: &mut Life) -> Result<Goes, String> {
         let at = self.below(life.cores.len() as u64) as usize;
         match self.below(20) {
             0..=8 => drop(self.write(life, at)?),
-            9..=12 => self.sync(&mut life.cores[at])?,
+            9..=12 => {
+                self.sync(life, at)?;
+                if life.cores[at].poisoned {
+                    // The next one must not be believed; perhaps everything ends right after it.
+                    self.sync(life, at)?;
+                    return Ok(if self.below(2) == 0 { Goes::Ends } else { Goes::On });
+                }
+            }
             13..=15 => self.take(life, at)?,
             16..=17 => self.publish(life)?,
             18 => {
-                let rotated = life.cores[at].file.rotate();
+                let rotated = lock(&life.cores[at].file).rotate();
                 self.tell(|| format!("rotate {at}: {rotated:?}"));
                 rotated.or_else(|cause| self.expected(&cause))?;
             }
             _ => self.erase(life)?,
         }
-        Ok(())
+        Ok(Goes::On)
     }
 
     /// Appends a batch; whether it was.
     fn write(&mut self, life: &mut Life, at: usize) -> Result<bool, String> {
+        let mut batch = self.batch(life, at);
+        let appended = lock(&life.cores[at].file).append(&mut batch.bytes);
+        self.appended(&mut life.cores[at], batch, appended)
+    }
+
+    /// A batch for a core, which somebody tries to write from now on.
+    fn batch(&mut self, life: &mut Life, at: usize) -> Batch {
         let Life { cores, unknown, .. } = life;
         let core = &mut cores[at];
-        let mut desk = Desk { boot: core.boot, shard: core.file.number(), open: &mut core.open, unknown };
-        let mut batch = self.author.batch(&mut desk, core.next_seq, FRAME_HEAD_BYTES, &mut self.chance);
+        let mut desk = Desk { boot: core.boot, shard: core.shard, open: &mut core.open, unknown };
+        let batch = self.author.batch(&mut desk, core.next_seq, FRAME_HEAD_BYTES, &mut self.chance);
         for (name, tried) in &batch.tried {
             self.ledger.entry(*name).or_default().push(tried.clone());
         }
-        let appended = core.file.append(&mut batch.bytes);
+        batch
+    }
+
+    fn appended(&mut self, core: &mut Core, batch: Batch, appended: io::Result<()>) -> Result<bool, String> {
         if let Err(cause) = appended {
-            self.tell(|| format!("append {at}: {cause}"));
+            self.tell(|| format!("append {}: {cause}", core.shard));
             return self.expected(&cause).map(|()| false);
         }
         let written: Vec<(Name, u64)> = batch.tried.iter().map(|(name, tried)| (*name, tried.number)).collect();
         core.next_seq += written.len() as u64;
         core.open = batch.open;
         core.unsynced.extend(&written);
-        self.tell(|| format!("append {at}: {written:?}"));
+        self.tell(|| format!("append {}: {written:?}", core.shard));
         if !core.poisoned {
             self.mark(&written, Certain::AgainstKill);
         }
         Ok(true)
     }
 
-    fn sync(&mut self, core: &mut Core) -> Result<(), String> {
-        let synced = core.file.owed().sync();
-        self.tell(|| format!("sync {}: {synced:?}", core.file.number()));
+    /// Syncs what a core wrote; at times the core goes on writing meanwhile.
+    fn sync(&mut self, life: &mut Life, at: usize) -> Result<(), String> {
+        let done = Arc::new(Mutex::new(None));
+        let mut meanwhile = None;
+        if self.below(3) == 0 {
+            let batch = self.batch(life, at);
+            let (file, done, mut bytes) = (life.cores[at].file.clone(), done.clone(), batch.bytes.clone());
+            self.disk.during_sync(move || *lock(&done) = Some(lock(&file).append(&mut bytes)));
+            meanwhile = Some(batch);
+        }
+        let core = &mut life.cores[at];
+        let synced = core.owed.sync();
+        self.tell(|| format!("sync {}: {synced:?}", core.shard));
+        if synced.is_ok() {
+            let synced = std::mem::take(&mut core.unsynced);
+            self.mark(&synced, Certain::Always);
+        }
+        let refused = synced.is_err() && core.poisoned;
+        core.poisoned |= synced.is_err();
+        if let (Some(batch), Some(appended)) = (meanwhile, lock(&done).take()) {
+            self.appended(core, batch, appended)?;
+        }
         match synced {
-            Ok(()) => {
-                let synced = std::mem::take(&mut core.unsynced);
-                self.mark(&synced, Certain::Always);
-                Ok(())
-            }
-            Err(_) if core.poisoned => Ok(()),
-            Err(cause) => {
-                core.poisoned = true;
-                self.expected(&cause)
-            }
+            Err(cause) if !refused => self.expected(&cause),
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 
     fn take(&mut self, life: &mut Life, at: usize) -> Result<(), String> {
         let core = &life.cores[at];
         loop {
-            let took = life.sequencer.take(core.boot, core.file.number(), core.file.owed());
+            let took = life.sequencer.take(core.boot, core.shard, &core.owed);
             self.tell(|| format!("take {at}: {took:?}"));
             match took {
                 Ok(Took::All) => return Ok(()),
@@ -334,18 +333,21 @@ impl World {
         self.tell(|| "no more faults".to_owned());
         self.disk.lift();
         self.troubled = false;
+        if self.below(2) == 0 {
+            self.publish(life)?;
+        }
         for at in 0..life.cores.len() {
             if !life.cores[at].poisoned && !self.write(life, at)? && !self.disk.ended() {
                 return Err("a batch is not appended, and there is space".to_owned());
             }
-            self.sync(&mut life.cores[at])?;
+            self.sync(life, at)?;
             self.take(life, at)?;
         }
         self.publish(life)
     }
 
     /// An error that has a cause.
-    fn expected(&self, cause: &std::io::Error) -> Result<(), String> {
+    fn expected(&self, cause: &io::Error) -> Result<(), String> {
         let caused = self.disk.ended() || self.troubled && self.disk.fired();
         if caused { Ok(()) } else { Err(format!("there is no cause for `{cause}`")) }
     }
@@ -440,6 +442,10 @@ impl World {
 
 fn begun(recovery: &Recovery) -> BTreeMap<u16, u64> {
     recovery.next_seq.iter().filter(|(_, next)| **next > 0).map(|(shard, next)| (*shard, *next)).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap()
 }
 
 fn audit() -> &'static Path {
