@@ -232,11 +232,9 @@ impl State {
             return Err(gone());
         }
         if let Err(cause) = self.step() {
-            if self.ended {
-                // What was being written has got through in part.
-                let written = self.chance.rand_range(0..bytes.len() as u64 + 1) as usize;
-                self.put(id, offset, &bytes[..written]);
-            }
+            // What was being written has got through in part.
+            let written = self.chance.rand_range(0..bytes.len() as u64 + 1) as usize;
+            self.put(id, offset, &bytes[..written]);
             return Err(cause);
         }
         let fits = self.files[id].read.len().saturating_sub(offset).min(bytes.len());
@@ -250,9 +248,6 @@ impl State {
             return Ok(());
         }
         self.put(id, offset, bytes);
-        if self.files[id].shown {
-            self.shown.push(bytes.to_vec());
-        }
         Ok(())
     }
 
@@ -263,6 +258,9 @@ impl State {
         let change = Change::Write(offset, bytes.to_vec());
         change.apply(Arc::make_mut(&mut self.files[id].read));
         self.files[id].changes.push(change);
+        if self.files[id].shown {
+            self.shown.push(bytes.to_vec());
+        }
     }
 
     /// Counts a sync; an error where it fails.

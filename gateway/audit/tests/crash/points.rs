@@ -12,6 +12,12 @@ use crate::world::World;
 /// Points of one log; a seed stands for so many.
 pub const POINTS_A_WORLD: u64 = 25;
 
+/// Logs of which one is long; the first 500 points have none, for it takes as long as they do.
+const LONG_ONE_IN: u64 = 200;
+
+/// 256 entries before the tree has a third level.
+const LONG_ENTRIES: u64 = 65_280;
+
 /// What to do.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
@@ -73,7 +79,11 @@ pub fn run(plan: &Plan, say: impl Fn(&str) + Sync) -> Result<Summary, String> {
 }
 
 fn world(seed: u64, points: u64) -> Result<Summary, String> {
-    let mut world = World::new(seed);
+    // One log in so many is a long one, about to begin another pair of files of values and another level of the tree.
+    let mut world = match seed.is_multiple_of(LONG_ONE_IN) {
+        true => World::grown(seed, LONG_ENTRIES)?,
+        false => World::new(seed),
+    };
     let mut summary = Summary::default();
     for point in 1..=points {
         match world.point() {

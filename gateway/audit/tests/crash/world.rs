@@ -87,6 +87,23 @@ impl World {
         }
     }
 
+    /// A log that has grown to some `entries` without a fault.
+    pub fn grown(seed: u64, entries: u64) -> Result<Self, String> {
+        let mut world = Self::new(seed);
+        let (sequencer, recovery) = world.start()?.ok_or("it ended")?;
+        let mut life = Life { sequencer, cores: Vec::new(), unknown: Vec::new() };
+        world.cores(&mut life, &recovery)?;
+        while world.size() < entries {
+            for _ in 0..64 {
+                world.write(&mut life, 0)?;
+            }
+            world.sync(&mut life, 0)?;
+            world.take(&mut life, 0)?;
+            world.publish(&mut life)?;
+        }
+        Ok(world)
+    }
+
     /// Runs until something goes wrong, takes the log up again, and holds it against everything that was promised.
     pub fn point(&mut self) -> Result<Blow, String> {
         let blow = Blow::one(&mut self.chance);
