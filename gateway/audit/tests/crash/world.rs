@@ -212,7 +212,12 @@ impl World {
     fn step(&mut self, life: &mut Life) -> Result<Goes, String> {
         let at = self.below(life.cores.len() as u64) as usize;
         match self.below(20) {
-            0..=8 => drop(self.write(life, at)?),
+            0..=8 => {
+                // What was refused may have left something that nobody must take.
+                if !self.write(life, at)? && self.below(2) == 0 {
+                    self.rotate(&life.cores[at])?;
+                }
+            }
             9..=12 => {
                 self.sync(life, at)?;
                 if life.cores[at].poisoned {
@@ -223,11 +228,7 @@ impl World {
             }
             13..=15 => self.take(life, at)?,
             16..=17 => self.publish(life)?,
-            18 => {
-                let rotated = lock(&life.cores[at].file).rotate();
-                self.tell(|| format!("rotate {at}: {rotated:?}"));
-                rotated.or_else(|cause| self.expected(&cause))?;
-            }
+            18 => self.rotate(&life.cores[at])?,
             _ => self.erase(life)?,
         }
         Ok(Goes::On)
@@ -266,6 +267,12 @@ impl World {
             self.mark(&written, Certain::AgainstKill);
         }
         Ok(true)
+    }
+
+    fn rotate(&mut self, core: &Core) -> Result<(), String> {
+        let rotated = lock(&core.file).rotate();
+        self.tell(|| format!("rotate {}: {rotated:?}", core.shard));
+        rotated.or_else(|cause| self.expected(&cause))
     }
 
     /// Syncs what a core wrote; at times the core goes on writing meanwhile.
