@@ -48,6 +48,7 @@ pub mod sources;
 pub mod spread;
 pub mod secure;
 pub mod learn;
+pub mod witness;
 pub mod history;
 pub mod reload;
 pub mod control;

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Verb::Token { verb } => cli::token::token(&verb, &ways),
         Verb::Tools { verb } => cli::tools::tools(&verb, &ways),
         Verb::Audit { verb } => cli::audit::audit(&verb, &ways),
+        Verb::Witness(wish) => cli::witness::witness(&wish, &ways),
         Verb::Reload => cli::reload::reload(&ways),
         Verb::Drain => cli::drain::drain(&ways),
         Verb::Schema => cli::schema::schema(),

@@ -13,18 +13,24 @@ use crate::control::socket::Bound;
 use crate::control::{Facts, Plane};
 use crate::counters::Counters;
 use crate::history::{By, History, How, Kept};
-use crate::journal::recover::{self, Recovery};
 use crate::meters::Meters;
 use crate::reload::{self, Begun, Held, Keeper};
 use crate::secure::{self, Secured};
 use crate::session::{Owners, Sessions};
 use crate::shared::{Life, Shared};
+use crate::witness::ask::Witnessing;
 use crate::{beside, logging, resolve, sources};
 use arc_swap::ArcSwap;
+use portcullis_audit::disk::RealDisk;
+use portcullis_audit::keys::Keys;
+use portcullis_audit::order::OpenCall;
+use portcullis_audit::recovery::{self, Recovery};
+use portcullis_audit::sequencer::Sequencer;
 use portcullis_core::config::settings::{Ebpf, Mode, Plaintext, Settings};
 use portcullis_core::config::snapshot::Snapshot;
 use portcullis_core::diagnostic::Diagnostics;
-use std::fs::{DirBuilder, File};
+use portcullis_tlog::note::VerifierKey;
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
@@ -68,7 +74,10 @@ pub fn run(file: &Path) -> Result<(), StartFailure> {
             first_use::build_or_wait(&runtime, &mut held).map_err(|findings| named(findings, file))?
         }
     };
-    let recovery = take_up_log(&settings)?;
+    let keys = keys(&settings)?;
+    let (wrapping, verifier) = (keys.values.clone(), keys.signer.verifier().clone());
+    let (sequencer, recovery) = take_up_log(&settings, keys)?;
+    let log = sequencer.log_folder();
     let (snapshot, history, kept) = number(built, &held, &settings)?;
     let meters = take_up_meters(&settings)?;
     let shared = shared(snapshot, secured, meters, &facts, recovery.boot);
@@ -81,21 +90,26 @@ pub fn run(file: &Path) -> Result<(), StartFailure> {
     beside::start(&shared).map_err(|error| {
         StartFailure::System("thread beside".into(), error, "raise the limit of threads of this process")
     })?;
-    let syncing = Syncing::start(&settings, facts.workers)?;
+    let syncing = Syncing::start(&settings, facts.workers, (sequencer, wrapping, shared.boot))?;
+    let witnessing = witnessed(log, verifier, &settings)?;
     let (workers, address) = Workers::start(&shared, &facts, &recovery, &syncing)?;
     let number = u16::try_from(facts.workers).unwrap_or(u16::MAX);
-    let (file_of, position, synced) = syncing.shard(&shared, &recovery, number).map_err(audit_refused)?;
-    let ledger = Arc::new(Ledger::new(file_of, &shared.boot.to_string(), &position, synced));
+    let (journal, next_seq, synced) = syncing.shard(&shared, &recovery, number).map_err(audit_refused)?;
+    let ledger = Arc::new(Ledger::new(journal, next_seq, synced));
     let begun = Begun { held, kept, fingerprint };
     let keeper = Arc::new(Keeper::new(file.to_owned(), shared.clone(), ledger.clone(), history, begun));
-    let plane = Arc::new(Plane { shared: shared.clone(), keeper, ledger, facts });
+    let plane = Arc::new(Plane { shared: shared.clone(), keeper, ledger, facts, log: syncing.standing().clone() });
     say(&plane, address, &recovery);
-    let control = Control::start(plane, doors, recovery.torn_bytes)?;
+    let control = Control::start(plane, doors, recovery)?;
     // Ready means also: the start is in the log, and a signal to end is heard.
     shared.life.serve();
     let ended = workers.join(&shared);
     control.stop();
     syncing.stop();
+    // The last checkpoint is shown to the witnesses too.
+    if let Some(witnessing) = witnessing {
+        witnessing.stop();
+    }
     drop(lock);
     ended
 }
@@ -167,7 +181,7 @@ fn audit_refused(error: io::Error) -> StartFailure {
 fn lock_log(settings: &Settings) -> Result<File, StartFailure> {
     let folder = &settings.audit.folder;
     DirBuilder::new().recursive(true).mode(0o750).create(folder).map_err(audit_refused)?;
-    recover::lock(folder).map_err(|error| match error.kind() {
+    lock(folder).map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => StartFailure::System(
             folder.display().to_string(),
             error,
@@ -177,12 +191,42 @@ fn lock_log(settings: &Settings) -> Result<File, StartFailure> {
     })
 }
 
-/// Takes the chains of the log up where they ended.
-fn take_up_log(settings: &Settings) -> Result<Recovery, StartFailure> {
-    let recovery = recover::recover(&settings.audit.folder).map_err(audit_refused)?;
-    for (path, broken) in &recovery.damaged {
-        tracing::error!(file = %path.display(), line = broken.line, why = broken.why.as_str(), "the audit log was changed by somebody else; it is left as it is");
+/// Held by the gateway that writes here.
+const LOCK_FILE: &str = ".lock";
+
+/// Takes the folder for this process alone: two gateways that write one log would tear each other's journals.
+fn lock(folder: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join(LOCK_FILE))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another gateway writes here")),
+        Err(TryLockError::Error(error)) => Err(error),
     }
+}
+
+/// The keys of the log; made at the first start.
+fn keys(settings: &Settings) -> Result<Keys, StartFailure> {
+    let origin = format!("{}/audit", settings.listen.public_url.authority());
+    Keys::take_up(&settings.audit.folder.join("keys"), &origin).map_err(|failure| {
+        StartFailure::System(
+            "the keys of the audit log".into(),
+            io::Error::other(failure.to_string()),
+            "give the files in `keys` back to this user with mode 0600; without its key a log cannot go on, only begin anew in another `folder` in `[audit]`",
+        )
+    })
+}
+
+/// Takes the log up where it ended.
+fn take_up_log(settings: &Settings, keys: Keys) -> Result<(Sequencer, Recovery), StartFailure> {
+    let folder = &settings.audit.folder;
+    let taken = recovery::take_up(Arc::new(RealDisk), folder, keys).map_err(|cause| {
+        StartFailure::System(
+            format!("the audit log in {}", folder.display()),
+            io::Error::other(cause.to_string()),
+            "it is left as it is; put back what is missing, or keep it as evidence and name another `folder` in `[audit]`",
+        )
+    });
+    let (sequencer, recovery) = taken?;
     if recovery.torn_bytes > 0 {
         tracing::warn!(
             bytes = recovery.torn_bytes,
@@ -190,10 +234,27 @@ fn take_up_log(settings: &Settings) -> Result<Recovery, StartFailure> {
         );
     }
     if !recovery.unknown.is_empty() {
-        let shown: Vec<&str> = recovery.unknown.iter().take(SHOWN_MAX).map(|name| &**name).collect();
+        let shown: Vec<String> = recovery.unknown.iter().take(SHOWN_MAX).map(called).collect();
         tracing::warn!(calls = recovery.unknown.len(), first = %shown.join(" "), "outcome unknown: these calls were let pass and never seen to end; `portcullis audit show ID` tells what they were");
     }
-    Ok(recovery)
+    Ok((sequencer, recovery))
+}
+
+/// Has the log witnessed, where the configuration names witnesses.
+fn witnessed(log: PathBuf, key: VerifierKey, settings: &Settings) -> Result<Option<Witnessing>, StartFailure> {
+    if settings.audit.witnesses.is_empty() {
+        return Ok(None);
+    }
+    let started = Witnessing::start(log, key, &settings.audit.witnesses);
+    started.map(Some).map_err(|cause| {
+        let cause = io::Error::other(cause.to_string());
+        StartFailure::System("the witnesses of the audit log".into(), cause, "correct `witnesses` in `[audit]`")
+    })
+}
+
+/// `BOOT-SHARD-SEQ`.
+fn called((boot, shard, seq): &OpenCall) -> String {
+    format!("{boot}-{shard}-{seq}")
 }
 
 /// Names of calls in one line of the log.
@@ -306,7 +367,7 @@ fn say(plane: &Plane, address: SocketAddr, recovery: &Recovery) {
     let agents = snapshot.registry.agents().len();
     tracing::info!(version = snapshot.version, hash = %snapshot.hash, rules = snapshot.engine.policy_ids().len(), agents, "rules");
     let durability = crate::control::status::durability(settings.audit.durability);
-    tracing::info!(folder = %settings.audit.folder.display(), %durability, checked = recovery.records, "audit log");
+    tracing::info!(folder = %settings.audit.folder.display(), %durability, entries = recovery.size, "audit log");
     tracing::info!(workers = plane.facts.workers, descriptors = plane.facts.descriptors.unwrap_or(u64::MAX), control = %settings.control.socket.display(), "process");
     plane.facts.missing.iter().for_each(|missing| tracing::warn!("not in effect: {missing}"));
     snapshot.warnings.iter().for_each(|finding| tracing::warn!("{finding}"));

@@ -139,7 +139,7 @@ fn every_refusal_leaves_a_record_with_its_cause() {
         assert_eq!(text(&new[0], "source"), "127.0.0.1", "{}", new[0]);
     }
     assert_eq!(upstream.requests().len(), 0);
-    audit::verify(&gateway.audit_folder()).unwrap();
+    audit::verify_whole(&gateway.audit_folder());
 }
 
 /// Calls until the gateway is gone; the ids of the calls that were answered.
@@ -212,7 +212,7 @@ fn after_a_kill_every_answered_call_is_in_the_log() {
             "a call reached the upstream without a record: {called}"
         );
     }
-    assert_eq!(audit::verify(&gateway.audit_folder()).unwrap(), records.len() as u64);
+    assert_eq!(audit::verify_whole(&gateway.audit_folder()), records.len() as u64);
 }
 
 /// A small disk of its own, gone when dropped.
@@ -273,9 +273,13 @@ fn a_full_disk_stops_calls_and_room_brings_them_back() {
     assert_eq!(upstream.called().len(), reached, "a call was made that could not be recorded");
     assert!(gateway.metric("portcullis_journal_failures_total") >= 11.0);
     fs::remove_file(disk.path().join("filler")).unwrap();
-    assert!(client.exchange(&call()).is_result(), "there is room again");
+    // Room is looked for ten times a second.
+    let start = std::time::Instant::now();
+    while !client.exchange(&call()).is_result() {
+        assert!(start.elapsed() < portcullis_tests::CEILING, "there is room again");
+    }
     let records = gateway.records();
-    assert_eq!(audit::verify(&folder).unwrap(), records.len() as u64);
+    assert_eq!(audit::verify_whole(&folder), records.len() as u64);
     let results = records.iter().filter(|record| text(record, "event") == "result").count();
     assert!(results >= made, "{results} results of {made} answered calls");
 }
@@ -296,7 +300,7 @@ fn best_effort_goes_on_without_a_log_and_only_that_does() {
         assert!(answer.is_result(), "{}", answer.text());
     }
     assert!(gateway.records().len() < 120, "the disk never filled");
-    assert_eq!(audit::verify(&folder).unwrap(), gateway.records().len() as u64);
+    assert_eq!(audit::verify_whole(&folder), gateway.records().len() as u64);
 }
 
 #[test]
@@ -331,15 +335,11 @@ fn what_an_agent_writes_stays_within_its_own_line() {
     let decisions = records.iter().filter(|record| matches!(text(record, "event"), "decision" | "refusal")).count();
     assert_eq!(decisions, sent);
     assert!(records.iter().all(|record| text(record, "agent") != "admin"), "a record was forged");
-    assert_eq!(audit::verify(&gateway.audit_folder()).unwrap(), records.len() as u64);
-    for file in audit::files(&gateway.audit_folder()) {
-        let bytes = fs::read(&file).unwrap();
-        assert!(!bytes.contains(&b'\r') && !bytes.contains(&0), "{}", file.display());
-    }
+    assert_eq!(audit::verify_whole(&gateway.audit_folder()), records.len() as u64);
 }
 
 #[test]
-fn a_line_that_was_changed_dropped_or_moved_is_found() {
+fn a_bit_that_was_changed_anywhere_in_the_log_is_found() {
     let upstream = Upstream::kind();
     let mut gateway = Setup::open(&upstream).start();
     let mut client = gateway.connect();
@@ -347,32 +347,23 @@ fn a_line_that_was_changed_dropped_or_moved_is_found() {
         client.exchange(&named(&gateway, &format!("n{number}")));
     }
     drop(client);
-    gateway.kill();
-    let source = gateway.audit_folder();
-    let copy = tempfile::tempdir().unwrap();
-    let longest = audit::files(&source).into_iter().max_by_key(|file| fs::metadata(file).unwrap().len()).unwrap();
-    let place = copy.path().join(longest.file_name().unwrap());
-    let bytes = fs::read(&longest).unwrap();
-    let verify = |bytes: &[u8]| {
-        fs::write(&place, bytes).unwrap();
-        audit::verify(copy.path())
-    };
-    let lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
-    assert_eq!(verify(&bytes), Ok(lines.len() as u64));
-    let last = bytes.len() - lines.last().unwrap().len();
-    for at in (0..last).step_by(7) {
-        let mut changed = bytes.clone();
-        changed[at] ^= 1;
-        assert!(verify(&changed).is_err(), "a changed bit of byte {at} is not seen");
+    gateway.terminate();
+    gateway.ended();
+    let folder = gateway.audit_folder();
+    assert_eq!(audit::verify(&folder), Ok(gateway.records().len() as u64));
+    for file in audit::files(&folder.join("logs")) {
+        // Partial tiles of earlier checkpoints are there for whoever holds one of those.
+        let bytes = fs::read(&file).unwrap();
+        let newest = bytes.len() > 20 * 32 || file.ends_with("checkpoint");
+        for at in (0..bytes.len()).step_by(7).filter(|_| newest) {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            fs::write(&file, &changed).unwrap();
+            assert!(audit::verify(&folder).is_err(), "a changed bit of byte {at} of {} is not seen", file.display());
+        }
+        fs::write(&file, &bytes).unwrap();
     }
-    for line in 0..lines.len() - 1 {
-        let dropped: Vec<u8> =
-            lines.iter().enumerate().filter(|(at, _)| *at != line).flat_map(|(_, line)| line.to_vec()).collect();
-        assert!(verify(&dropped).is_err(), "line {line} is not missed");
-        let mut moved = lines.clone();
-        moved.swap(line, line + 1);
-        assert!(verify(&moved.concat()).is_err(), "line {line} was moved unseen");
-    }
+    assert!(audit::verify(&folder).is_ok());
 }
 
 #[test]
@@ -402,11 +393,13 @@ fn what_is_kept_of_a_call_is_what_its_tool_says() {
     let (decision, result) = ask("loose");
     assert!(decision.get("arguments").is_none() && text(&decision, "arguments_digest").len() == 64, "{decision}");
     assert!(
-        result.get("result").is_none() && result.get("digest").is_none() && number(&result, "bytes").is_some(),
+        result.get("result").is_none()
+            && result.get("result_digest").is_none()
+            && number(&result, "result_bytes").is_some(),
         "{result}"
     );
     let (decision, result) = ask("bare");
-    assert!(!decision.to_string().contains("arguments") && result.get("bytes").is_none(), "{decision} {result}");
+    assert!(!decision.to_string().contains("arguments") && result.get("result_bytes").is_none(), "{decision} {result}");
     let (decision, result) = ask("search");
     for record in [decision, result] {
         let shown = record.to_string();
@@ -427,5 +420,5 @@ fn a_start_and_an_orderly_end_are_recorded() {
     let boots: std::collections::BTreeSet<String> =
         gateway.records().iter().map(|record| record["boot"].to_string()).collect();
     assert_eq!(boots.len(), 2);
-    audit::verify(&gateway.audit_folder()).unwrap();
+    audit::verify_whole(&gateway.audit_folder());
 }

@@ -135,7 +135,7 @@ fn what_cannot_be_answered_is_told_with_its_cure() {
     let at = entries.windows(8).position(|part| part == b"intruder").unwrap();
     entries[at..at + 8].copy_from_slice(b"somebody");
     fs::write(&bundle, entries).unwrap();
-    let not_signed = "are not those that its checkpoint signs";
+    let not_signed = "are not what was signed";
     scene.refused(&["reindex"], &[not_signed, "portcullis-verify log"]);
     scene.refused(&["query"], &[not_signed]);
     scene.refused(&["proof", "@3"], &["the entry 3 is not what was signed"]);

@@ -95,9 +95,9 @@ fn the_end_of_a_stream_is_recorded_with_the_digest_of_what_went_out_be_it_short_
             }
             assert_eq!(sent.len() > 1024, events > 1, "{} bytes", sent.len());
             let ended = gateway.events("result.ended").pop().unwrap();
-            assert_eq!(number(&ended, "bytes"), Some(sent.len() as u64), "{ended}");
+            assert_eq!(number(&ended, "result_bytes"), Some(sent.len() as u64), "{ended}");
             let digest = if holds { blake3::hash(&sent).to_hex().to_string() } else { String::new() };
-            assert_eq!(text(&ended, "digest"), digest, "{ended}");
+            assert_eq!(text(&ended, "result_digest"), digest, "{ended}");
         }
     }
 }
@@ -223,7 +223,7 @@ fn a_stream_that_breaks_shows_no_half_event_and_no_end() {
     assert!(matches!(events.any(), Next::End | Next::Broken));
     let ended = gateway
         .record(|record| text(record, "event") == "result.ended" && text(record, "outcome") == "upstream_failed");
-    assert!(number(&ended, "bytes").is_some_and(|bytes| bytes > 0), "{ended}");
+    assert!(number(&ended, "result_bytes").is_some_and(|bytes| bytes > 0), "{ended}");
 }
 
 #[test]
@@ -445,5 +445,8 @@ fn a_long_result_passes_whole_and_unchanged() {
     assert_eq!(events.message(), progress(1));
     assert_eq!(events.message()["result"]["content"][0]["text"].as_str(), Some(words.as_str()));
     let kept = gateway.record(|record| text(record, "event") == "result");
-    assert!(number(&kept, "bytes").is_some_and(|bytes| bytes > 4 << 20) && kept.get("result").is_none(), "{kept}");
+    assert!(
+        number(&kept, "result_bytes").is_some_and(|bytes| bytes > 4 << 20) && kept.get("result").is_none(),
+        "{kept}"
+    );
 }

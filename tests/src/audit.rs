@@ -2,10 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use portcullis_core::audit::chain::{self, Position};
+use portcullis_audit::reader::Reader;
+use portcullis_audit::sequencer::log_folder;
+use portcullis_tlog::note::VerifierKey;
+use portcullis_tlog::tree::leaf_hash;
+use portcullis_tlog::verify::{Files, verify as verify_log};
 use serde_json::Value;
 
 use crate::CEILING;
@@ -57,51 +62,68 @@ pub fn number(record: &Value, member: &str) -> Option<u64> {
     record.get(member)?.as_u64()
 }
 
-/// Every whole line of a folder's log, file by file. A line that is not JSON fails the test.
+/// Every record of a folder, in the signed log or still in a journal, with its values: by boot, shard, number.
 pub fn records(folder: &Path) -> Vec<Value> {
-    let mut records = Vec::new();
-    for file in files(folder) {
-        let bytes = fs::read(&file).unwrap_or_default();
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        for line in bytes.get(..whole).unwrap_or_default().split_inclusive(|byte| *byte == b'\n') {
-            let record = serde_json::from_slice(line);
-            records
-                .push(record.unwrap_or_else(|error| {
-                    panic!("{}: {error}: {:?}", file.display(), String::from_utf8_lossy(line))
-                }));
-        }
-    }
-    records
+    // Until the gateway has made its keys there is nothing to read.
+    let mut lines = Reader::new(folder).more().unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    lines.sort_by_key(|line| line.name);
+    let read = |line: String| serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    lines.iter().map(|line| read(line.shown())).collect()
 }
 
-/// The files of the log in the order of their names: by boot, shard, segment.
+/// Every file below a folder.
 pub fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
-    let mut files: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|end| end == "jsonl")).collect();
-    files.sort();
-    files
+    let mut all: Vec<PathBuf> =
+        entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect();
+    all.sort();
+    all
 }
 
-/// Checks the chain of every shard through all its segments and boots, and gives how many lines they hold.
+/// Checks the signed log as a third party does, and that each shard is a chain in it; how many entries it has.
 ///
 /// # Errors
-/// The file and line at which a chain breaks.
+/// What is wrong, and where.
 pub fn verify(folder: &Path) -> Result<u64, String> {
-    let mut ends: BTreeMap<u64, Position> = BTreeMap::new();
-    let mut lines = 0;
-    for file in files(folder) {
-        let bytes = fs::read(&file).map_err(|error| error.to_string())?;
-        let first: Value = match bytes.split(|byte| *byte == b'\n').next() {
-            Some(line) if !line.is_empty() => serde_json::from_slice(line).map_err(|error| error.to_string())?,
-            Some(_) | None => continue,
-        };
-        let shard = number(&first, "shard").ok_or("a record without shard")?;
-        let from = ends.get(&shard).copied().unwrap_or_default();
-        let verified = chain::verify(&bytes, &from, None);
-        let verified =
-            verified.map_err(|broken| format!("{}:{}: {}", file.display(), broken.line, broken.why.as_str()))?;
-        ends.insert(shard, verified.end);
-        lines += verified.lines;
+    let log = log_folder(folder, 0);
+    let key = fs::read_to_string(log.join("log.pub")).map_err(|error| error.to_string())?;
+    let key = VerifierKey::parse(&key).map_err(|error| error.to_string())?;
+    let mut ends: BTreeMap<u64, (u64, String)> = BTreeMap::new();
+    let mut broken = None;
+    let seen = |index: u64, entry: &[u8]| {
+        let record: Value = serde_json::from_slice(entry).unwrap_or_default();
+        let hash: String = leaf_hash(entry).iter().map(|byte| format!("{byte:02x}")).collect();
+        let (shard, seq) = (number(&record, "shard").unwrap_or(u64::MAX), number(&record, "seq").unwrap_or(u64::MAX));
+        let before = ends.insert(shard, (seq + 1, hash)).unwrap_or_default();
+        if (seq, text(&record, "prev")) != (before.0, &*before.1) && broken.is_none() {
+            broken = Some(format!("entry {index} does not follow in its shard: {record}"));
+        }
+    };
+    let checkpoint = verify_log(&Folder(log), &key, seen).map_err(|fault| fault.to_string())?;
+    broken.map_or(Ok(checkpoint.head.size), Err)
+}
+
+/// Waits until everything that is recorded is in the signed log, and checks that; how many entries it has. The gateway must be quiet.
+#[track_caller]
+pub fn verify_whole(folder: &Path) -> u64 {
+    let start = Instant::now();
+    loop {
+        let entries = verify(folder);
+        if entries == Ok(records(folder).len() as u64) {
+            return entries.unwrap_or_default();
+        }
+        assert!(start.elapsed() < CEILING, "{entries:?} of {} records are in the log", records(folder).len());
+        std::thread::park_timeout(LOOK);
     }
-    Ok(lines)
+}
+
+struct Folder(PathBuf);
+
+impl Files for Folder {
+    fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(self.0.join(path)) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => read.map(Some),
+        }
+    }
 }

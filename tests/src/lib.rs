@@ -15,6 +15,7 @@ pub mod front;
 pub mod client;
 pub mod stream;
 pub mod audit;
+pub mod signed;
 
 use std::time::Duration;
 

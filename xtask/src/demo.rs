@@ -3,7 +3,7 @@
 
 mod agents;
 mod lines;
-mod log;
+pub mod log;
 mod programs;
 mod proofs;
 mod scene;

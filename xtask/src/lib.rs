@@ -11,6 +11,7 @@ pub mod tools;
 pub mod tidy;
 pub mod conformance;
 pub mod differential;
+pub mod crash;
 pub mod ebpf;
 pub mod bench;
 pub mod path;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use xtask::told::Told;
-use xtask::{bench, conformance, demo, differential, ebpf, instructions, path, swaps, test, tidy};
+use xtask::{bench, conformance, crash, demo, differential, ebpf, instructions, path, swaps, test, tidy};
 
 /// The project's own verbs.
 #[derive(Parser)]
@@ -28,6 +28,8 @@ enum Verb {
     Conformance(conformance::Args),
     /// Compare our policy engine with Cedar's own evaluator, a million times
     Differential(differential::Args),
+    /// Crash the audit log ten thousand times, and lose nothing
+    Crash(crash::Args),
     /// Measure side by side with nginx and haproxy, in one run
     Bench(bench::Args),
     /// Prove what the way of a request costs the kernel and the heap
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Verb::Tidy(args) => tidy::run(&args),
         Verb::Conformance(args) => conformance::run(&args),
         Verb::Differential(args) => differential::run(&args),
+        Verb::Crash(args) => crash::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Path(args) => path::run(&args),
         Verb::Instructions(args) => instructions::run(&args),

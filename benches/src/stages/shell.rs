@@ -13,7 +13,6 @@ use portcullis::case::Case;
 use portcullis::counters::Counters;
 use portcullis::downstream::{Downstream, Parked};
 use portcullis::journal::Journal;
-use portcullis::journal::shard::ShardFile;
 use portcullis::journal::syncer::{Doorbell, Synced};
 use portcullis::judge::{self, Plan};
 use portcullis::meters::Meters;
@@ -24,8 +23,10 @@ use portcullis::transport::Transport;
 use portcullis::upstream::request::{self, Judged, Outgoing, Verb};
 use portcullis::worker::{Core, CoreSnapshot};
 use portcullis::{headers, identify, own, records, screen};
+use portcullis_audit::disk::RealDisk;
+use portcullis_audit::keys::{WrappingKey, fresh_key};
+use portcullis_audit::wal::{Home, ShardFile};
 use portcullis_core::audit::capture::Content;
-use portcullis_core::audit::chain::Position;
 use portcullis_core::audit::record::Outcome;
 use portcullis_ring::memory::{self, Far};
 
@@ -72,10 +73,11 @@ fn shared(scene: &Scene, folder: &Path) -> Arc<Shared> {
 
 fn journal(scene: &Scene, folder: &Path) -> Journal {
     let audit = &scene.snapshot.settings.audit;
-    let synced = Arc::new(Synced::new(audit.durability, Arc::new(Doorbell::default())));
-    let file = ShardFile::create(folder, BOOT, 0, u64::MAX, synced.clone()).unwrap();
-    let position = Position { next_seq: RECORDS_BEFORE, ..Position::default() };
-    Journal::new(file, &BOOT.to_string(), &position, audit.durability, synced)
+    let synced = Arc::new(Synced::new(audit.durability, u64::MAX, Arc::new(Doorbell::default())));
+    let key = Arc::new(WrappingKey::new(fresh_key().unwrap()));
+    let home = Home { disk: Arc::new(RealDisk), folder: folder.to_owned(), key, segment_bytes_max: u64::MAX };
+    let file = ShardFile::create(&home, BOOT, 0, synced.owed.clone()).unwrap();
+    Journal::new(file, RECORDS_BEFORE, audit.durability, synced)
 }
 
 /// One request on a connection, and what the stages before have found out about it.

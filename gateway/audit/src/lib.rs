@@ -9,7 +9,17 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice, clippy::panic)
 )]
 
+pub mod disk;
+pub mod keys;
+pub mod wal;
+mod erasing;
+pub mod payloads;
+pub mod order;
+pub mod sequencer;
+pub mod recovery;
 pub mod log;
 pub mod logs;
+pub mod reader;
 pub mod index;
 pub mod report;
+pub mod export;

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use portcullis_tlog::checkpoint::{Checkpoint, Refused};
 use portcullis_tlog::evidence::Evidence;
 use portcullis_tlog::note::VerifierKey;
-use portcullis_tlog::proof;
+use portcullis_tlog::proof::{self, Head};
 use portcullis_tlog::tile::{self, Node, Row, Tile, WIDTH};
-use portcullis_tlog::tree::Hash;
+use portcullis_tlog::tree::{Edge, Hash};
 
 /// A log as its last checkpoint covers it; what was added since is not seen.
 #[derive(Clone, Debug)]
@@ -36,6 +36,22 @@ impl Log {
         };
         let checkpoint = Checkpoint::open(&note, key).map_err(OpenError::Refused)?;
         Ok(Self { folder: folder.to_owned(), checkpoint, note })
+    }
+
+    /// A log of which nothing is signed yet.
+    pub fn unsigned(folder: &Path, origin: &str) -> Self {
+        let head = Head { size: 0, hash: Edge::default().head() };
+        let checkpoint = Checkpoint { origin: origin.to_owned(), head };
+        Self { folder: folder.to_owned(), checkpoint, note: String::new() }
+    }
+
+    /// The same log as far as its files go that are on the disk and not signed yet.
+    #[must_use]
+    pub fn grown_to(mut self, head: &Head) -> Self {
+        if head.size > self.size() {
+            self.checkpoint.head = *head;
+        }
+        self
     }
 
     /// Where it lies.
@@ -96,6 +112,14 @@ impl Log {
         }
         let proof = proof::inclusion(&mut Nodes(self), index, self.size())?;
         Ok(Some(Evidence { index, proof, checkpoint: self.note.clone() }))
+    }
+
+    /// The proof that the log's first `old` entries are its beginning (RFC 6962 §2.1.2), as a witness asks for it.
+    ///
+    /// # Errors
+    /// When a tile cannot be read.
+    pub fn growth(&self, old: u64) -> io::Result<Vec<Hash>> {
+        proof::consistency(&mut Nodes(self), old, self.size())
     }
 
     /// A tile as it is stored: in its own width, or grown full since.

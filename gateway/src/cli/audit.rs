@@ -7,6 +7,7 @@ mod query;
 mod reindex;
 mod report;
 mod stats;
+mod export;
 mod why;
 
 use crate::cli::segments::{self, Line, Reader};
@@ -51,6 +52,8 @@ pub enum AuditVerb {
     Proof(proof::Proof),
     /// Make the index of the signed log again
     Reindex,
+    /// Take records out of the signed log: JSON lines, OCSF, Parquet, OpenTelemetry, syslog
+    Export(export::Export),
 }
 
 /// How often the segments are looked at: a call should be seen as it happens, and a look costs next to nothing.
@@ -70,6 +73,7 @@ pub fn audit(verb: &AuditVerb, ways: &Ways) -> Outcome {
         AuditVerb::Report(asked) => return report::report(asked, ways, recorder),
         AuditVerb::Proof(asked) => return proof::proof(asked, ways, recorder),
         AuditVerb::Reindex => return reindex::reindex(ways),
+        AuditVerb::Export(asked) => return export::export(asked, ways),
     };
     shown.map_err(|error| unreadable(&folder, &error))?;
     Ok(End::Done)

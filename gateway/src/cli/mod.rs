@@ -21,6 +21,7 @@ pub mod segments;
 pub mod status;
 pub mod token;
 pub mod tools;
+pub mod witness;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -96,6 +97,8 @@ pub enum Verb {
         #[command(subcommand)]
         verb: audit::AuditVerb,
     },
+    /// Cosign the audit logs of gateways, on a host that is not theirs
+    Witness(witness::Witness),
     /// Have the gateway read its files again
     Reload,
     /// Have the gateway finish what is under way and stop

@@ -6,7 +6,8 @@ use crate::meters;
 use crate::reload::{self, Change};
 use crate::startup::{Doors, first_use};
 use crate::{control::answers::Refused, resolve};
-use portcullis_core::audit::record::{Record, Start, Stop};
+use portcullis_audit::recovery::Recovery;
+use portcullis_core::audit::record::{Record, Start, Stop, Unknown};
 use portcullis_core::config::settings::{Mode, Plaintext};
 use portcullis_core::config::snapshot::Snapshot;
 use portcullis_core::refusal::JournalFailure;
@@ -23,11 +24,11 @@ const LAST_WORDS_MAX: Duration = Duration::from_secs(5);
 pub async fn live(
     plane: Arc<Plane>,
     doors: Doors,
-    torn_bytes: u64,
+    recovery: &Recovery,
     ready: std::sync::mpsc::Sender<io::Result<()>>,
     stopped: watch::Receiver<bool>,
 ) {
-    let opened = open(&plane, doors, torn_bytes, stopped.clone()).await;
+    let opened = open(&plane, doors, recovery, stopped.clone()).await;
     let serving = opened.is_ok();
     let Ok(()) = ready.send(opened) else { return };
     if !serving {
@@ -50,11 +51,11 @@ pub async fn live(
     }
 }
 
-async fn open(plane: &Arc<Plane>, doors: Doors, torn_bytes: u64, stopped: watch::Receiver<bool>) -> io::Result<()> {
+async fn open(plane: &Arc<Plane>, doors: Doors, recovery: &Recovery, stopped: watch::Receiver<bool>) -> io::Result<()> {
     let broken = |failure: JournalFailure| {
         io::Error::other(format!("the start could not be written to the audit log: {}", failure.name()))
     };
-    started(plane, torn_bytes).await.map_err(broken)?;
+    started(plane, recovery).await.map_err(broken)?;
     let (end, interrupt, hang_up) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
     tokio::spawn(drain_on(plane.clone(), end, interrupt));
@@ -72,7 +73,7 @@ async fn wait(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
-async fn started(plane: &Plane, torn_bytes: u64) -> Result<(), JournalFailure> {
+async fn started(plane: &Plane, recovery: &Recovery) -> Result<(), JournalFailure> {
     let snapshot = plane.shared.snapshot.load_full();
     let modes = modes(&snapshot, &plane.facts.missing);
     let modes: Vec<&str> = modes.iter().map(|mode| &**mode).collect();
@@ -82,9 +83,14 @@ async fn started(plane: &Plane, torn_bytes: u64) -> Result<(), JournalFailure> {
         snapshot_hash: &snapshot.hash,
         durability: status::durability(snapshot.settings.audit.durability),
         modes: &modes,
-        torn_bytes,
+        torn_bytes: recovery.torn_bytes,
     });
-    plane.ledger.record(reload::now(), &record).await
+    let boots: Vec<String> = recovery.unknown.iter().map(|(boot, _, _)| boot.to_string()).collect();
+    let unknown = recovery.unknown.iter().zip(&boots);
+    let unknown =
+        unknown.map(|((_, shard, seq), boot)| Record::OutcomeUnknown(Unknown { boot, shard: *shard, seq: *seq }));
+    let records: Vec<Record<'_>> = std::iter::once(record).chain(unknown).collect();
+    plane.ledger.record_all(reload::now(), &records).await
 }
 
 /// What is less than it could be: nothing falls back in silence.

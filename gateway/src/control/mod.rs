@@ -14,6 +14,7 @@ pub mod status;
 
 use crate::control::ledger::Ledger;
 use crate::counters;
+use crate::journal::sequencing::Standing;
 use crate::reload::Keeper;
 use crate::shared::Shared;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ pub struct Plane {
     pub ledger: Arc<Ledger>,
     /// What was found at start and does not change.
     pub facts: Facts,
+    /// How the audit log stands.
+    pub log: Arc<Standing>,
 }
 
 /// What was found at start and does not change.

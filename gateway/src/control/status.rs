@@ -42,7 +42,12 @@ pub fn status(plane: &Plane) -> Value {
         "refused": refused(plane),
         "agents": agents(&snapshot),
         "routes": routes,
-        "audit": {"folder": settings.audit.folder.display().to_string(), "durability": durability(settings.audit.durability)},
+        "audit": {
+            "folder": settings.audit.folder.display().to_string(),
+            "durability": durability(settings.audit.durability),
+            "entries": plane.log.signed(),
+            "fault": plane.log.fault(),
+        },
         "metrics": settings.metrics.map(|address| address.to_string()),
         "process": process(&plane.facts, settings.io),
         "now": load(shared),

@@ -1,18 +1,18 @@
 //! Writes down what was decided before it is done. In: encoded records of this core. Out: proofs that they are written. Never here: decisions.
 //!
-//! One shard file per core. Records of one loop turn gather in a batch; the flusher task, which runs after every task that was ready in that
-//! turn, writes them with one `write(2)` and wakes those who wait. In `strict` they wait on for `fdatasync`, done off the worker.
+//! One journal per core. Records of one loop turn gather in a batch; the flusher task, which runs after every task that was ready in that
+//! turn, writes them with one `pwrite(2)` and wakes those who wait. In `strict` they wait on for `fdatasync`, done off the worker. What the disk holds
+//! becomes part of the signed log (`sequencing`, `portcullis-audit`), likewise off the worker.
 
 pub mod pending;
-pub mod recover;
-pub mod shard;
+pub mod sequencing;
 pub mod syncer;
 
 pub use pending::{Decision, Pending, Recorded, Refused, ResultSeen};
 
-use crate::journal::shard::ShardFile;
 use crate::journal::syncer::Synced;
-use portcullis_core::audit::chain::{Position, Shard};
+use portcullis_audit::wal::{FRAME_HEAD_BYTES, ShardFile};
+use portcullis_core::audit::encode;
 use portcullis_core::audit::record::Record;
 use portcullis_core::config::settings::Durability;
 use portcullis_core::policy::verdict::Permit;
@@ -28,6 +28,9 @@ const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Batches after which nobody can still be waiting for an unwritten one.
 const UNWRITTEN_KEPT: u64 = 64;
+
+/// The number of a record that there is not; no record is ever paired with it.
+const NOT_RECORDED: u64 = u64::MAX;
 
 /// Unwritten batches remembered; those who wait for one are woken and asked in the very turn it failed, so few are ever needed.
 const UNWRITTEN_MAX: usize = 1024;
@@ -46,13 +49,13 @@ pub struct Journal {
 }
 
 struct State {
+    /// What has gathered, behind the room for a frame's head.
     batch: Vec<u8>,
     writing: Vec<u8>,
-    /// Numbers and chains the records.
-    shard: Shard,
-    /// Where the chain ends in what the file holds for certain.
-    committed: Position,
-    boot: Box<str>,
+    /// The number of the next record.
+    next_seq: u64,
+    /// The number behind those that the file holds for certain.
+    committed_seq: u64,
     file: ShardFile,
     /// The number of the batch that is being gathered; the first is 1.
     batch_number: u64,
@@ -61,15 +64,27 @@ struct State {
     flusher: Option<Waker>,
 }
 
+impl State {
+    fn is_empty(&self) -> bool {
+        self.batch.len() <= FRAME_HEAD_BYTES
+    }
+}
+
+/// A batch with nothing in it.
+fn gathering() -> Vec<u8> {
+    let mut batch = Vec::with_capacity(64 * 1024);
+    batch.resize(FRAME_HEAD_BYTES, 0);
+    batch
+}
+
 impl Journal {
-    /// Goes on where `position` ends, in a fresh segment. `synced` is where the syncing thread reports.
-    pub fn new(file: ShardFile, boot: &str, position: &Position, durability: Durability, synced: Arc<Synced>) -> Self {
+    /// Goes on with record `next_seq`, in a fresh segment. `synced` is where the syncing thread reports.
+    pub fn new(file: ShardFile, next_seq: u64, durability: Durability, synced: Arc<Synced>) -> Self {
         let state = State {
-            batch: Vec::with_capacity(64 * 1024),
-            writing: Vec::with_capacity(64 * 1024),
-            shard: Shard::resume(boot, file.number(), position),
-            committed: *position,
-            boot: boot.into(),
+            batch: gathering(),
+            writing: gathering(),
+            next_seq,
+            committed_seq: next_seq,
             file,
             batch_number: 1,
             waiters: Vec::with_capacity(256),
@@ -108,7 +123,7 @@ impl Journal {
     pub fn caught_up(&self) -> Pending<'_, ()> {
         let state = self.state.borrow();
         // With nothing gathered, the last batch is the one before.
-        let batch = if state.batch.is_empty() { state.batch_number - 1 } else { state.batch_number };
+        let batch = if state.is_empty() { state.batch_number - 1 } else { state.batch_number };
         Pending::new(self, Ok(batch), 0, ())
     }
 
@@ -125,10 +140,17 @@ impl Journal {
     fn enter(&self, at: UnixMillis, record: &Record<'_>) -> (Result<u64, JournalFailure>, u64) {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
-        if state.batch.len() > BATCH_BYTES_MAX {
-            return (Err(JournalFailure::Backlog), 0);
+        let backed_up = self.synced.is_backed_up();
+        if state.batch.len() > BATCH_BYTES_MAX || backed_up {
+            return match self.durability {
+                // Asked for by name only: the log has a gap, the calls go on.
+                Durability::BestEffort => (Ok(self.settled.get()), NOT_RECORDED),
+                Durability::Batched | Durability::Strict => (Err(JournalFailure::Backlog), NOT_RECORDED),
+            };
         }
-        let sequence = state.shard.append(&mut state.batch, at, record);
+        let sequence = state.next_seq;
+        encode::write(&mut state.batch, sequence, at, record);
+        state.next_seq += 1;
         if let Some(flusher) = state.flusher.take() {
             flusher.wake();
         }
@@ -145,7 +167,7 @@ impl Journal {
 
     fn poll_work(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.borrow_mut();
-        if state.batch.is_empty() {
+        if state.is_empty() {
             state.flusher = Some(context.waker().clone());
             return Poll::Pending;
         }
@@ -156,16 +178,15 @@ impl Journal {
     pub fn write_batch(&self) {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
-        if state.batch.is_empty() {
+        if state.is_empty() {
             return;
         }
         std::mem::swap(&mut state.batch, &mut state.writing);
         let number = state.batch_number;
         state.batch_number += 1;
-        state.shard.seal(&state.writing);
-        match state.file.append(&state.writing) {
+        match state.file.append(&mut state.writing) {
             Ok(()) => {
-                state.committed = state.shard.position();
+                state.committed_seq = state.next_seq;
                 self.synced.written(number);
                 // Whoever waited for a batch this old has long been told.
                 self.unwritten.borrow_mut().retain(|old| old + UNWRITTEN_KEPT > number);
@@ -174,13 +195,14 @@ impl Journal {
                 }
             }
             Err(error) => {
-                // The file cut itself back to its last whole batch, so the chain goes on from there.
-                state.shard = Shard::resume(&state.boot, state.file.number(), &state.committed);
+                // The file cut itself back to its last whole batch, so the numbers go on from there.
+                state.next_seq = state.committed_seq;
                 self.remember_unwritten(number);
                 tracing::error!(shard = state.file.number(), %error, "the audit log cannot be written; calls are refused until it can");
             }
         }
         state.writing.clear();
+        state.writing.resize(FRAME_HEAD_BYTES, 0);
         // In strict the syncing thread wakes those whose batch was written; those whose batch was not must not wait for it.
         self.wake_waiters(state);
     }

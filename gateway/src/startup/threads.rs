@@ -2,14 +2,17 @@
 
 use crate::control::{Facts, Plane, live};
 use crate::journal::Journal;
-use crate::journal::recover::Recovery;
-use crate::journal::shard::ShardFile;
+use crate::journal::sequencing::{Sequencing, Standing};
 use crate::journal::syncer::{self, Doorbell, Synced};
 use crate::reload;
 use crate::shared::Shared;
 use crate::startup::{Doors, StartFailure};
 use crate::worker;
-use portcullis_core::audit::chain::Position;
+use portcullis_audit::disk::RealDisk;
+use portcullis_audit::keys::WrappingKey;
+use portcullis_audit::recovery::Recovery;
+use portcullis_audit::sequencer::Sequencer;
+use portcullis_audit::wal::{Home, ShardFile};
 use portcullis_core::config::settings::{Audit, Settings};
 use portcullis_ring::Listener;
 use std::io;
@@ -27,43 +30,60 @@ const BACKLOG: u32 = 4096;
 /// A thread that takes longer than this to start hangs.
 const START_MAX: Duration = Duration::from_secs(10);
 
-/// The thread that forces records to the disk, and where every shard reports.
+/// The threads that force records to the disk and let the log grow by them, and where every shard reports.
 pub struct Syncing {
     audit: Audit,
+    home: Home,
     doorbell: Arc<Doorbell>,
     shards: Vec<Arc<Synced>>,
     thread: JoinHandle<()>,
+    sequencing: (Arc<Doorbell>, JoinHandle<()>),
+    standing: Arc<Standing>,
 }
 
 impl Syncing {
-    /// Starts it for the shards of `workers` and the one of the control plane.
-    pub fn start(settings: &Settings, workers: usize) -> Result<Self, StartFailure> {
-        let durability = settings.audit.durability;
-        let doorbell = Arc::new(Doorbell::default());
-        let shards: Vec<Arc<Synced>> =
-            (0..=workers).map(|_| Arc::new(Synced::new(durability, doorbell.clone()))).collect();
-        let (bell, served) = (doorbell.clone(), shards.clone());
-        let thread = spawn("syncer", move || syncer::run(&bell, &served, durability))?;
-        Ok(Self { audit: settings.audit.clone(), doorbell, shards, thread })
+    /// Starts them for the shards of `workers` and the one of the control plane.
+    pub fn start(
+        settings: &Settings,
+        workers: usize,
+        (sequencer, key, boot): (Sequencer, Arc<WrappingKey>, u64),
+    ) -> Result<Self, StartFailure> {
+        let audit = settings.audit.clone();
+        let durability = audit.durability;
+        let (doorbell, next) = (Arc::new(Doorbell::default()), Arc::new(Doorbell::default()));
+        let synced = |_| Arc::new(Synced::new(durability, audit.backlog_bytes_max, doorbell.clone()));
+        let shards: Vec<Arc<Synced>> = (0..=workers).map(synced).collect();
+        let (bell, served, told) = (doorbell.clone(), shards.clone(), next.clone());
+        let disk = audit.folder.clone();
+        let thread = spawn("syncer", move || syncer::run(&bell, &served, (durability, &disk), &told))?;
+        let standing = Arc::new(Standing::default());
+        let sequencing = Sequencing { sequencer, boot, shards: shards.clone(), standing: standing.clone() };
+        let bell = next.clone();
+        let sequencing = spawn("sequencer", move || sequencing.run(&bell))?;
+        let folder = audit.folder.join("wal");
+        let home = Home { disk: Arc::new(RealDisk), folder, key, segment_bytes_max: audit.segment_bytes_max };
+        Ok(Self { audit, home, doorbell, shards, thread, sequencing: (next, sequencing), standing })
     }
 
-    /// Opens the segment of one shard.
-    pub fn shard(
-        &self,
-        shared: &Shared,
-        recovery: &Recovery,
-        number: u16,
-    ) -> io::Result<(ShardFile, Position, Arc<Synced>)> {
+    /// Opens the segment of one shard: its file, the number of its next record, where it reports.
+    pub fn shard(&self, shared: &Shared, recovery: &Recovery, number: u16) -> io::Result<Shard> {
         let synced = self.shards.get(usize::from(number)).cloned().ok_or(io::ErrorKind::InvalidInput)?;
-        let file =
-            ShardFile::create(&self.audit.folder, shared.boot, number, self.audit.segment_bytes_max, synced.clone())?;
-        Ok((file, recovery.positions.get(&number).copied().unwrap_or_default(), synced))
+        let file = ShardFile::create(&self.home, shared.boot, number, synced.owed.clone())?;
+        Ok((file, recovery.next_seq.get(&number).copied().unwrap_or(0), synced))
     }
 
-    /// Ends it after one last round.
+    /// How the log stands.
+    pub fn standing(&self) -> &Arc<Standing> {
+        &self.standing
+    }
+
+    /// Ends them after one last round, which signs everything.
     pub fn stop(self) {
         self.doorbell.stop();
         let _ = self.thread.join();
+        let (bell, sequencing) = self.sequencing;
+        bell.stop();
+        let _ = sequencing.join();
     }
 }
 
@@ -120,7 +140,7 @@ struct Place {
     address: SocketAddr,
 }
 
-type Shard = (ShardFile, Position, Arc<Synced>);
+type Shard = (ShardFile, u64, Arc<Synced>);
 
 fn start_worker(
     place: Place,
@@ -132,15 +152,14 @@ fn start_worker(
     let (ready, listening) = channel();
     let (shared, durability) = (shared.clone(), syncing.audit.durability);
     spawn(&format!("worker-{}", place.number), move || {
-        let boot = shared.boot.to_string();
         let listen = move || {
-            let (file, position, synced) = shard;
+            let (file, next_seq, synced) = shard;
             let listener = Listener::bind(place.address, BACKLOG)?;
             if let Some(Err(error)) = place.cpu.map(|cpu| listener.prefer_cpu(cpu)) {
                 tracing::debug!(%error, "SO_INCOMING_CPU is not in effect");
             }
             let _ = ready.send(listener.local_address());
-            Ok((listener, Journal::new(file, &boot, &position, durability, synced)))
+            Ok((listener, Journal::new(file, next_seq, durability, synced)))
         };
         let run = AssertUnwindSafe(|| worker::run(place.number, place.cpu, shared, listen));
         let result = match std::panic::catch_unwind(run) {
@@ -167,13 +186,13 @@ pub struct Control {
 
 impl Control {
     /// Starts it; it is ready when this returns.
-    pub fn start(plane: Arc<Plane>, doors: Doors, torn_bytes: u64) -> Result<Self, StartFailure> {
+    pub fn start(plane: Arc<Plane>, doors: Doors, recovery: Recovery) -> Result<Self, StartFailure> {
         let (stopped, stopping) = watch::channel(false);
         let (ready, opened) = channel();
         let life = plane.shared.clone();
         let thread = spawn("control", move || match super::runtime() {
             Ok(runtime) => {
-                runtime.block_on(live::live(plane, doors, torn_bytes, ready, stopping));
+                runtime.block_on(live::live(plane, doors, &recovery, ready, stopping));
                 // An operator's connection that lingers must not keep the process alive.
                 runtime.shutdown_timeout(LINGER_MAX);
             }

@@ -6,12 +6,12 @@ use std::fmt;
 
 use crate::proof::Head;
 use crate::tile::{self, Row, Tile, TooLong, WIDTH};
-use crate::tree::{Edge, Hash, leaf_hash};
+use crate::tree::{Hash, leaf_hash};
 
 /// A log under way.
 #[derive(Clone, Debug, Default)]
 pub struct Growth {
-    edge: Edge,
+    size: u64,
     /// The hashes of the open tile of each level, fewer than 256 of each.
     levels: Vec<Vec<Hash>>,
     bundle: Vec<u8>,
@@ -35,8 +35,7 @@ impl Growth {
     /// # Errors
     /// When a tile cannot be read, or does not hold what one of its width holds.
     pub fn resume<E>(size: u64, mut read: impl FnMut(&Tile) -> Result<Vec<u8>, E>) -> Result<Self, ResumeError<E>> {
-        let mut growth = Self { taken: size, ..Self::default() };
-        let mut peaks = Vec::new();
+        let mut growth = Self { size, taken: size, ..Self::default() };
         for row in Tile::rows(size) {
             let tile = Tile::last(row, size);
             let open = tile.map_or(0, |tile| tile.width);
@@ -50,17 +49,9 @@ impl Growth {
             }
             match row {
                 Row::Entries => growth.bundle = bytes,
-                Row::Level(_) => {
-                    let (hashes, _none) = bytes.as_chunks::<32>();
-                    // The perfect trees of this level's bits; those of higher levels are larger and stand before them.
-                    let mut of_level = perfect_trees(hashes);
-                    of_level.append(&mut peaks);
-                    peaks = of_level;
-                    growth.levels.push(hashes.to_vec());
-                }
+                Row::Level(_) => growth.levels.push(bytes.as_chunks::<32>().0.to_vec()),
             }
         }
-        growth.edge = Edge::resume(size, peaks).unwrap_or_default();
         Ok(growth)
     }
 
@@ -69,10 +60,18 @@ impl Growth {
     /// # Errors
     /// When it is longer than a bundle can hold. The log is as it was.
     pub fn append(&mut self, entry: &[u8]) -> Result<u64, TooLong> {
+        self.append_hashed(entry).map(|(index, _)| index)
+    }
+
+    /// The same; its index and its hash.
+    ///
+    /// # Errors
+    /// As [`Growth::append`].
+    pub fn append_hashed(&mut self, entry: &[u8]) -> Result<(u64, Hash), TooLong> {
         tile::bundle_entry(&mut self.bundle, entry)?;
-        let (index, leaf) = (self.edge.size(), leaf_hash(entry));
-        self.edge.push(leaf);
-        if self.edge.size().is_multiple_of(WIDTH) {
+        let (index, leaf) = (self.size, leaf_hash(entry));
+        self.size += 1;
+        if self.size.is_multiple_of(WIDTH) {
             self.finish(Row::Entries);
         }
         let mut hash = Some(leaf);
@@ -88,18 +87,18 @@ impl Growth {
                 self.finish(Row::Level(level));
             }
         }
-        Ok(index)
+        Ok((index, leaf))
     }
 
-    /// How many entries, and the head over them.
+    /// How many entries, and the head over them. It hashes some hundred times, so ask once a checkpoint.
     pub fn head(&self) -> Head {
-        Head { size: self.edge.size(), hash: self.edge.head() }
+        Head { size: self.size, hash: tile::edge_head(self.levels.iter().map(Vec::as_slice)) }
     }
 
     /// What has to be written before a checkpoint over [`Growth::head`] is: full tiles first, in the order in which they filled.
     pub fn take(&mut self) -> Vec<Asset> {
         let mut assets = std::mem::take(&mut self.finished);
-        let size = self.edge.size();
+        let size = self.size;
         if size == self.taken {
             return assets;
         }
@@ -120,7 +119,7 @@ impl Growth {
 
     fn finish(&mut self, row: Row) {
         let bytes = self.open(row);
-        self.finished.extend(Tile::holding(row, self.edge.size() - 1).map(|tile| Asset { tile, bytes }));
+        self.finished.extend(Tile::holding(row, self.size - 1).map(|tile| Asset { tile, bytes }));
         match row {
             Row::Entries => self.bundle.clear(),
             Row::Level(level) => {
@@ -130,17 +129,6 @@ impl Growth {
             }
         }
     }
-}
-
-/// The heads of the perfect trees that a row of hashes consists of, largest first.
-fn perfect_trees(hashes: &[Hash]) -> Vec<Hash> {
-    let (mut rest, mut heads) = (hashes, Vec::new());
-    while let Some(height) = rest.len().checked_ilog2() {
-        let Some((tree, after)) = rest.split_at_checked(1 << height) else { break };
-        heads.extend(tile::perfect_head(tree));
-        rest = after;
-    }
-    heads
 }
 
 /// Why a log cannot go on.

@@ -1,4 +1,4 @@
-//! Proves what was logged. In: the bytes of log entries, keys. Out: tiles, checkpoints, proofs, and what is wrong with a log. Never here: clocks,
+//! Proves what was logged. In: the bytes of log entries, keys. Out: tiles, checkpoints, proofs, cosignatures, and what is wrong with a log. Never here: clocks,
 //! randomness, the gateway itself.
 //!
 //! C2SP tlog-tiles over RFC 6962, so that any tool that knows those can check a log of ours. Pure but for the stand-alone verifier,
@@ -16,6 +16,12 @@ pub mod note;
 pub mod checkpoint;
 pub mod evidence;
 pub mod growth;
+pub mod record;
+pub mod chain;
+pub mod policy;
+pub mod fault;
 pub mod verify;
+pub mod logs;
+pub mod witness;
 #[cfg(test)]
 mod sample;

@@ -71,6 +71,10 @@ impl<'n> Line<'n> {
         let (id, signature) = bytes.split_first_chunk::<4>()?;
         (is_name(name) && !signature.is_empty()).then(|| Self { name, id: *id, signature: signature.to_vec() })
     }
+
+    fn spelt(&self) -> String {
+        format!("— {} {}\n", self.name, STANDARD.encode([self.id.as_slice(), self.signature.as_slice()].concat()))
+    }
 }
 
 /// What a key signs.
@@ -87,6 +91,14 @@ impl Kind {
         match self {
             Self::Signature => 0x01,
             Self::Cosignature => 0x04,
+        }
+    }
+
+    fn of(byte: u8) -> Result<Self, KeyError> {
+        match byte {
+            0x01 => Ok(Self::Signature),
+            0x04 => Ok(Self::Cosignature),
+            _ => Err(KeyError::UnknownKind),
         }
     }
 
@@ -118,11 +130,7 @@ impl VerifierKey {
         };
         let bytes = STANDARD.decode(encoded).map_err(|_| KeyError::NotAKey)?;
         let (kind, key) = bytes.split_first().ok_or(KeyError::NotAKey)?;
-        let kind = match kind {
-            0x01 => Kind::Signature,
-            0x04 => Kind::Cosignature,
-            _ => return Err(KeyError::UnknownKind),
-        };
+        let kind = Kind::of(*kind)?;
         let key = <&[u8; 32]>::try_from(key).ok().and_then(|key| VerifyingKey::from_bytes(key).ok());
         let key = Self { name: name.to_owned(), kind, key: key.ok_or(KeyError::NotAKey)? };
         if !is_name(name) || key.id_text() != id {
@@ -139,6 +147,18 @@ impl VerifierKey {
     /// What it signs.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Whether another is the same key, under whatever name.
+    pub fn is_same_key(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+
+    /// This key's signature lines of a note, whether they hold or not.
+    pub fn lines(&self, note: &Note<'_>) -> String {
+        let id = self.id();
+        let own = note.signatures.iter().filter(|line| line.name == self.name && line.id == id);
+        own.map(Line::spelt).collect()
     }
 
     /// Checks this key's signature of a note; the time that a witness gave in seconds since 1970, 0 for a log's own.
@@ -203,6 +223,33 @@ impl NoteSigner {
         Ok(Self { key, verifier })
     }
 
+    /// Reads a private key, as [`NoteSigner::spell`] spells one.
+    ///
+    /// # Errors
+    /// When it is none, or its ID is not that of its name and key.
+    pub fn parse(text: &str) -> Result<Self, KeyError> {
+        let rest = text.trim().strip_prefix(PRIVATE).ok_or(KeyError::NotPrivate)?;
+        let mut parts = rest.splitn(3, '+');
+        let (Some(name), Some(id), Some(encoded)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(KeyError::NotPrivate);
+        };
+        let bytes = STANDARD.decode(encoded).map_err(|_| KeyError::NotPrivate)?;
+        let (kind, seed) = bytes.split_first().ok_or(KeyError::NotPrivate)?;
+        let seed = <&[u8; 32]>::try_from(seed).map_err(|_| KeyError::NotPrivate)?;
+        let signer = Self::new(name, Kind::of(*kind)?, seed)?;
+        if signer.verifier.id_text() == id { Ok(signer) } else { Err(KeyError::OtherId) }
+    }
+
+    /// The text of a private key: what only its owner may read.
+    ///
+    /// # Errors
+    /// As [`NoteSigner::new`].
+    pub fn spell(name: &str, kind: Kind, seed: &[u8; 32]) -> Result<String, KeyError> {
+        let id = Self::new(name, kind, seed)?.verifier.id_text();
+        let bytes = [[kind.byte()].as_slice(), seed].concat();
+        Ok(format!("{PRIVATE}{name}+{id}+{}\n", STANDARD.encode(bytes)))
+    }
+
     /// The key by which others check.
     pub fn verifier(&self) -> &VerifierKey {
         &self.verifier
@@ -221,6 +268,9 @@ impl NoteSigner {
         format!("— {} {}\n", self.verifier.name, STANDARD.encode(bytes))
     }
 }
+
+/// What a private key begins with.
+const PRIVATE: &str = "PRIVATE+KEY+";
 
 /// Key names: not empty, no space, no plus.
 fn is_name(name: &str) -> bool {
@@ -261,6 +311,8 @@ impl std::error::Error for NoteError {}
 pub enum KeyError {
     /// It is not of the form `NAME+ID+KEY`.
     NotAKey,
+    /// It is not of the form `PRIVATE+KEY+NAME+ID+KEY`.
+    NotPrivate,
     /// It is no Ed25519 key.
     UnknownKind,
     /// The ID is not that of this name and key.
@@ -273,6 +325,7 @@ impl fmt::Display for KeyError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Self::NotAKey => "the key is not of the form `NAME+ID+KEY`",
+            Self::NotPrivate => "the key is not of the form `PRIVATE+KEY+NAME+ID+KEY`",
             Self::UnknownKind => "the key is none for Ed25519 signatures",
             Self::OtherId => {
                 "the ID within the key is not that of its name and key; a part of it was changed or left out"

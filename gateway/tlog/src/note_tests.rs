@@ -82,3 +82,19 @@ fn keys_that_are_none_are_refused_and_those_that_are_read_back() {
         assert_eq!(NoteSigner::new(name, Kind::Signature, &[0; 32]).map(drop).unwrap_err(), KeyError::NotAName);
     }
 }
+
+#[test]
+fn a_private_key_is_read_back_and_anything_else_is_refused() {
+    for kind in [Kind::Signature, Kind::Cosignature] {
+        let text = NoteSigner::spell("example.com/w", kind, &[5; 32]).unwrap();
+        let signer = NoteSigner::parse(&text).ok().unwrap();
+        assert_eq!(signer.verifier(), NoteSigner::new("example.com/w", kind, &[5; 32]).ok().unwrap().verifier());
+        assert_eq!(NoteSigner::parse(&text.replace("example", "sample")).err(), Some(KeyError::OtherId));
+        assert_eq!(NoteSigner::parse(&signer.verifier().to_string()).err(), Some(KeyError::NotPrivate));
+        assert_eq!(NoteSigner::parse(&text[..text.len() - 6]).err(), Some(KeyError::NotPrivate));
+    }
+    assert_eq!(NoteSigner::spell("a b", Kind::Signature, &[5; 32]), Err(KeyError::NotAName));
+    // The example key of golang.org/x/mod/sumdb/note is one of ours.
+    let theirs = "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz";
+    assert_eq!(NoteSigner::parse(theirs).ok().unwrap().verifier().name(), "PeterNeumann");
+}

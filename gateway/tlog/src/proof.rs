@@ -99,29 +99,6 @@ fn split(count: u64) -> u64 {
     1 << (count - 1).ilog2()
 }
 
-/// Whether `proof` shows that entry `index` of the tree of `size` entries with head `head` has the hash `leaf`.
-pub fn proves_inclusion(leaf: &Hash, index: u64, size: u64, proof: &[Hash], head: &Hash) -> bool {
-    if index >= size {
-        return false;
-    }
-    let (mut at, mut last, mut reached) = (index, size - 1, *leaf);
-    for sibling in proof {
-        if last == 0 {
-            return false;
-        }
-        if at & 1 == 1 || at == last {
-            reached = node_hash(sibling, &reached);
-            while at & 1 == 0 && at != 0 {
-                (at, last) = (at >> 1, last >> 1);
-            }
-        } else {
-            reached = node_hash(&reached, sibling);
-        }
-        (at, last) = (at >> 1, last >> 1);
-    }
-    last == 0 && reached == *head
-}
-
 /// The size of a tree and its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -129,6 +106,22 @@ pub struct Head {
     pub size: u64,
     /// The head over them.
     pub hash: Hash,
+}
+
+/// Whether `proof` shows that entry `index` of the tree of `size` entries with head `head` has the hash `leaf`.
+pub fn proves_inclusion(leaf: &Hash, index: u64, size: u64, proof: &[Hash], head: &Hash) -> bool {
+    if index >= size {
+        return false;
+    }
+    let (mut climb, mut reached) = (Climb { at: index, last: size - 1 }, *leaf);
+    for sibling in proof {
+        reached = match climb.step() {
+            Step::Left => node_hash(sibling, &reached),
+            Step::Right => node_hash(&reached, sibling),
+            Step::Root => return false,
+        };
+    }
+    climb.is_done() && reached == *head
 }
 
 /// Whether `proof` shows that the tree `old` is the beginning of the tree `new`. Every tree begins with the empty one.
@@ -149,27 +142,61 @@ pub fn proves_consistency(old: &Head, new: &Head, proof: &[Hash]) -> bool {
         (proof.first(), proof.get(1..).unwrap_or_default())
     };
     let Some(first) = first else { return false };
-    let (mut at, mut last) = (old.size - 1, new.size - 1);
-    while at & 1 == 1 {
-        (at, last) = (at >> 1, last >> 1);
-    }
+    let mut climb = Climb::beside(old.size, new.size);
     let (mut of_old, mut of_new) = (*first, *first);
     for sibling in rest {
-        if last == 0 {
-            return false;
-        }
-        if at & 1 == 1 || at == last {
-            of_old = node_hash(sibling, &of_old);
-            of_new = node_hash(sibling, &of_new);
-            while at & 1 == 0 && at != 0 {
-                (at, last) = (at >> 1, last >> 1);
+        match climb.step() {
+            Step::Left => {
+                of_old = node_hash(sibling, &of_old);
+                of_new = node_hash(sibling, &of_new);
             }
-        } else {
-            of_new = node_hash(&of_new, sibling);
+            Step::Right => of_new = node_hash(&of_new, sibling),
+            Step::Root => return false,
         }
-        (at, last) = (at >> 1, last >> 1);
     }
-    last == 0 && of_old == old.hash && of_new == new.hash
+    climb.is_done() && of_old == old.hash && of_new == new.hash
+}
+
+/// The way up from a node to the head of its tree.
+struct Climb {
+    /// The node's place among those of its height.
+    at: u64,
+    /// The place of the last node of that height.
+    last: u64,
+}
+
+/// Where the next sibling on the way stands.
+enum Step {
+    Left,
+    Right,
+    /// There is none: the head is reached.
+    Root,
+}
+
+impl Climb {
+    /// From the largest perfect tree that ends the tree of `old` entries, in a larger tree of `new`; neither is empty.
+    fn beside(old: u64, new: u64) -> Self {
+        let height = (old - 1).trailing_ones();
+        Self { at: (old - 1).checked_shr(height).unwrap_or(0), last: (new - 1).checked_shr(height).unwrap_or(0) }
+    }
+
+    /// Goes up to where the node has a sibling, and beyond it.
+    fn step(&mut self) -> Step {
+        if self.is_done() {
+            return Step::Root;
+        }
+        let step = if self.at & 1 == 1 || self.at == self.last { Step::Left } else { Step::Right };
+        // The last node of a height may have no sibling there; it then is its own parent.
+        while matches!(step, Step::Left) && self.at & 1 == 0 && self.at != 0 {
+            (self.at, self.last) = (self.at >> 1, self.last >> 1);
+        }
+        (self.at, self.last) = (self.at >> 1, self.last >> 1);
+        step
+    }
+
+    fn is_done(&self) -> bool {
+        self.last == 0
+    }
 }
 
 #[cfg(test)]

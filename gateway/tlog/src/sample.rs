@@ -8,7 +8,7 @@ use crate::growth::Growth;
 use crate::note::{Kind, NoteSigner};
 use crate::proof::Nodes;
 use crate::tile::Node;
-use crate::tree::Hash;
+use crate::tree::{Hash, leaf_hash};
 use crate::verify::Files;
 
 pub const ORIGIN: &str = "example.com/log";
@@ -62,5 +62,37 @@ impl Nodes for Memory {
         let tile = node.tile(self.size).ok_or("beyond the tree")?;
         let bytes = self.files.get(&tile.path()).ok_or_else(|| format!("{} is missing", tile.path()))?;
         node.hash(bytes).ok_or_else(|| format!("{node:?} is not in its tile"))
+    }
+}
+
+/// Records of three shards that take turns, as the gateway writes them.
+#[derive(Clone, Debug, Default)]
+pub struct Records {
+    count: u64,
+    last: [Option<Hash>; 3],
+    /// When the next is made.
+    pub at: u64,
+}
+
+impl Records {
+    pub fn next(&mut self) -> Vec<u8> {
+        let (shard, seq) = (self.count % 3, self.count / 3);
+        let last = &mut self.last[shard as usize];
+        let prev = last.map(|hash| {
+            let digits: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("\"prev\":\"{digits}\",")
+        });
+        let (prev, at) = (prev.unwrap_or_default(), self.at + 1000);
+        let record = format!(
+            "{{\"agent\":\"agent-{seq}\",\"boot\":\"b\",\"event\":\"decision\",{prev}\"seq\":{seq},\"shard\":{shard},\"ts\":{at},\"v\":2}}"
+        );
+        *last = Some(leaf_hash(record.as_bytes()));
+        self.count += 1;
+        self.at += 1;
+        record.into_bytes()
+    }
+
+    pub fn take(&mut self, count: usize) -> Vec<Vec<u8>> {
+        (0..count).map(|_| self.next()).collect()
     }
 }

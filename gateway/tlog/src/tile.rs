@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use crate::tree::{Hash, node_hash};
+use crate::tree::{Hash, fold, node_hash};
 
 /// Levels of the tree that a tile spans.
 pub const HEIGHT: u32 = 8;
@@ -36,6 +36,16 @@ pub enum Row {
     Level(u32),
 }
 
+impl Row {
+    /// The level whose hashes belong to it: those of entries are level 0.
+    pub fn level(self) -> u32 {
+        match self {
+            Self::Entries => 0,
+            Self::Level(level) => level,
+        }
+    }
+}
+
 impl Tile {
     /// The tile `index` of a row in a tree of `size` entries; none where it would be empty.
     pub fn of(row: Row, index: u64, size: u64) -> Option<Self> {
@@ -51,7 +61,12 @@ impl Tile {
 
     /// Every tile of a row in a tree of `size` entries, in their order.
     pub fn all(row: Row, size: u64) -> impl Iterator<Item = Self> {
-        (0..hashes(row, size).div_ceil(WIDTH)).filter_map(move |index| Self::of(row, index, size))
+        Self::from(row, 0, size)
+    }
+
+    /// The same from tile `index` on.
+    pub fn from(row: Row, index: u64, size: u64) -> impl Iterator<Item = Self> {
+        (index..hashes(row, size).div_ceil(WIDTH)).filter_map(move |index| Self::of(row, index, size))
     }
 
     /// Every row of a tree of `size` entries that has tiles: the entries, then the levels from 0 up.
@@ -62,11 +77,7 @@ impl Tile {
 
     /// The full tile of a row in or below which entry `index` stands.
     pub fn holding(row: Row, index: u64) -> Option<Self> {
-        let span = match row {
-            Row::Entries => HEIGHT,
-            Row::Level(level) => HEIGHT * (level + 1),
-        };
-        index.checked_shr(span).map(|index| Self { row, index, width: WIDTH })
+        index.checked_shr(HEIGHT * (row.level() + 1)).map(|index| Self { row, index, width: WIDTH })
     }
 
     /// Whether it will never change.
@@ -105,20 +116,13 @@ impl Tile {
 
     /// The index of the first entry below it.
     pub fn first_entry(&self) -> u64 {
-        let level = match self.row {
-            Row::Entries => 0,
-            Row::Level(level) => level,
-        };
-        self.index << (HEIGHT * (level + 1))
+        self.index << (HEIGHT * (self.row.level() + 1))
     }
 }
 
 /// How many hashes a row of a tree of `size` entries holds.
 fn hashes(row: Row, size: u64) -> u64 {
-    match row {
-        Row::Entries => size,
-        Row::Level(level) => size.checked_shr(HEIGHT * level).unwrap_or(0),
-    }
+    size.checked_shr(HEIGHT * row.level()).unwrap_or(0)
 }
 
 /// A perfect tree within the tree: the one over the entries from `index << height` on, `1 << height` of them.
@@ -161,6 +165,24 @@ pub fn perfect_head(hashes: &[Hash]) -> Option<Hash> {
         row = pairs.iter().map(|[left, right]| node_hash(left, right)).collect();
     }
     row.first().copied()
+}
+
+/// The heads of the perfect trees that a row of hashes consists of, largest first.
+pub fn perfect_trees(hashes: &[Hash]) -> Vec<Hash> {
+    let (mut rest, mut heads) = (hashes, Vec::new());
+    while let Some(height) = rest.len().checked_ilog2() {
+        let Some((tree, after)) = rest.split_at_checked(1 << height) else { break };
+        heads.extend(perfect_head(tree));
+        rest = after;
+    }
+    heads
+}
+
+/// The head of a tree by the hashes at its right edge that no full tile above holds, those of level 0 first.
+pub fn edge_head<'h>(levels: impl DoubleEndedIterator<Item = &'h [Hash]>) -> Hash {
+    // Those of higher levels are larger and stand before.
+    let peaks: Vec<Hash> = levels.rev().flat_map(perfect_trees).collect();
+    fold(&peaks)
 }
 
 /// Appends an entry to a bundle: its length in two bytes, big-endian, then itself.

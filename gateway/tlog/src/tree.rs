@@ -21,9 +21,7 @@ pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
 /// The head of the tree over `entries`; of no entries, the hash of nothing.
 pub fn tree_head<E: AsRef<[u8]>>(entries: &[E]) -> Hash {
     let mut edge = Edge::default();
-    for entry in entries {
-        edge.push(leaf_hash(entry.as_ref()));
-    }
+    entries.iter().for_each(|entry| edge.push(leaf_hash(entry.as_ref())));
     edge.head()
 }
 

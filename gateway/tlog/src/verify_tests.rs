@@ -1,4 +1,5 @@
 use super::*;
+use crate::checkpoint::Refused;
 use crate::note::{Kind, NoteSigner};
 use crate::sample::{Memory, entry, signer};
 

@@ -113,3 +113,83 @@ fn a_log_and_an_entry_of_it_are_found_right_by_key_and_by_key_file() {
         scene.check(&["entry", "--key", key, "--proof", "700.tlog-proof", "entry"], 0, "ok: entry 700 of 1000");
     }
 }
+
+/// Logs that follow each other: 0000 with the key of `Scene`, 0001 with another, and the key of that one.
+fn followed(scene: &Scene) -> String {
+    let logs = scene.folder.path().join("logs");
+    fs::create_dir_all(&logs).unwrap();
+    fs::rename(scene.folder.path().join("log"), logs.join("0000")).unwrap();
+    let signer = NoteSigner::new("example.com/log/1", Kind::Signature, &[8; 32]).unwrap();
+    let mut growth = Growth::default();
+    growth.append(&fs::read(logs.join("0000/checkpoint")).unwrap()).unwrap();
+    (0..300).for_each(|index| assert!(growth.append(&entry(index)).is_ok()));
+    for asset in growth.take() {
+        let path = logs.join("0001").join(asset.tile.path());
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, asset.bytes).unwrap();
+    }
+    let checkpoint = Checkpoint { origin: "example.com/log/1".to_owned(), head: growth.head() }.sign(&signer);
+    fs::write(logs.join("0001/checkpoint"), checkpoint).unwrap();
+    signer.verifier().to_string()
+}
+
+#[test]
+fn logs_that_follow_each_other_are_vouched_for_by_the_newest_key() {
+    let scene = Scene::new();
+    let key = followed(&scene);
+    scene.check(&["logs", "--key", &key, "logs"], 2, "no key was given of the log `0000`");
+    fs::copy(scene.folder.path().join("log.key"), scene.folder.path().join("logs/0000/log.pub")).unwrap();
+    scene.check(&["logs", "--key", &key, "logs"], 0, "ok: 2 logs");
+    scene.check(&["logs", "--key", &key, "--key", &scene.key, "logs"], 0, "0001: 301 entries");
+    scene.check(&["logs", "--key", &scene.key, "logs"], 2, "no key was given of the log `0001`");
+    scene.check(&["log", "--key", &key, "logs/0001"], 0, "ok: 301 entries");
+    scene.check(&["logs", "--key", &key, "--from", "1", "logs"], 2, "Usage");
+    let (log, aside) = (scene.folder.path().join("logs/0001"), scene.folder.path().join("aside"));
+    fs::rename(&log, &aside).unwrap();
+    scene.check(
+        &["logs", "--key", &key, "--key", &scene.key, "logs"],
+        1,
+        "there is no log of the key `example.com/log/1`",
+    );
+    fs::rename(&aside, &log).unwrap();
+    let bundle = scene.folder.path().join("logs/0000/tile/entries/001");
+    let changed = String::from_utf8_lossy(&fs::read(&bundle).unwrap()).replace("entry 300", "entry 3o0");
+    fs::write(&bundle, changed).unwrap();
+    scene.check(&["logs", "--key", &key, "logs"], 1, "0000: entry 300 is not the one that was logged");
+    fs::rename(scene.folder.path().join("logs/0000"), &aside).unwrap();
+    scene.check(&["logs", "--key", &key, "logs"], 1, "the log `0000` is missing");
+}
+
+#[test]
+fn a_log_that_nobody_saw_is_told_where_somebody_must_have() {
+    let scene = Scene::new();
+    let witness = NoteSigner::new("example.com/w", Kind::Cosignature, &[9; 32]).unwrap();
+    let key = witness.verifier().to_string();
+    let by = ["log", "--key", &scene.key, "--witness", &key, "log"];
+    scene.check(&by, 1, "the checkpoint that witnesses saw: there is none");
+    let log = scene.folder.path().join("log");
+    let note = fs::read_to_string(log.join("checkpoint")).unwrap();
+    let text = note.split_once("\n\n").unwrap().0.to_owned() + "\n";
+    let seen = format!("{note}{}", witness.sign(&text, 1_700_000_000));
+    fs::write(scene.folder.path().join("seen"), &seen).unwrap();
+    let policy = format!("log {}\nwitness w {key}\nquorum w\n", scene.key);
+    fs::write(scene.folder.path().join("policy"), policy).unwrap();
+    scene.check(&["log", "--policy", "policy", "log"], 1, "there is none");
+    scene.check(
+        &["log", "--policy", "policy", "--witnessed", "seen", "log"],
+        0,
+        "1000 of them seen by `example.com/w`",
+    );
+    fs::write(log.join("checkpoint.witnessed"), &seen).unwrap();
+    scene.check(&by, 0, "1000 of them seen by `example.com/w` at 1700000000");
+    scene.check(&["log", "--policy", "policy", "log"], 0, "seen by");
+    scene.check(&["log", "--policy", "policy", "--witness", &key, "log"], 2, "Usage");
+    scene.check(&["log", "--policy", "none", "log"], 2, "the policy `none`");
+    scene.check(&["log", "--key", &scene.key, "--witness", "none", "log"], 2, "the witness's key file `none`");
+    let entry = ["entry", "--policy", "policy", "--proof", "700.tlog-proof", "entry"];
+    scene.check(&entry, 1, "its checkpoint: too few cosigned it; missing: `example.com/w`");
+    let path = scene.folder.path().join("700.tlog-proof");
+    let proof = fs::read_to_string(&path).unwrap().replace(&note, &seen);
+    fs::write(path, proof).unwrap();
+    scene.check(&entry, 0, "ok: entry 700 of 1000, as `example.com/log` signed it; seen by `example.com/w`");
+}

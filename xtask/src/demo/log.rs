@@ -1,9 +1,10 @@
-//! Reads the audit log as an outsider would: JSON lines and SHA-256, nothing of the gateway's own code. In: its folder. Out: the records
-//! since the last look, and whether the chain holds.
+//! Reads the audit log as an outsider would: by the command line, and by the verifier that knows nothing of the gateway. In: its folder. Out: the
+//! records since the last look, and whether the log is as it was signed.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -24,6 +25,10 @@ pub struct Record {
     /// The rules that decided.
     #[serde(default)]
     pub rules: Vec<String>,
+    /// With the two that follow: what names it.
+    boot: String,
+    shard: u16,
+    seq: u64,
 }
 
 impl Record {
@@ -33,144 +38,65 @@ impl Record {
     }
 }
 
-/// The log, and how far it was read.
+/// The log, and what of it was seen.
 pub struct Log {
-    folder: PathBuf,
-    read: BTreeMap<PathBuf, usize>,
-}
-
-/// What a whole log is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Extent {
-    /// Records.
-    pub records: usize,
-    /// Chains, one a worker and one for the control plane.
-    pub chains: usize,
+    program: PathBuf,
+    configuration: PathBuf,
+    seen: BTreeSet<(String, u16, u64)>,
 }
 
 impl Log {
-    /// The log in `folder`, from its beginning.
-    pub fn new(folder: PathBuf) -> Self {
-        Self { folder, read: BTreeMap::new() }
+    /// The log of a gateway, from its beginning.
+    pub fn new(program: &Path, configuration: PathBuf) -> Self {
+        Self { program: program.to_owned(), configuration, seen: BTreeSet::new() }
     }
 
-    /// The records since the last look. What an agent has been answered is in the log already, so there is nothing to wait for.
+    /// The records since the last look. What an agent has been answered is recorded already, so there is nothing to wait for.
     pub fn news(&mut self) -> Result<Vec<Record>> {
         let mut records = Vec::new();
-        for file in segments(&self.folder)? {
-            let text = read(&file)?;
-            let seen = self.read.entry(file).or_default();
-            let fresh = text.get(*seen..).unwrap_or_default();
-            // A last line without its end is still being written.
-            let whole = fresh.rfind('\n').map_or(0, |end| end + 1);
-            for line in fresh.get(..whole).unwrap_or_default().lines() {
-                records.push(serde_json::from_str(line).with_context(|| format!("no record: `{line}`"))?);
+        each(&self.program, &self.configuration, |line| {
+            let record: Record = serde_json::from_str(line).with_context(|| format!("no record: `{line}`"))?;
+            if self.seen.insert((record.boot.clone(), record.shard, record.seq)) {
+                records.push(record);
             }
-            *seen += whole;
-        }
+            Ok(())
+        })?;
         Ok(records)
     }
 }
 
-/// Walks every chain: the first line of each write ends with the BLAKE3 hash of the write before it, the very first with zeros.
+/// Hands on every record of a gateway's log as a line of JSON, with `portcullis audit tail`.
 ///
 /// # Errors
-/// Where a line names another write than stands before it.
-pub fn verify(folder: &Path) -> Result<Extent> {
-    let mut heads: BTreeMap<String, String> = BTreeMap::new();
-    let mut records = 0;
-    for file in segments(folder)? {
-        // `BOOT-SHARD-SEGMENT.jsonl`: a chain goes on from segment to segment.
-        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let shard = name.split('-').nth(1).with_context(|| format!("`{}` is no segment", file.display()))?;
-        let head = heads.entry(shard.to_owned()).or_insert_with(|| "0".repeat(64));
-        let mut write = blake3::Hasher::new();
-        for (position, line) in read(&file)?.lines().enumerate() {
-            // The first line of a write names the write before; the others belong to it.
-            let named = line.rsplit_once(",\"prev\":\"").and_then(|(_, rest)| rest.strip_suffix("\"}"));
-            if position > 0 && named.is_some() {
-                *head = write.finalize().to_hex().to_string();
-                write.reset();
-            }
-            if named.map_or(position == 0, |named| named != head) {
-                bail!("{}:{}: the chain is broken before this line", file.display(), position + 1);
-            }
-            write.update(line.as_bytes()).update(b"\n");
-            records += 1;
-        }
-        if write.count() > 0 {
-            *head = write.finalize().to_hex().to_string();
-        }
+/// When the log cannot be read, or the first of `then`.
+pub fn each(program: &Path, configuration: &Path, mut then: impl FnMut(&str) -> Result<()>) -> Result<()> {
+    let mut tail = Command::new(program);
+    tail.args(["audit", "tail", "--json", "--number", RECORDS_MAX, "--config"]).arg(configuration);
+    let folder = configuration.parent().context("a configuration lies in a folder")?;
+    let mut child = tail.current_dir(folder).stdout(Stdio::piped()).spawn().context("portcullis audit tail")?;
+    let output = child.stdout.take().context("its output")?;
+    for line in BufReader::new(output).lines() {
+        then(&line?)?;
     }
-    Ok(Extent { records, chains: heads.len() })
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("`portcullis audit tail` ended with {status}");
+    }
+    Ok(())
 }
 
-fn segments(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).with_context(|| format!("`{}` cannot be read", folder.display()))?;
-    let mut files = Vec::new();
-    for entry in entries {
-        let file = entry?.path();
-        if file.extension().is_some_and(|extension| extension == "jsonl") {
-            files.push(file);
-        }
+/// More than any log here has.
+const RECORDS_MAX: &str = "100000000";
+
+/// Has every hash of the signed log computed anew, and held against its checkpoint; what the verifier says.
+///
+/// # Errors
+/// What it found.
+pub fn verify(verifier: &Path, log: &Path) -> Result<String> {
+    let output = Command::new(verifier).args(["log", "--key"]).arg(log.join("log.pub")).arg(log).output()?;
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if !output.status.success() {
+        bail!("portcullis-verify: {said}{}", String::from_utf8_lossy(&output.stderr));
     }
-    files.sort();
-    Ok(files)
-}
-
-fn read(file: &Path) -> Result<String> {
-    fs::read_to_string(file).with_context(|| format!("`{}` cannot be read", file.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Lines chained as the gateway chains them.
-    fn chained(records: &[&str]) -> String {
-        let mut head = "0".repeat(64);
-        let mut text = String::new();
-        for record in records {
-            let line = format!("{{\"event\":\"{record}\",\"prev\":\"{head}\"}}");
-            let line = format!("{line}\n");
-            head = blake3::hash(line.as_bytes()).to_hex().to_string();
-            text.push_str(&line);
-        }
-        text
-    }
-
-    fn folder(files: &[(&str, &str)]) -> PathBuf {
-        let name = files.iter().map(|(name, _)| *name).collect::<String>();
-        let folder = std::env::temp_dir().join(format!("portcullis-demo-log-{}-{name}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        files.iter().for_each(|(name, text)| fs::write(folder.join(name), text).unwrap());
-        folder
-    }
-
-    #[test]
-    fn a_changed_or_missing_line_breaks_the_chain_at_the_next() {
-        let text = chained(&["a", "b", "c"]);
-        let without: String =
-            text.lines().filter(|line| !line.contains("\"b\"")).map(|line| format!("{line}\n")).collect();
-        for (broken, line) in [(text.replace("\"b\"", "\"x\""), 3), (without, 2)] {
-            let folder = folder(&[("1-000-00000.jsonl", &broken)]);
-            let error = verify(&folder).unwrap_err().to_string();
-            fs::remove_dir_all(&folder).unwrap();
-            assert!(error.contains(&format!("00000.jsonl:{line}: ")), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_chain_goes_on_over_segments_and_is_read_once() {
-        let text = chained(&["a", "b", "c"]);
-        let (first, second) = text.split_at(text.match_indices('\n').nth(1).unwrap().0 + 1);
-        let folder = folder(&[("1-000-00000.jsonl", first), ("1-000-00001.jsonl", second), ("1-001-00000.jsonl", "")]);
-        let extent = verify(&folder);
-        let mut log = Log::new(folder.clone());
-        let (fresh, later) = (log.news().unwrap(), log.news().unwrap());
-        fs::remove_dir_all(&folder).unwrap();
-        assert_eq!(extent.unwrap(), Extent { records: 3, chains: 2 });
-        assert_eq!(fresh.iter().map(|record| &*record.event).collect::<Vec<_>>(), ["a", "b", "c"]);
-        assert!(later.is_empty());
-    }
+    Ok(said)
 }

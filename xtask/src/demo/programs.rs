@@ -12,6 +12,8 @@ use crate::{needs, place, process};
 pub struct Programs {
     /// The gateway and its command line.
     pub portcullis: PathBuf,
+    /// The stand-alone verifier of its log.
+    pub verifier: PathBuf,
     /// The MCP server behind it.
     pub crm: PathBuf,
     /// The MCP client of the agents.
@@ -21,14 +23,21 @@ pub struct Programs {
 /// The crypto library is built with it.
 const COMPILER: Need = Need { program: "cc", probe: &[], package: "build-essential" };
 
-/// Builds all three; the first time takes minutes, later ones a second.
+/// Builds all of them; the first time takes minutes, later ones a second.
 pub fn build(target: &Path) -> Result<Programs> {
     needs::ensure(&[COMPILER])?;
     println!("building in release; the first time takes some minutes");
     cargo(&["--package", "portcullis", "--bin", "portcullis"])?;
+    cargo(&["--package", "portcullis-tlog", "--bin", "portcullis-verify"])?;
     cargo(&["--package", "portcullis-upstreams", "--bin", "crm", "--bin", "tour"])?;
     let release = target.join("release");
-    Ok(Programs { portcullis: release.join("portcullis"), crm: release.join("crm"), tour: release.join("tour") })
+    let built = |name| release.join(name);
+    Ok(Programs {
+        portcullis: built("portcullis"),
+        verifier: built("portcullis-verify"),
+        crm: built("crm"),
+        tour: built("tour"),
+    })
 }
 
 fn cargo(args: &[&str]) -> Result<()> {

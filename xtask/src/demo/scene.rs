@@ -37,6 +37,8 @@ pub struct Scene {
     pub folder: PathBuf,
     /// The gateway's program.
     pub portcullis: PathBuf,
+    /// The stand-alone verifier of its log.
+    pub verifier: PathBuf,
     /// When rules let agents write (UTC).
     hours: (u64, u64),
     gateway: Running,
@@ -81,13 +83,14 @@ impl Scene {
             Agents::start(&programs.tour, &folder.join("ca.pem"), &url, File::create(folder.join("tour.log"))?)?;
         Ok(Self {
             agents,
-            log: Log::new(folder.join("audit")),
+            log: Log::new(&programs.portcullis, folder.join(CONFIGURATION)),
             tokens,
             credential,
             url,
             crm_url,
             folder: folder.to_owned(),
             portcullis: programs.portcullis,
+            verifier: programs.verifier,
             hours,
             gateway,
             crm,

@@ -26,7 +26,7 @@ const OPERATIONS_MIN: f64 = 3.9;
 /// Strange calls that are named.
 const STRANGE_MAX: usize = 8;
 
-/// Calls that move bytes or wait for a descriptor. On a worker under load only the journal's write(2) is one of them, and the wait of the
+/// Calls that move bytes or wait for a descriptor. On a worker under load only the journal's pwrite(2) is one of them, and the wait of the
 /// ring's own engine, which watches the ring and nothing else.
 const MOVERS: [&str; 22] = [
     "read",
@@ -148,7 +148,7 @@ impl Seen {
                 let submitted = arguments.split(',').nth(1).and_then(|number| number.trim().parse::<u64>().ok());
                 self.submitted += submitted.unwrap_or(0);
             }
-            "write" if on.ends_with(".jsonl") => self.journal_writes += 1,
+            "pwrite64" if on.ends_with(".wal") => self.journal_writes += 1,
             // The timer of the engine wakes its own thread this way, each tick once.
             "write" if on == "anon_inode:[eventfd]" => self.ticks += 1,
             // The end of the load's connections falls into the watched time.
@@ -199,8 +199,10 @@ mod tests {
     #[test]
     fn the_ring_the_journal_and_the_wait_for_the_ring_are_as_claimed() {
         let wait = "epoll_wait(4<anon_inode:[eventpoll]>, [], 1024, 0) = 0";
-        let (journal, tick) =
-            ("write(11</audit/0-000-00000.jsonl>, \"{}\", 2) = 2", "write(6<anon_inode:[eventfd]>, \"\\1\", 8) = 8");
+        let (journal, tick) = (
+            "pwrite64(11</audit/wal/0-000-00000.wal>, \"{}\", 2, 64) = 2",
+            "write(6<anon_inode:[eventfd]>, \"\\1\", 8) = 8",
+        );
         check(&[ENTER, journal, wait, tick, "+++ detached +++"], 1, Ok(()));
     }
 }

@@ -19,7 +19,7 @@ pub struct Args {
 /// One claim about the way of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Proof {
-    /// The workers do their IO with io_uring; the journal's write(2) is the only other call that moves bytes
+    /// The workers do their IO with io_uring; the journal's pwrite(2) is the only other call that moves bytes
     Io,
     /// A request allocates nothing on the heap, outside the evaluation of rules
     Allocations,

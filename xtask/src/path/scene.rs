@@ -37,6 +37,8 @@ pub struct Scene {
     pub folder: PathBuf,
     /// The load generator.
     pub load: PathBuf,
+    /// The gateway's program.
+    pub program: PathBuf,
     _stub: Running,
 }
 
@@ -56,7 +58,7 @@ impl Scene {
         let (stub, upstream) = prepare::start_stub(&mut Command::new(built.join("stub")))?;
         let gateway = Subject::Portcullis.start_with(&folder, Command::new(built.join(binary)), upstream)?;
         let folder = folder.join(Subject::Portcullis.name());
-        Ok(Self { gateway, folder, load: built.join("load"), _stub: stub })
+        Ok(Self { gateway, folder, load: built.join("load"), program: built.join(binary), _stub: stub })
     }
 
     /// The pid of the gateway.

@@ -1,57 +1,40 @@
-//! Reads the log of a run. In: its folder, the sets. Out: how many decisions it holds, each of which says what its own set says. Never here: the chain's proof.
+//! Reads the log of a run. In: a gateway, the sets. Out: how many decisions it holds, each of which says what its own set says. Never here: the log's proof.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::rules::Rules;
+use crate::demo::log::each;
 
-/// Compares every decision with the set whose version it names.
+/// Compares every decision of the gateway `program` with the set whose version it names.
 ///
 /// # Errors
 /// The first that says something else, or names a version that is none of ours.
-pub fn check(folder: &Path, rules: &Rules) -> Result<u64> {
+pub fn check(program: &Path, configuration: &Path, rules: &Rules) -> Result<u64> {
     let mut checked = 0;
-    for file in files(folder)? {
-        let text = fs::read_to_string(&file).with_context(|| format!("`{}` cannot be read", file.display()))?;
-        // The gateway is still at work: a last line without an end is being written.
-        let whole = text.rfind('\n').map_or("", |end| text.get(..end).unwrap_or_default());
-        for line in whole.lines() {
-            let record: Value = serde_json::from_str(line).with_context(|| format!("no record: {line}"))?;
-            if record["event"] != "decision" {
-                continue;
-            }
-            let path = record.pointer("/arguments/path").and_then(Value::as_str);
-            let (Some(path), Some(version)) = (path, record["snapshot"].as_u64()) else {
-                bail!("a decision without its argument or its version: {line}");
-            };
-            let said =
-                rules.says(version, path).with_context(|| format!("version {version} is none of ours: {line}"))?;
-            if said != (record["decision"] == "allow") {
-                bail!("version {version} says allowed={said} about `{path}`, the record says: {line}");
-            }
-            checked += 1;
-        }
-    }
+    each(program, configuration, |line| {
+        checked += check_line(line, rules)?;
+        Ok(())
+    })?;
     Ok(checked)
 }
 
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).with_context(|| format!("`{}` cannot be read", folder.display()))? {
-            let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|end| end == "jsonl" || end == "log") {
-                files.push(path);
-            }
-        }
+fn check_line(line: &str, rules: &Rules) -> Result<u64> {
+    let record: Value = serde_json::from_str(line).with_context(|| format!("no record: {line}"))?;
+    if record["event"] != "decision" {
+        return Ok(0);
     }
-    Ok(files)
+    let path = record.pointer("/arguments/path").and_then(Value::as_str);
+    let (Some(path), Some(version)) = (path, record["snapshot"].as_u64()) else {
+        bail!("a decision without its argument or its version: {line}");
+    };
+    let said = rules.says(version, path).with_context(|| format!("version {version} is none of ours: {line}"))?;
+    if said != (record["decision"] == "allow") {
+        bail!("version {version} says allowed={said} about `{path}`, the record says: {line}");
+    }
+    Ok(1)
 }
 
 #[cfg(test)]
@@ -59,12 +42,7 @@ mod tests {
     use super::*;
 
     fn check_line(line: &str, expected: Result<u64, &str>) {
-        let folder = std::env::temp_dir().join(format!("portcullis-swaps-{}-{}", std::process::id(), line.len()));
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("000.jsonl"), format!("{line}\n{{\"event\":\"half")).unwrap();
-        let got = check(&folder, &Rules::having(&[(7, 1), (8, 2)]));
-        fs::remove_dir_all(&folder).unwrap();
-        match (got, expected) {
+        match (super::check_line(line, &Rules::having(&[(7, 1), (8, 2)])), expected) {
             (Ok(got), Ok(expected)) => assert_eq!(got, expected, "{line}"),
             (Err(got), Err(expected)) => assert!(got.to_string().contains(expected), "{line}: {got}"),
             (got, expected) => panic!("given {line}, expected {expected:?}, got {got:?}"),

@@ -75,7 +75,7 @@ pub fn run(args: &Args) -> Result<()> {
         swaps += made;
         swapping += took;
     }
-    let records = log::check(&scene.folder.join("audit"), &rules)?;
+    let records = log::check(&scene.program, &scene.folder.join("portcullis.toml"), &rules)?;
     let rate = f64::from(swaps) / swapping.as_secs_f64();
     let (before, beside) = (still.at(0.999), swapped.at(0.999));
     let slower = beside.as_secs_f64() / before.as_secs_f64();

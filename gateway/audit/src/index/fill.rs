@@ -397,7 +397,7 @@ pub fn bucket(micros: u64) -> u64 {
 /// The least duration of a bucket.
 pub fn micros(bucket: u64) -> u64 {
     match bucket / 8 {
-        height @ 3.. => (8 | bucket % 8).checked_shl(u32::try_from(height - 3).unwrap_or(64)).unwrap_or(u64::MAX),
+        height @ 3.. => (8 | (bucket % 8)).checked_shl(u32::try_from(height - 3).unwrap_or(64)).unwrap_or(u64::MAX),
         _ => bucket,
     }
 }

@@ -209,12 +209,12 @@ impl Index {
         let version: i64 = self.db.pragma_query_value(None, "user_version", |row| row.get(0))?;
         if version != sql::VERSION {
             let again = if version == 0 { None } else { Some(Again::Version) };
-            return self.from_nothing(logs, again, tell);
+            return self.make_again(logs, again, tell);
         }
         match self.go_on(logs, tell) {
             Ok(entries) => Ok(Caught { entries, again: None }),
-            Err(IndexError::OtherWay { .. }) => self.from_nothing(logs, Some(Again::OtherLog), tell),
-            Err(IndexError::Database(cause)) if damaged(&cause) => self.from_nothing(logs, Some(Again::Damaged), tell),
+            Err(IndexError::OtherWay { .. }) => self.make_again(logs, Some(Again::OtherLog), tell),
+            Err(IndexError::Database(cause)) if damaged(&cause) => self.make_again(logs, Some(Again::Damaged), tell),
             Err(other) => Err(other),
         }
     }
@@ -226,11 +226,11 @@ impl Index {
     pub fn reindex(&mut self, logs: &[Numbered], tell: &mut dyn FnMut(Progress)) -> Result<Caught, IndexError> {
         match self.access {
             Access::Read(bar) => Err(IndexError::Barred(bar)),
-            Access::Write(_) => self.from_nothing(logs, Some(Again::Asked), tell),
+            Access::Write(_) => self.make_again(logs, Some(Again::Asked), tell),
         }
     }
 
-    fn from_nothing(
+    fn make_again(
         &mut self,
         logs: &[Numbered],
         again: Option<Again>,
@@ -488,11 +488,7 @@ impl fmt::Display for IndexError {
             Self::Database(cause) => write!(out, "the index: {cause}"),
             Self::Log(number, cause) => write!(out, "an entry of the log `{}`: {cause}", crate::logs::name(*number)),
             Self::OtherWay { number } => {
-                write!(
-                    out,
-                    "the entries of the log `{}` are not those that its checkpoint signs",
-                    crate::logs::name(*number)
-                )
+                write!(out, "the entries of the log `{}` are not what was signed", crate::logs::name(*number))
             }
             Self::Unfinished => write!(out, "the index is not finished"),
             Self::NoPlace(place) => write!(out, "`{place}` is no place in the log"),

@@ -2,14 +2,15 @@
 //!
 //! What is kept whole stands in the field itself (`arguments`); what is not stands beside it (`arguments_bytes`, `arguments_digest`,
 //! `arguments_cut`), so that no message can pass for a digest of another. Whenever in doubt (a pointer that does not apply, a text that is no
-//! JSON, a value that does not fit) size and digest are kept and the reason is named.
+//! JSON, a value that does not fit) size and digest are kept and the reason is named. Neither the value nor its digest becomes part of the log
+//! itself: the log commits to them (`values`).
 
 use std::cmp::Reverse;
 use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use super::line::{Field, Line, decimal, is_one_line, is_special, unicode_escape};
+use super::field::{Field, Writer, digits, hex};
 use crate::limits::JSON_DEPTH_MAX;
 use crate::protocol::span::{self, Accepted};
 
@@ -39,14 +40,11 @@ pub enum CaptureRule {
     None,
 }
 
-/// Arguments longer than this are kept as size and digest: half of a line.
+/// Arguments longer than this are kept as size and digest.
 pub const ARGUMENTS_BYTES_MAX: usize = 32 * 1024;
 
 /// Results longer than this are kept as size and digest.
 pub const RESULT_BYTES_MAX: usize = 16 * 1024;
-
-/// Room behind a value for its size, the count of redactions or the cut's own words.
-const ROOM_BEHIND: usize = 256;
 
 /// What there is to keep of a message.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +86,7 @@ pub enum Place {
 }
 
 /// Appends what the rule keeps of `part`.
-pub fn write(line: &mut Line<'_>, place: Place, part: &Part<'_>) {
+pub fn write(record: &mut Writer<'_>, place: Place, part: &Part<'_>) {
     let names = Names::of(place);
     let (bytes, digest, whole) = match part.content {
         Content::Absent => return,
@@ -98,29 +96,27 @@ pub fn write(line: &mut Line<'_>, place: Place, part: &Part<'_>) {
     };
     match part.rule {
         CaptureRule::None => {}
-        CaptureRule::Size => line.number(names.bytes, bytes),
-        CaptureRule::Digest => sized(line, &names, bytes, digest, whole),
+        CaptureRule::Size => record.number(names.bytes, bytes),
+        CaptureRule::Digest => sized(record, &names, bytes, digest, whole),
         CaptureRule::Full => {
             let kept = match part.content {
                 Content::Passed { .. } => Err(Cut::TooLarge),
-                Content::Read(value) if part.redact.is_empty() && is_one_line(value.bytes()) => {
-                    as_it_stands(line, &names, value)
-                }
-                Content::Absent | Content::Read(_) | Content::Whole(_) => full(line, &names, whole, part.redact),
+                Content::Read(value) if part.redact.is_empty() => as_it_stands(record, &names, value),
+                Content::Absent | Content::Read(_) | Content::Whole(_) => full(record, &names, whole, part.redact),
             };
             if let Err(cut) = kept {
-                line.word(names.cut, cut.as_str());
-                sized(line, &names, bytes, digest, whole);
+                record.text(names.cut, cut.as_str());
+                sized(record, &names, bytes, digest, whole);
             }
         }
     }
 }
 
-fn sized(line: &mut Line<'_>, names: &Names, bytes: u64, digest: Option<&[u8; 32]>, whole: &[u8]) {
-    line.number(names.bytes, bytes);
+fn sized(record: &mut Writer<'_>, names: &Names, bytes: u64, digest: Option<&[u8; 32]>, whole: &[u8]) {
+    record.number(names.bytes, bytes);
     match digest {
-        Some(digest) => line.hex(names.digest, digest),
-        None => line.hex(names.digest, blake3::hash(whole).as_bytes()),
+        Some(digest) => record.bytes(names.digest, digest),
+        None => record.bytes(names.digest, blake3::hash(whole).as_bytes()),
     }
 }
 
@@ -178,31 +174,27 @@ impl Cut {
     }
 }
 
-/// A value that was read and that is one line as it stands: copied, and not looked at again.
-fn as_it_stands(line: &mut Line<'_>, names: &Names, value: Accepted<'_>) -> Result<(), Cut> {
+/// A value that was read: copied, and not looked at again.
+fn as_it_stands(record: &mut Writer<'_>, names: &Names, value: Accepted<'_>) -> Result<(), Cut> {
     let raw = value.bytes();
-    if raw.len() > names.bytes_max.min(line.room().saturating_sub(ROOM_BEHIND)) {
+    if raw.len() > names.bytes_max {
         return Err(Cut::TooLarge);
     }
-    line.value(names.whole, |out| {
-        out.extend_from_slice(raw);
-        Ok(())
-    })?;
-    line.number(names.bytes, raw.len() as u64);
+    record.bytes(names.whole, raw);
+    record.number(names.bytes, raw.len() as u64);
     Ok(())
 }
 
-fn full(line: &mut Line<'_>, names: &Names, raw: &[u8], redact: &[Box<str>]) -> Result<(), Cut> {
+fn full(record: &mut Writer<'_>, names: &Names, raw: &[u8], redact: &[Box<str>]) -> Result<(), Cut> {
     if raw.len() > names.bytes_max {
         return Err(Cut::TooLarge);
     }
     let hidden = hidden(raw, names.place, redact)?;
     // Escapes can make it longer than it was.
-    let bytes_max = names.bytes_max.min(line.room().saturating_sub(ROOM_BEHIND));
-    line.value(names.whole, |out| copy(raw, &hidden, out, bytes_max))?;
-    line.number(names.bytes, raw.len() as u64);
+    record.value(names.whole, |out| copy(raw, &hidden, out, names.bytes_max))?;
+    record.number(names.bytes, raw.len() as u64);
     if !hidden.is_empty() {
-        line.number(names.redacted, hidden.len() as u64);
+        record.number(names.redacted, hidden.len() as u64);
     }
     Ok(())
 }
@@ -302,6 +294,18 @@ fn copy(raw: &[u8], hidden: &[Range<usize>], out: &mut Vec<u8>, bytes_max: usize
     copier.finish()?;
     if out.len().saturating_sub(start) > bytes_max { Err(Cut::TooLarge) } else { Ok(()) }
 }
+
+/// Appends JSON as one line that no terminal obeys.
+///
+/// # Errors
+/// When it is no JSON value.
+pub(super) fn copy_line(raw: &[u8], out: &mut Vec<u8>) -> Result<(), NotJson> {
+    copy(raw, &[], out, usize::MAX).map_err(|_| NotJson)
+}
+
+/// It is no JSON value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NotJson;
 
 /// Copies JSON while it checks that it is one value: whatever was handed in, nothing copied can end the record or begin a field of it.
 #[derive(Default)]
@@ -440,7 +444,7 @@ impl Copier {
             return Err(Cut::PointerDoesNotApply);
         }
         out.extend_from_slice(b"{\"redacted\":true,\"bytes\":");
-        decimal(out, bytes);
+        digits(out, bytes as u64);
         out.push(b'}');
         Ok(())
     }
@@ -456,11 +460,25 @@ fn is_scalar(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'E' | b'+' | b'-' | b'.')
 }
 
-/// Appends JSON that must be one short value, such as an id; what is none stands as a string.
-pub fn write_value(line: &mut Line<'_>, field: Field, raw: &[u8]) {
-    let fits = crate::limits::ID_BYTES_MAX;
-    if raw.len() > fits || line.value(field, |out| copy(raw, &[], out, 2 * fits)).is_err() {
-        line.lossy(field, raw);
+/// Whether a byte of UTF-8 is, or may begin, a character that is looked at: most texts hold none, and are copied whole.
+const fn is_special(byte: u8) -> bool {
+    matches!(byte, 0..=0x1f | b'"' | b'\\' | 0x7f | 0xc2 | 0xe2)
+}
+
+/// `\u0085`, for a character of the Basic Multilingual Plane.
+fn unicode_escape(out: &mut Vec<u8>, character: char) {
+    out.extend_from_slice(b"\\u");
+    for byte in u16::try_from(u32::from(character)).unwrap_or(0xfffd).to_be_bytes() {
+        hex(out, &[byte]);
+    }
+}
+
+/// Keeps a JSON-RPC id as it stood in the message; of one that is too long its beginning and digest.
+pub fn write_id(record: &mut Writer<'_>, raw: &[u8]) {
+    if raw.len() > crate::limits::ID_BYTES_MAX {
+        record.lossy(Field::RequestId, raw);
+    } else {
+        record.bytes(Field::RequestId, raw);
     }
 }
 

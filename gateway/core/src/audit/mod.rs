@@ -1,10 +1,14 @@
-//! Records what happened. In: facts of a request. Out: chained JSON lines, and what they say read back. Never here: files, clocks, secrets.
+//! Records what happened. In: facts of a request. Out: what a core writes down of them; what becomes of it in the log. Never here: files, clocks,
+//! chance, secrets.
 //!
-//! One JSON object a line. Each line ends with the SHA-256 of the line before it, so that a shard's file is one chain; what an agent or an
-//! upstream wrote stands in it only as an escaped string or as JSON that was checked to be one value.
+//! A record is written down as fields (`field`, `record`, `encode`), quickly and once. Of these the log's entry is spelt as canonical JSON (`leaf`), which holds
+//! commitments to what was asked and answered and not the values themselves (`values`). What an agent or an upstream wrote stands in an entry only
+//! as an escaped string.
 
-pub mod line;
+pub mod field;
 pub mod capture;
+pub mod leaf;
+pub mod values;
 pub mod record;
-pub mod chain;
+pub mod encode;
 pub mod view;

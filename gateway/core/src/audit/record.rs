@@ -1,28 +1,12 @@
-//! Says what is recorded. In: facts, borrowed. Out: one open line each, appended without allocation. Never here: sequence of lines, secrets, session ids.
+//! Says what is recorded. In: facts, borrowed. Out: one value each. Never here: how it is written.
 //!
-//! A record is named (boot, shard, seq). `decision` is written before an upstream hears of a call; `result` (or `result.begun` and
+//! A record is named (boot, shard, seq): the start of the gateway, the core's shard of the log, its number there, without gaps over all boots. `decision` is written before an upstream hears of a call; `result` (or `result.begun` and
 //! `result.ended`) before the agent hears of its answer, and names the decision's seq on the same shard.
 
 use std::net::IpAddr;
 
-use super::capture::{self, Part, Place};
-use super::line::{Field, Line};
-use crate::limits::DETERMINING_MAX;
+use super::capture::Part;
 use crate::protocol::revision::Revision;
-use crate::time::UnixMillis;
-
-/// What names a record, and when it was made.
-#[derive(Clone, Copy, Debug)]
-pub struct Stamp<'r> {
-    /// This start of the gateway: random, in hexadecimal.
-    pub boot: &'r str,
-    /// The worker's shard of the log.
-    pub shard: u16,
-    /// Position in the shard, without gaps, over all boots.
-    pub seq: u64,
-    /// When.
-    pub at: UnixMillis,
-}
 
 /// Everything that is ever recorded.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +35,14 @@ pub enum Record<'r> {
     GatewayStarted(Start<'r>),
     /// `gateway.stopped`.
     GatewayStopped(Stop<'r>),
+    /// `outcome.unknown`: a call that was let pass was not seen to end before the gateway did.
+    OutcomeUnknown(Unknown<'r>),
+    /// `audit.read`: somebody asked the log something.
+    AuditRead(Read<'r>),
+    /// `audit.erased`: values were destroyed.
+    AuditErased(Erased<'r>),
+    /// `audit.pruned`: entries below an index are no longer kept.
+    AuditPruned(Pruned<'r>),
 }
 
 /// Who called: what `identity` proved.
@@ -331,170 +323,49 @@ pub struct Stop<'r> {
     pub reason: &'r str,
 }
 
-/// Appends `record` to `out` as an open object; `chain` seals it.
-pub fn write(out: &mut Vec<u8>, stamp: &Stamp<'_>, record: &Record<'_>) {
-    let mut line = Line::open(out, event(record));
-    line.text(Field::Boot, stamp.boot);
-    line.number(Field::Shard, u64::from(stamp.shard));
-    line.number(Field::Seq, stamp.seq);
-    line.signed(Field::Ts, stamp.at.0);
-    match record {
-        Record::Decision(decision) => write_decision(&mut line, decision),
-        Record::Result(answer) | Record::ResultEnded(answer) => write_answer(&mut line, answer),
-        Record::ResultBegun(begun) => {
-            line.number(Field::DecisionSeq, begun.decision_seq);
-            line.text(Field::Agent, begun.agent);
-            line.text(Field::Server, begun.server);
-            line.number(Field::Status, u64::from(begun.status));
-        }
-        Record::Refusal(refusal) => {
-            line.text(Field::Cause, refusal.cause);
-            line.number(Field::Status, u64::from(refusal.status));
-            if let Some(source) = refusal.source {
-                line.address(Field::Source, source);
-            }
-            line.text_if(Field::Agent, refusal.agent);
-            line.text_if(Field::Server, refusal.server);
-            line.text_if(Field::Method, refusal.method);
-        }
-        Record::ServerRequest(request) => write_server_request(&mut line, request),
-        Record::PolicySwapped(swap) => {
-            line.number(Field::Snapshot, swap.snapshot);
-            line.text(Field::SnapshotHash, swap.snapshot_hash);
-            line.number(Field::Previous, swap.previous);
-            line.text(Field::Actor, swap.actor);
-        }
-        Record::AgentSuspended(change) | Record::AgentResumed(change) => {
-            line.text(Field::Agent, change.agent);
-            line.text(Field::Actor, change.actor);
-            line.number(Field::Snapshot, change.snapshot);
-        }
-        Record::ToolDrifted(drift) => {
-            line.text(Field::Server, drift.server);
-            line.text(Field::Tool, drift.tool);
-            line.text(Field::Pinned, drift.pinned);
-            line.text(Field::Seen, drift.seen);
-        }
-        Record::GatewayStarted(start) => {
-            line.text(Field::Version, start.version);
-            line.number(Field::Snapshot, start.snapshot);
-            line.text(Field::SnapshotHash, start.snapshot_hash);
-            line.text(Field::Durability, start.durability);
-            line.list(Field::Mode, start.modes.get(..start.modes.len().min(DETERMINING_MAX)).unwrap_or_default());
-            line.number(Field::TornBytes, start.torn_bytes);
-        }
-        Record::GatewayStopped(stop) => line.text(Field::Reason, stop.reason),
-    }
+/// A call whose end was not seen.
+#[derive(Clone, Copy, Debug)]
+pub struct Unknown<'r> {
+    /// The start of the gateway that decided it.
+    pub boot: &'r str,
+    /// The shard of the decision.
+    pub shard: u16,
+    /// Its number there.
+    pub seq: u64,
 }
 
-/// The event's name.
-pub fn event(record: &Record<'_>) -> &'static str {
-    match record {
-        Record::Decision(_) => "decision",
-        Record::Result(_) => "result",
-        Record::ResultBegun(_) => "result.begun",
-        Record::ResultEnded(_) => "result.ended",
-        Record::Refusal(_) => "refusal",
-        Record::ServerRequest(_) => "server.request",
-        Record::PolicySwapped(_) => "policy.swapped",
-        Record::AgentSuspended(_) => "agent.suspended",
-        Record::AgentResumed(_) => "agent.resumed",
-        Record::ToolDrifted(_) => "tool.drifted",
-        Record::GatewayStarted(_) => "gateway.started",
-        Record::GatewayStopped(_) => "gateway.stopped",
-    }
+/// Somebody asked the log something.
+#[derive(Clone, Copy, Debug)]
+pub struct Read<'r> {
+    /// Who.
+    pub actor: &'r str,
+    /// What was asked.
+    pub what: &'r str,
+    /// How many entries the answer told of.
+    pub count: u64,
 }
 
-fn write_decision(line: &mut Line<'_>, decision: &Decision<'_>) {
-    let caller = &decision.caller;
-    line.text(Field::Agent, caller.agent);
-    line.text_if(Field::User, caller.user);
-    line.text_if(Field::Account, caller.account);
-    line.text_if(Field::Issuer, caller.issuer);
-    line.text_if(Field::TokenId, caller.token_id);
-    if let Some(certificate) = caller.certificate {
-        line.hex(Field::Certificate, certificate);
-    }
-    if let Some(source) = decision.source {
-        line.address(Field::Source, source);
-    }
-    line.text(Field::Server, decision.server);
-    if let Some(session) = decision.session {
-        line.hex(Field::Session, &session_digest(session));
-    }
-    if let Some(revision) = decision.revision {
-        line.text(Field::Revision, revision.as_str());
-    }
-    line.text(Field::Method, decision.method);
-    match decision.subject {
-        Subject::None => {}
-        Subject::Tool(name) => line.text(Field::Tool, name),
-        Subject::Uri(uri) => line.text(Field::Uri, uri),
-        Subject::Prompt(name) => line.text(Field::Prompt, name),
-    }
-    if let Some(id) = decision.request_id {
-        capture::write_value(line, Field::RequestId, id);
-    }
-    write_judged(line, &decision.judged);
-    write_obligations(line, decision.obligations);
-    // Last, because the room that is left bounds it.
-    capture::write(line, Place::Arguments, &decision.arguments);
+/// Values were destroyed.
+#[derive(Clone, Copy, Debug)]
+pub struct Erased<'r> {
+    /// Who did it.
+    pub actor: &'r str,
+    /// Of which records, by their names.
+    pub entries: &'r [&'r str],
+    /// Which fields, as pointers into arguments or result; all where there is none.
+    pub fields: &'r [&'r str],
+    /// Why.
+    pub reason: &'r str,
 }
 
-fn write_answer(line: &mut Line<'_>, answer: &Answer<'_>) {
-    line.number(Field::DecisionSeq, answer.decision_seq);
-    line.text(Field::Agent, answer.agent);
-    line.text(Field::Server, answer.server);
-    line.number(Field::Status, u64::from(answer.status));
-    line.word(Field::Outcome, answer.outcome.as_str());
-    match &answer.objected {
-        Some(judged) => write_judged(line, judged),
-        None => line.text_if(Field::Cause, answer.cause),
-    }
-    line.number(Field::DurationUs, answer.duration_us);
-    if !answer.obliged.rules.is_empty() {
-        write_obligations(line, answer.obliged.rules);
-        line.number(Field::Redactions, answer.obliged.redactions);
-        line.number(Field::RowsDropped, answer.obliged.rows_dropped);
-    }
-    capture::write(line, Place::Result, &answer.result);
-}
-
-fn write_server_request(line: &mut Line<'_>, request: &ServerRequest<'_>) {
-    line.text(Field::Agent, request.agent);
-    line.text(Field::Server, request.server);
-    line.text(Field::Method, request.method);
-    if let Some(seq) = request.decision_seq {
-        line.number(Field::DecisionSeq, seq);
-    }
-    if let Some(id) = request.request_id {
-        capture::write_value(line, Field::RequestId, id);
-    }
-    write_judged(line, &request.judged);
-}
-
-fn write_obligations(line: &mut Line<'_>, rules: &[&str]) {
-    if !rules.is_empty() {
-        line.list(Field::Obligations, rules.get(..rules.len().min(DETERMINING_MAX)).unwrap_or_default());
-    }
-}
-
-fn write_judged(line: &mut Line<'_>, judged: &Judged<'_>) {
-    line.word(Field::Decision, judged.verdict.as_str());
-    line.text_if(Field::Cause, judged.cause);
-    line.list(Field::Rules, judged.rules.get(..judged.rules.len().min(DETERMINING_MAX)).unwrap_or_default());
-    line.number(Field::Snapshot, judged.snapshot);
-    line.text(Field::SnapshotHash, judged.snapshot_hash);
-}
-
-/// What a session is called in records: the first half of the BLAKE3 digest of its id.
-pub fn session_digest(id: &str) -> [u8; 16] {
-    let mut short = [0; 16];
-    short.iter_mut().zip(blake3::hash(id.as_bytes()).as_bytes()).for_each(|(to, from)| *to = *from);
-    short
+/// Entries are no longer kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Pruned<'r> {
+    /// Who did it.
+    pub actor: &'r str,
+    /// The first entry that still is.
+    pub first_index: u64,
 }
 
 #[cfg(test)]
 pub(super) mod samples;
-#[cfg(test)]
-mod tests;

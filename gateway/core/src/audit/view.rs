@@ -20,6 +20,9 @@ pub struct Entry {
     pub agent: Option<String>,
     pub user: Option<String>,
     pub account: Option<String>,
+    pub issuer: Option<String>,
+    pub jti: Option<String>,
+    pub certificate: Option<String>,
     pub source: Option<String>,
     pub server: Option<String>,
     pub session: Option<String>,
@@ -31,6 +34,9 @@ pub struct Entry {
     pub arguments: Option<Box<RawValue>>,
     pub arguments_bytes: Option<u64>,
     pub arguments_digest: Option<String>,
+    pub arguments_commit: Option<String>,
+    pub arguments_cut: Option<String>,
+    pub arguments_redacted: Option<u64>,
     pub decision: Option<String>,
     pub cause: Option<String>,
     #[serde(default)]
@@ -42,15 +48,25 @@ pub struct Entry {
     pub snapshot: Option<u64>,
     pub snapshot_hash: Option<String>,
     pub request_id: Option<Box<RawValue>>,
+    pub decision_boot: Option<String>,
+    pub decision_shard: Option<u16>,
     pub decision_seq: Option<u64>,
     pub status: Option<u16>,
     pub outcome: Option<String>,
     pub result: Option<Box<RawValue>>,
+    pub result_bytes: Option<u64>,
+    pub result_digest: Option<String>,
+    pub result_commit: Option<String>,
+    pub result_cut: Option<String>,
+    pub result_redacted: Option<u64>,
     pub bytes: Option<u64>,
     pub digest: Option<String>,
     pub duration_us: Option<u64>,
     pub actor: Option<String>,
     pub reason: Option<String>,
+    pub what: Option<String>,
+    pub count: Option<u64>,
+    pub prev: Option<String>,
     #[serde(default)]
     pub mode: Vec<String>,
     pub version: Option<String>,
@@ -249,7 +265,9 @@ const SHOWN_CHARACTERS_MAX: usize = 160;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::chain::{Position, Shard};
+    use crate::audit::encode;
+    use crate::audit::field::{Field, Fields};
+    use crate::audit::leaf::{self, Commits, Value, Values};
     use crate::audit::record::samples::{NOTHING, answer, decision, judged, part};
     use crate::audit::record::{self, Caller, Decision, Outcome, Record, Refusal, Stop, Subject, Verdict};
 
@@ -257,14 +275,20 @@ mod tests {
 
     /// The lines a person sees of these records, the unsettled last.
     fn shown(records: &[Record<'_>]) -> Vec<String> {
-        let mut shard = Shard::resume("b0", 0, &Position::default());
-        let mut file = Vec::new();
-        for record in records {
-            shard.append(&mut file, AT, record);
+        let mut lines = Vec::new();
+        for (seq, record) in (0..).zip(records) {
+            let (mut bytes, mut entry) = (Vec::new(), Vec::new());
+            encode::write(&mut bytes, seq, AT, record);
+            let (fields, _) = Fields::split(&bytes).unwrap();
+            leaf::write(&mut entry, &fields, &leaf::Place { boot: "b0", shard: 0, prev: None }, &Commits::default());
+            let value = |field| fields.bytes(field).map(|raw: &[u8]| Value::Json(raw.to_vec()));
+            lines.push(leaf::shown(
+                &entry,
+                &Values { arguments: value(Field::Arguments), result: value(Field::Result) },
+            ));
         }
         let mut pairing = Pairing::new();
-        let mut calls: Vec<Call> =
-            String::from_utf8(file).unwrap().lines().filter_map(|line| pairing.push(parse(line).unwrap())).collect();
+        let mut calls: Vec<Call> = lines.iter().filter_map(|line| pairing.push(parse(line).unwrap())).collect();
         calls.extend(pairing.unsettled());
         calls
             .iter()

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use super::findings::Findings;
-use super::settings::Control;
+use super::settings::control::Control;
 use super::{mean, parse, shaped};
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity, line_of};
 

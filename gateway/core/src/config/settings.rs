@@ -3,6 +3,8 @@
 //! `config::parse` alone makes a `Settings`; whatever is in one has been checked, every path is resolved against the folder of the
 //! configuration file, and every bound lies below its ceiling.
 
+pub mod control;
+pub mod witness;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,6 +12,8 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use self::control::Control;
+use self::witness::Witness;
 use crate::policy::sql::SqlRules;
 use crate::protocol::revision::Revision;
 
@@ -349,8 +353,12 @@ pub struct Audit {
     pub durability: Durability,
     /// What is kept of a call where its tool does not say otherwise.
     pub capture: Capture,
-    /// A shard's file is closed and a new one begun beyond this size.
+    /// A journal is closed and a new one begun beyond this size.
     pub segment_bytes_max: u64,
+    /// Calls are refused while a journal holds more that is not signed.
+    pub backlog_bytes_max: u64,
+    /// Who is asked to cosign the log's checkpoints.
+    pub witnesses: Vec<Witness>,
 }
 
 /// When a record counts as written.
@@ -362,13 +370,6 @@ pub enum Durability {
     Strict,
     /// A failing log does not stop calls. Asked for by name only.
     BestEffort,
-}
-
-/// The control socket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Control {
-    /// A Unix socket, mode 0660.
-    pub socket: PathBuf,
 }
 
 /// Bounds on what is held at once. Beyond each of them requests are refused, never queued without end.

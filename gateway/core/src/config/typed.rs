@@ -3,14 +3,18 @@
 //! Everything is optional here: what must be given, and what holds in its absence, is said in `mean`. The doc comments are what the
 //! published schema shows to the person who types.
 
+pub mod control;
 pub mod sql;
+pub mod witness;
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use self::control::Control;
 use self::sql::Sql;
+use self::witness::Witness;
 use super::at::{At, Count, SizeText, SpanText};
 
 /// The configuration of Portcullis. Relative paths start at the folder of this file.
@@ -341,8 +345,12 @@ pub struct Audit {
     pub durability: Option<At<DurabilityText>>,
     /// What is kept of a call where its tool does not say otherwise.
     pub capture: Option<Capture>,
-    /// A file of the log is closed beyond this size. Default: `64 MiB`.
+    /// A journal is closed beyond this size, and destroyed once all of it is in the signed log. Default: `64 MiB`.
     pub segment: Option<At<SizeText>>,
+    /// Calls are refused while a journal holds more than this that is not in the signed log yet. Default: `1 GiB`.
+    pub backlog: Option<At<SizeText>>,
+    /// Who is asked to cosign the log's checkpoints, on other hosts. Default: nobody.
+    pub witnesses: Option<Vec<Witness>>,
 }
 
 /// When a record counts as written.
@@ -356,15 +364,6 @@ pub enum DurabilityText {
     Strict,
     /// a failing log does not stop calls
     BestEffort,
-}
-
-/// The control socket.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-#[schemars(inline)]
-pub struct Control {
-    /// A Unix socket. Default: `/run/portcullis/control.sock`.
-    pub socket: Option<At<String>>,
 }
 
 /// Metrics.

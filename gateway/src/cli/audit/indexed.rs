@@ -78,11 +78,12 @@ pub fn signed(ways: &Ways) -> Result<(PathBuf, Vec<Numbered>), Failure> {
     Ok((folder, logs))
 }
 
+/// What is done with an index.
+type Work =
+    fn(&mut Index, &[Numbered], &mut dyn FnMut(Progress)) -> Result<portcullis_audit::index::Caught, IndexError>;
+
 /// Runs what reads entries into the index, and shows how far it is.
-pub fn caught_up(
-    opened: &mut Opened,
-    work: fn(&mut Index, &[Numbered], &mut dyn FnMut(Progress)) -> Result<portcullis_audit::index::Caught, IndexError>,
-) -> Result<u64, Failure> {
+pub fn caught_up(opened: &mut Opened, work: Work) -> Result<u64, Failure> {
     let mut progress = None;
     let caught = work(&mut opened.index, &opened.logs, &mut |step: Progress| {
         if step.of - step.entries.min(step.of) >= QUIET_ENTRIES_MAX || progress.is_some() {

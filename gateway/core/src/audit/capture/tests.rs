@@ -1,68 +1,77 @@
 //! Rows of what is kept. Leaks first.
 
 use super::*;
+use crate::audit::field::{Event, Fields, Kind};
 use crate::protocol::json::{JsonLimits, Scratch, read};
+use crate::time::UnixMillis;
 
-/// What `write` appends after the event, for `raw` under `rule` with `redact`.
+/// What `write` keeps of `raw` under `rule` with `redact`: fields and what they hold, values and digests as they stand.
 fn kept(place: Place, raw: &[u8], rule: CaptureRule, redact: &[&str]) -> String {
     let redact: Vec<Box<str>> = redact.iter().map(|pointer| Box::from(*pointer)).collect();
+    of(place, &Part { content: Content::Whole(raw), rule, redact: &redact })
+}
+
+fn of(place: Place, part: &Part<'_>) -> String {
     let mut out = Vec::new();
-    let part = Part { content: Content::Whole(raw), rule, redact: &redact };
-    write(&mut Line::open(&mut out, "t"), place, &part);
-    out.push(b'}');
-    let text = String::from_utf8(out).unwrap();
-    serde_json::from_str::<serde_json::Value>(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
-    text.strip_prefix(r#"{"v":1,"event":"t","#).map_or(String::new(), |rest| rest.strip_suffix('}').unwrap().to_owned())
+    let mut writer = Writer::open(&mut out, Event::Decision, 0, UnixMillis(0));
+    write(&mut writer, place, part);
+    writer.close();
+    let (fields, _) = Fields::split(&out).unwrap();
+    let mut shown = Vec::new();
+    for field in Field::ALL {
+        let Some(bytes) = fields.bytes(*field) else { continue };
+        let value = match field.kind() {
+            Kind::Number => fields.number(*field).unwrap().to_string(),
+            Kind::Text => format!("\"{}\"", fields.text(*field).unwrap()),
+            Kind::Value if field.name().ends_with("digest") => {
+                let mut digest = b"\"".to_vec();
+                hex(&mut digest, bytes);
+                format!("{}\"", String::from_utf8(digest).unwrap())
+            }
+            _ => {
+                let raw = std::str::from_utf8(bytes).unwrap();
+                serde_json::from_str::<serde_json::Value>(raw).unwrap_or_else(|error| panic!("{error}: {raw}"));
+                raw.to_owned()
+            }
+        };
+        shown.push(format!("\"{}\":{value}", field.name()));
+    }
+    shown.join(",")
 }
 
 #[test]
-fn what_was_read_and_is_one_line_is_kept_as_it_stands() {
-    let rows = [
-        (r#"{"a": [1, 2] , "b":"x y"}"#, r#"{"a": [1, 2] , "b":"x y"}"#),
-        (r#"{"a":"\u2028\n"}"#, r#"{"a":"\u2028\n"}"#),
-        ("{\"a\":\n 1}", r#"{"a":1}"#),
-        ("{\"a\":\"\u{2028}\u{85}\u{7f}\"}", r#"{"a":"\u2028\u0085\u007f"}"#),
-        ("\t[true]", "[true]"),
-    ];
-    for (raw, expected) in rows {
+fn what_was_read_is_kept_as_it_stands() {
+    let rows =
+        [r#"{"a": [1, 2] , "b":"x y"}"#, r#"{"a":"\u2028\n"}"#, "{\"a\":\n 1}", "{\"a\":\"\u{2028}\u{85}\u{7f}\"}"];
+    for raw in rows {
         let mut scratch = Scratch::new();
         let limits = JsonLimits { bytes_max: 99, depth_max: 9 };
         let document = read(&mut scratch, raw.as_bytes(), &limits).unwrap_or_else(|error| panic!("{raw}: {error}"));
-        let value = Accepted::whole(&document, raw.as_bytes()).unwrap();
-        let write = |redact: &[Box<str>]| {
-            let mut out = Vec::new();
-            let part = Part { content: Content::Read(value), rule: CaptureRule::Full, redact };
-            super::write(&mut Line::open(&mut out, "t"), Place::Arguments, &part);
-            String::from_utf8(out).unwrap()
-        };
-        let open = r#"{"v":1,"event":"t""#;
-        assert_eq!(write(&[]), format!(r#"{open},"arguments":{expected},"arguments_bytes":{}"#, raw.len()));
-        assert!(!write(&["/a".into()]).contains('x') || raw.contains("\"b\""), "a redaction reads it all the same");
+        let content = Content::Read(Accepted::whole(&document, raw.as_bytes()).unwrap());
+        let got = of(Place::Arguments, &Part { content, rule: CaptureRule::Full, redact: &[] });
+        assert_eq!(got, format!(r#""arguments":{raw},"arguments_bytes":{}"#, raw.len()));
+        let got = of(Place::Arguments, &Part { content, rule: CaptureRule::Full, redact: &["/a".into()] });
+        assert!(got.contains("redacted\":1"), "{got}");
     }
     let long = format!("[\"{}\"]", "x".repeat(ARGUMENTS_BYTES_MAX));
     let mut scratch = Scratch::new();
     let document = read(&mut scratch, long.as_bytes(), &JsonLimits { bytes_max: 1 << 20, depth_max: 9 }).unwrap();
-    let mut out = Vec::new();
     let content = Content::Read(Accepted::whole(&document, long.as_bytes()).unwrap());
-    super::write(
-        &mut Line::open(&mut out, "t"),
-        Place::Arguments,
-        &Part { content, rule: CaptureRule::Full, redact: &[] },
-    );
-    let text = String::from_utf8(out).unwrap();
-    assert!(text.ends_with(&cut_arguments(long.as_bytes(), "too large")), "{text}");
+    let got = of(Place::Arguments, &Part { content, rule: CaptureRule::Full, redact: &[] });
+    assert_eq!(got, cut_arguments(long.as_bytes(), "too large"));
 }
 
 fn arguments(raw: &str, redact: &[&str]) -> String {
     kept(Place::Arguments, raw.as_bytes(), CaptureRule::Full, redact)
 }
 
-fn cut(place: &str, bytes: &str, digest: &str, raw: &[u8], why: &str) -> String {
-    format!(r#""{place}_cut":"{why}","{bytes}":{},"{digest}":"{}""#, raw.len(), blake3::hash(raw).to_hex())
+fn cut(place: &str, raw: &[u8], why: &str) -> String {
+    let digest = blake3::hash(raw).to_hex();
+    format!(r#""{place}_bytes":{},"{place}_cut":"{why}","{place}_digest":"{digest}""#, raw.len())
 }
 
 fn cut_arguments(raw: &[u8], why: &str) -> String {
-    cut("arguments", "arguments_bytes", "arguments_digest", raw, why)
+    cut("arguments", raw, why)
 }
 
 #[test]
@@ -144,21 +153,18 @@ fn prose_of_a_result_is_not_written_where_something_is_redacted() {
     assert_eq!(
         result(raw, &["/ssn"]),
         format!(
-            r#""result":{{"content":{{"redacted":true,"bytes":38}},"structuredContent":{{"ssn":{{"redacted":true,"bytes":1}},"n":2}},"isError":false}},"bytes":{},"result_redacted":2"#,
+            r#""result":{{"content":{{"redacted":true,"bytes":38}},"structuredContent":{{"ssn":{{"redacted":true,"bytes":1}},"n":2}},"isError":false}},"result_bytes":{},"result_redacted":2"#,
             raw.len()
         )
     );
-    assert_eq!(result(raw, &[]), format!(r#""result":{raw},"bytes":{}"#, raw.len()));
+    assert_eq!(result(raw, &[]), format!(r#""result":{raw},"result_bytes":{}"#, raw.len()));
     let error = r#"{"code":-32000,"message":"no row for ssn 1"}"#;
     assert_eq!(
         result(error, &["/ssn"]),
-        r#""result":{"code":-32000,"message":{"redacted":true,"bytes":18}},"bytes":44,"result_redacted":1"#
+        r#""result":{"code":-32000,"message":{"redacted":true,"bytes":18}},"result_bytes":44,"result_redacted":1"#
     );
     let list = r#"["ssn 1"]"#;
-    assert_eq!(
-        result(list, &["/ssn"]),
-        cut("result", "bytes", "digest", list.as_bytes(), "a redaction does not apply")
-    );
+    assert_eq!(result(list, &["/ssn"]), cut("result", list.as_bytes(), "a redaction does not apply"));
 }
 
 #[test]
@@ -229,7 +235,10 @@ fn each_rule_keeps_what_it_says() {
     );
     assert_eq!(kept(Place::Arguments, raw, CaptureRule::Size, &[]), r#""arguments_bytes":7"#);
     assert_eq!(kept(Place::Arguments, raw, CaptureRule::None, &[]), "");
-    assert_eq!(kept(Place::Result, raw, CaptureRule::Digest, &[]), format!(r#""bytes":7,"digest":"{digest}""#));
+    assert_eq!(
+        kept(Place::Result, raw, CaptureRule::Digest, &[]),
+        format!(r#""result_bytes":7,"result_digest":"{digest}""#)
+    );
 }
 
 #[test]
@@ -239,29 +248,32 @@ fn what_is_too_large_is_kept_as_size_and_digest() {
     let beyond = format!("\"{}\"", "a".repeat(RESULT_BYTES_MAX - 1));
     assert_eq!(
         kept(Place::Result, beyond.as_bytes(), CaptureRule::Full, &[]),
-        cut("result", "bytes", "digest", beyond.as_bytes(), "too large")
+        cut("result", beyond.as_bytes(), "too large")
     );
     // Escapes make it three times as long as it was.
     let grows = format!("\"{}\"", "\u{85}".repeat(ARGUMENTS_BYTES_MAX / 2 - 1));
     assert_eq!(arguments(&grows, &[]), cut_arguments(grows.as_bytes(), "too large"));
-    let mut out = Vec::new();
     let part = Part { content: Content::Passed { bytes: 99, digest: &[7; 32] }, rule: CaptureRule::Full, redact: &[] };
-    write(&mut Line::open(&mut out, "t"), Place::Result, &part);
-    assert!(
-        String::from_utf8(out)
-            .unwrap()
-            .ends_with(&format!(r#""result_cut":"too large","bytes":99,"digest":"{}""#, "07".repeat(32)))
+    let digest = "07".repeat(32);
+    assert_eq!(
+        of(Place::Result, &part),
+        format!(r#""result_bytes":99,"result_cut":"too large","result_digest":"{digest}""#)
     );
 }
 
 #[test]
-fn an_id_is_echoed_as_it_was() {
+fn an_id_is_kept_as_it_was_and_a_long_one_by_its_digest() {
     let id = |raw: &[u8]| {
         let mut out = Vec::new();
-        write_value(&mut Line::open(&mut out, "t"), Field::RequestId, raw);
-        String::from_utf8(out).unwrap().strip_prefix(r#"{"v":1,"event":"t","request_id":"#).unwrap().to_owned()
+        let mut writer = Writer::open(&mut out, Event::Decision, 0, UnixMillis(0));
+        write_id(&mut writer, raw);
+        writer.close();
+        Fields::split(&out).unwrap().0.bytes(Field::RequestId).unwrap().to_vec()
     };
-    assert_eq!(id(b"7"), "7");
-    assert_eq!(id(br#""\u0061""#), r#""\u0061""#);
-    assert_eq!(id(br#"1,"decision":"allow""#), r#""1,\"decision\":\"allow\"""#);
+    assert_eq!(id(b"7"), b"7");
+    let long = [b'1'; 300];
+    assert_eq!(
+        id(&long),
+        format!("{}\u{2026} (300 bytes, blake3 {})", "1".repeat(256), blake3::hash(&long).to_hex()).as_bytes()
+    );
 }

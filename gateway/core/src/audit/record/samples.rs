@@ -3,9 +3,6 @@
 use super::*;
 use crate::audit::capture::{CaptureRule, Content};
 
-pub(in crate::audit) const STAMP: Stamp<'static> =
-    Stamp { boot: "b0071", shard: 1, seq: 7, at: UnixMillis(1_700_000_000_123) };
-
 pub(in crate::audit) fn part(raw: &[u8]) -> Part<'_> {
     Part { content: Content::Whole(raw), rule: CaptureRule::Full, redact: &[] }
 }

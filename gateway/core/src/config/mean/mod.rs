@@ -7,15 +7,16 @@ mod identity;
 mod listen;
 mod server;
 mod tool;
+mod witness;
 
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
 use super::at::{At, Count};
 use super::findings::Findings;
+use super::settings::control::Control;
 use super::settings::{
-    Audit, Capture, CaptureRule, Control, Durability, Ebpf, IoEngine, Kernel, Log, LogFormat, LogLevel, Policy,
-    Settings,
+    Audit, Capture, CaptureRule, Durability, Ebpf, IoEngine, Kernel, Log, LogFormat, LogLevel, Policy, Settings,
 };
 use super::typed::{self, CaptureText, DurabilityText, EbpfText, LogFormatText, LogLevelText, Typed};
 
@@ -132,12 +133,15 @@ fn audit(typed: Option<&typed::Audit>, scene: &mut Scene<'_, '_>) -> Audit {
         },
     };
     let full = Capture::default();
-    let segment = bounds::Bound { name: "audit.segment", least: 1 << 20, default: 64 << 20, most: 16 << 30 };
+    let segment = bounds::Bound { name: "audit.segment", least: 1 << 20, default: 64 << 20, most: 1 << 30 };
+    let backlog = bounds::Bound { name: "audit.backlog", least: 1 << 20, default: 1 << 30, most: 1 << 40 };
     Audit {
         folder: scene.path(typed.and_then(|audit| audit.folder.as_ref()), "audit"),
         durability,
         capture: capture(typed.and_then(|audit| audit.capture.as_ref()), &full, scene),
         segment_bytes_max: scene.size(typed.and_then(|audit| audit.segment.as_ref()), &segment),
+        backlog_bytes_max: scene.size(typed.and_then(|audit| audit.backlog.as_ref()), &backlog),
+        witnesses: witness::witnesses(typed.and_then(|audit| audit.witnesses.as_deref()), scene),
     }
 }
 
@@ -170,11 +174,11 @@ fn capture_rule(typed: CaptureText) -> CaptureRule {
 }
 
 /// The control socket alone, for whoever speaks to a gateway whose file is being edited.
-pub fn control_alone(typed: Option<&typed::Control>, folder: &Path, findings: &mut Findings<'_>) -> Control {
+pub fn control_alone(typed: Option<&typed::control::Control>, folder: &Path, findings: &mut Findings<'_>) -> Control {
     control(typed, &mut Scene { folder, findings })
 }
 
-fn control(typed: Option<&typed::Control>, scene: &mut Scene<'_, '_>) -> Control {
+fn control(typed: Option<&typed::control::Control>, scene: &mut Scene<'_, '_>) -> Control {
     let socket = typed.and_then(|control| control.socket.as_ref());
     let path = scene.path(socket, "/run/portcullis/control.sock");
     if let Some(socket) = socket

@@ -84,7 +84,7 @@ fn check_name(name: &At<String>, scene: &mut Scene<'_, '_>) {
     }
 }
 
-fn upstream(typed: &At<String>, scene: &mut Scene<'_, '_>) -> Option<Url> {
+pub(super) fn upstream(typed: &At<String>, scene: &mut Scene<'_, '_>) -> Option<Url> {
     match url::parse(typed.value()) {
         Ok(url) => Some(url),
         Err(fault) => {
@@ -98,7 +98,7 @@ fn upstream(typed: &At<String>, scene: &mut Scene<'_, '_>) -> Option<Url> {
     }
 }
 
-fn upstream_url(url: Option<&Url>) -> UpstreamUrl {
+pub(super) fn upstream_url(url: Option<&Url>) -> UpstreamUrl {
     let Some(url) = url else {
         return UpstreamUrl {
             tls: UpstreamTls::Plain,

@@ -89,7 +89,11 @@ fn what_is_typed_is_what_is_meant() {
     assert_eq!((&*okta.agent_claim, okta.agent_claim_fallbacks.len()), ("cid", 0));
     assert_eq!(meant.timeouts.first_byte, Duration::from_secs(90));
     assert_eq!(meant.limits.result_bytes_max, 8 << 20);
+    assert_eq!((meant.audit.segment_bytes_max, meant.audit.backlog_bytes_max), (128 << 20, 2 << 30));
     assert_eq!(meant.audit.segment_bytes_max, 128 << 20);
+    let north = &meant.audit.witnesses[0];
+    assert_eq!((&*north.name, &*north.key), ("north", "north.example.com+1a2b3c4d+BKx0"));
+    assert_eq!((&*north.url.authority, &*north.url.path), ("north.example.com", "/w/add-checkpoint"));
     assert_eq!(meant.kernel.ebpf, Ebpf::Off);
     assert_eq!(meant.policy.calendars, Some(PathBuf::from("/etc/portcullis/calendars.toml")));
     assert_eq!(meant.policy.history, PathBuf::from("/var/lib/portcullis/history"));

@@ -323,6 +323,35 @@ fn a_path_that_is_none_is_refused() {
 }
 
 #[test]
+fn a_witness_that_could_not_be_asked_is_refused() {
+    let with = |witness: &str| format!("[audit]\nwitnesses = [{{ {witness} }}]\n");
+    check(
+        &with("name = \"a\", url = \"https://w\""),
+        &["p.toml:9: `[audit.witnesses]` has no `key`; write it like `key = \"witness.example.com+1a2b3c4d+BKx0…\"`"],
+    );
+    check(
+        &with("name = \"a\", url = \"https://w\", key = \"k\""),
+        &[
+            "p.toml:9: the key of witness `a` is not of the form `NAME+ID+KEY`; write what `portcullis witness` tells when it starts",
+        ],
+    );
+    check(
+        &with("name = \"a\", url = \"https://w?x\", key = \"w+0+A\""),
+        &["p.toml:9: `url` holds a query; write it like `http://127.0.0.1:9000/mcp`; secrets go into a `credential`"],
+    );
+    check(
+        &with("name = \"a\", url = \"http://w\", key = \"w+0+A\""),
+        &["p.toml:9: warning: witness `a` is reached without TLS; write `https` unless the way to it is trusted"],
+    );
+    check(
+        &with(
+            "name = \"a\", url = \"https://w\", key = \"w+0+A\" }, { name = \"a\", url = \"https://v\", key = \"v+0+A\"",
+        ),
+        &["p.toml:9: two witnesses are called `a`; give each a name of its own"],
+    );
+}
+
+#[test]
 fn text_that_is_no_toml_is_refused_at_its_line() {
     let found = findings("[listen\naddress = \"x\"\n");
     assert!(found[0].starts_with("p.toml:1: "), "got {found:?}");
