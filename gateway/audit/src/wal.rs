@@ -295,7 +295,9 @@ fn begin(home: &Home, name: &SegmentName) -> io::Result<(Arc<dyn DiskFile>, [u8;
 fn seal_frame(batch: &mut Vec<u8>, seal: &Seal, head: &[u8; HEAD_BYTES], number: u64) -> io::Result<()> {
     let Some((frame, sealed)) = batch.split_at_mut_checked(FRAME_HEAD_BYTES) else { return Ok(()) };
     let length = u32::try_from(sealed.len()).map_err(io::Error::other)?;
-    frame.copy_from_slice(&[&length.to_le_bytes()[..], &number.to_le_bytes()].concat());
+    let (stated, numbered) = frame.split_at_mut(4);
+    stated.copy_from_slice(&length.to_le_bytes());
+    numbered.copy_from_slice(&number.to_le_bytes());
     let tag = seal.seal(number, head, sealed)?;
     batch.extend_from_slice(&tag);
     Ok(())
