@@ -126,7 +126,10 @@ fn all_logs(checking: &Checking, folder: &Path) -> ExitCode {
         println!("NOT AS SIGNED: there is no log of the key `{}`: the last ones were removed", key.name());
         return ExitCode::FAILURE;
     }
-    println!("ok: {} logs, each as it was signed, each beginning with the end of the one before", names.len());
+    match names.len() {
+        1 => println!("ok: 1 log, as it was signed"),
+        count => println!("ok: {count} logs, each as it was signed, each beginning with the end of the one before"),
+    }
     ExitCode::SUCCESS
 }
 
