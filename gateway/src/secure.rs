@@ -1,9 +1,12 @@
-//! Sets TLS up. In: the settings' paths. Out: what both ends of the gateway prove and ask, or every finding. Never here: handshakes.
+//! Sets TLS up. In: the settings' paths and keys. Out: what both ends of the gateway prove and ask, or every finding. Never here: handshakes.
 
 use crate::disk::{self, Guard};
 use crate::sources;
 use crate::tls::{self, ClientCertificate, PemFile, ServerTls, ServerTlsSource};
+use crate::witness::client::Target;
+use portcullis_core::config::settings::witness::Witness;
 use portcullis_core::config::settings::{self, ListenTls, Server, Settings, UpstreamTls};
+use portcullis_core::config::snapshot::SETTINGS_FILE;
 use portcullis_core::diagnostic::{Diagnostic, Diagnostics};
 use rustls::ClientConfig;
 use std::path::Path;
@@ -26,6 +29,7 @@ pub fn secure(settings: &Settings) -> Result<Secured, Diagnostics> {
     let listen = settings.listen.tls.as_ref().and_then(|tls| listener(tls, &mut findings));
     // The public roots are the same for all: one configuration, one store of resumption secrets an upstream all the same.
     let upstreams = settings.servers.iter().map(|server| kept(upstream(server), &mut findings).flatten()).collect();
+    findings.extend(settings.audit.witnesses.iter().filter_map(witness));
     if findings.is_empty() { Ok(Secured { listen, upstreams }) } else { Err(findings) }
 }
 
@@ -80,6 +84,12 @@ fn listener(tls: &ListenTls, findings: &mut Diagnostics) -> Option<Arc<ServerTls
         client_ca,
     };
     kept(ServerTls::build(&source), findings).map(Arc::new)
+}
+
+/// What is wrong with a witness that the settings name.
+fn witness(named: &Witness) -> Option<Diagnostic> {
+    let cause = Target::new(named).err()?;
+    Some(Diagnostic::error(SETTINGS_FILE, None, cause).help("write its key as `portcullis witness` tells it when it starts"))
 }
 
 fn read(path: &Path, guard: Guard, findings: &mut Diagnostics) -> Option<(String, String)> {

@@ -62,7 +62,7 @@ pub fn run(file: &Path) -> Result<(), StartFailure> {
     let runtime = runtime()?;
     let mut held = Held::new(texts);
     let fingerprint = secure::fingerprint(&settings);
-    let secured = secure::secure(&settings).map_err(StartFailure::Findings)?;
+    let secured = secure::secure(&settings).map_err(|findings| named(findings, file))?;
     let built = first_use::build_unlearned(&held).map_err(|findings| named(findings, file))?;
     // From here on this gateway is alone with its files; one that is not has written nothing.
     let lock = lock_log(&settings)?;

@@ -22,6 +22,7 @@ mod idle;
 mod hostile;
 mod audit;
 mod tlog;
+mod witnesses;
 mod questions;
 mod exports;
 mod faults;

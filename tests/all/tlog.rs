@@ -44,9 +44,10 @@ fn grow(growth: &mut Growth, log: &Path, size: u64, history: &str) -> String {
 }
 
 /// A witness in a process of its own, which ends with this.
-struct Served {
+pub struct Served {
     child: Child,
-    witness: Witness,
+    /// As the configuration names it.
+    pub witness: Witness,
 }
 
 impl Drop for Served {
@@ -57,7 +58,7 @@ impl Drop for Served {
 }
 
 /// Starts `command`, whose output names its port on a line with `http://127.0.0.1:`.
-fn serve(mut command: Command, name: &str, key: &str) -> Served {
+pub fn serve(mut command: Command, name: &str, key: &str) -> Served {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // One of the two tells; each of them is read to its end, so that neither fills up.
     let streams: [Box<dyn Read + Send>; 2] =
@@ -88,15 +89,16 @@ fn serve(mut command: Command, name: &str, key: &str) -> Served {
     Served { child, witness: Witness { name: name.into(), url, key: key.into() } }
 }
 
-fn said(command: &mut Command) -> String {
+/// What `command` says when it goes well.
+pub fn said(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{command:?}: {told}");
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// `portcullis witness`, as an operator starts it.
-fn ours(folder: &Path) -> Served {
+/// `portcullis witness` of the log with the key `log`, as an operator starts it.
+pub fn ours(folder: &Path, log: &str) -> Served {
     let command = || {
         let mut command = Command::new(gateway::binary());
         command.current_dir(folder).args(["witness", "--key", "w.key"]);
@@ -104,7 +106,7 @@ fn ours(folder: &Path) -> Served {
     };
     let made = said(command().args(["--new-key", "example.com/w", "--json"]));
     let key = serde_json::from_str::<Value>(&made).unwrap()["key"].as_str().unwrap().to_owned();
-    fs::write(folder.join("log.pub"), format!("{}\n", signer().verifier())).unwrap();
+    fs::write(folder.join("log.pub"), log).unwrap();
     let mut serving = command();
     serving.args(["--listen", "127.0.0.1:0", "--state", "state", "--log", "log.pub"]);
     serve(serving, "ours", &key)
@@ -139,7 +141,7 @@ fn an_independent_verifier_and_an_independent_witness_agree_with_ours() {
         folder
     };
     let (log, proofs) = (folder("log"), folder("proofs"));
-    let (one, two) = (ours(&folder("ours")), theirs(&folder("theirs"), &python));
+    let (one, two) = (ours(&folder("ours"), &format!("{}\n", signer().verifier())), theirs(&folder("theirs"), &python));
     let witnesses = [one.witness.clone(), two.witness.clone()];
     let mut growth = Growth::default();
     let mut before: Vec<(u64, String)> = Vec::new();

@@ -62,7 +62,7 @@ fn look(file: &Path) -> Looked {
         Ok(texts) => texts,
         Err(findings) => return Looked { findings: sources::named(findings, file), facts: None },
     };
-    let unsecured = secure::secure(&texts.settings).err().unwrap_or_default();
+    let unsecured = sources::named(secure::secure(&texts.settings).err().unwrap_or_default(), file);
     match Snapshot::build(texts, 0) {
         Ok(snapshot) => {
             let facts = unsecured.is_empty().then(|| facts(&snapshot));
