@@ -89,7 +89,10 @@ fn listener(tls: &ListenTls, findings: &mut Diagnostics) -> Option<Arc<ServerTls
 /// What is wrong with a witness that the settings name.
 fn witness(named: &Witness) -> Option<Diagnostic> {
     let cause = Target::new(named).err()?;
-    Some(Diagnostic::error(SETTINGS_FILE, None, cause).help("write its key as `portcullis witness` tells it when it starts"))
+    Some(
+        Diagnostic::error(SETTINGS_FILE, None, cause)
+            .help("write its key as `portcullis witness` tells it when it starts"),
+    )
 }
 
 fn read(path: &Path, guard: Guard, findings: &mut Diagnostics) -> Option<(String, String)> {

@@ -20,7 +20,9 @@ use crate::tlog::{Served, ours};
 const LOOK: Duration = Duration::from_millis(5);
 
 fn upstream() -> Upstream {
-    Upstream::calls(|request, wire| wire.result(request, mcp::text_result("done")))
+    Upstream::calls(|request, wire| {
+        wire.result(request, mcp::text_result("done"));
+    })
 }
 
 fn call(gateway: &Gateway) {
@@ -124,7 +126,8 @@ fn a_log_that_was_put_back_goes_on_unseen_by_itself_and_not_by_its_witness() {
 fn a_witness_that_cannot_be_one_is_refused_before_anything_starts() {
     let upstream = upstream();
     let of_a_log = log_key();
-    for (key, expected) in [("w+0+A", "witness `north`: "), (&*of_a_log, "the key is that of a log, not of a witness")] {
+    for (key, expected) in [("w+0+A", "witness `north`: "), (&*of_a_log, "the key is that of a log, not of a witness")]
+    {
         let witness = format!("witnesses = [{{ name = \"north\", url = \"http://127.0.0.1:1\", key = \"{key}\" }}]");
         let output = Setup::open(&upstream).audit(&witness).refused();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

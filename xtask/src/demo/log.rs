@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -87,6 +88,29 @@ pub fn each(program: &Path, configuration: &Path, mut then: impl FnMut(&str) -> 
 
 /// More than any log here has.
 const RECORDS_MAX: &str = "100000000";
+
+/// Waits until the log has signed so many records, and verifies it; what the verifier says.
+///
+/// # Errors
+/// What it found; that they are not signed in time.
+pub fn verify_all(verifier: &Path, log: &Path, records: u64) -> Result<String> {
+    let start = Instant::now();
+    loop {
+        let said = verify(verifier, log)?;
+        let entries = said.trim_start_matches("ok: ").split(' ').next().and_then(|count| count.parse::<u64>().ok());
+        if entries.context("the verifier tells how many entries there are")? >= records {
+            return Ok(said);
+        }
+        anyhow::ensure!(start.elapsed() < SIGNED_MAX, "{records} records, and after {SIGNED_MAX:?} {said}");
+        std::thread::park_timeout(LOOK);
+    }
+}
+
+/// Records are signed within a second; a slow machine gets more.
+const SIGNED_MAX: Duration = Duration::from_secs(20);
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Has every hash of the signed log computed anew, and held against its checkpoint; what the verifier says.
 ///

@@ -125,6 +125,11 @@ impl Scene {
         }
     }
 
+    /// The gateway's configuration.
+    pub fn configuration(&self) -> PathBuf {
+        self.folder.join(CONFIGURATION)
+    }
+
     /// Runs a verb of the gateway's command line as an operator would.
     pub fn operate(&self, verb: &[&str]) -> Result<Output> {
         let mut command = Command::new(&self.portcullis);
