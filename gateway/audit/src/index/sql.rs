@@ -67,7 +67,7 @@ statements! {
         snapshot, arguments_bytes, result, status, outcome, duration_us, result_bytes)
         VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22)";
     /// The end of a call whose decision was in the index before.
-    CALL_END = "UPDATE call SET result=?2, status=?3, outcome=?4, result_cause=?5, duration_us=?6, result_bytes=?7, result_more=?8 WHERE id=?1";
+    CALL_END = "UPDATE call SET result=?2, status=coalesce(?3, status), outcome=?4, result_cause=?5, duration_us=?6, result_bytes=?7, result_more=?8 WHERE id=?1";
     /// The beginning of a release, likewise.
     CALL_BEGUN = "UPDATE call SET begun=?2, status=?3 WHERE id=?1";
     /// What the day's counts need of such a call.
