@@ -429,7 +429,7 @@ fn build(
 ) -> Result<(Snapshot, Option<Secured>), Diagnostics> {
     process::yield_to_workers();
     let secured = match again {
-        Again::Tls => secure::secure(&texts.settings).map(Some),
+        Again::Tls => secure::secure(&texts.settings).map(Some).map_err(|findings| sources::named(findings, file)),
         Again::NoTls => Ok(None),
     };
     let built = Snapshot::build_after(texts, version, Some(before), EVERY_CORE);

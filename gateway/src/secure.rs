@@ -3,7 +3,7 @@
 use crate::disk::{self, Guard};
 use crate::sources;
 use crate::tls::{self, ClientCertificate, PemFile, ServerTls, ServerTlsSource};
-use crate::witness::client::Target;
+use crate::witness::client;
 use portcullis_core::config::settings::witness::Witness;
 use portcullis_core::config::settings::{self, ListenTls, Server, Settings, UpstreamTls};
 use portcullis_core::config::snapshot::SETTINGS_FILE;
@@ -88,7 +88,7 @@ fn listener(tls: &ListenTls, findings: &mut Diagnostics) -> Option<Arc<ServerTls
 
 /// What is wrong with a witness that the settings name.
 fn witness(named: &Witness) -> Option<Diagnostic> {
-    let cause = Target::new(named).err()?;
+    let cause = client::key(named).err()?;
     Some(
         Diagnostic::error(SETTINGS_FILE, None, cause)
             .help("write its key as `portcullis witness` tells it when it starts"),

@@ -15,6 +15,7 @@ use portcullis_tests::stream::{Events, Next};
 use portcullis_tests::upstream::{Gate, Upstream};
 use portcullis_tests::wire::{Request, Response};
 use serde_json::{Value, json};
+use xtask::place;
 
 /// A call that a record can be found by.
 fn named(gateway: &Gateway, id: &str) -> Request {
@@ -351,7 +352,7 @@ fn a_bit_that_was_changed_anywhere_in_the_log_is_found() {
     gateway.ended();
     let folder = gateway.audit_folder();
     assert_eq!(audit::verify(&folder), Ok(gateway.records().len() as u64));
-    for file in audit::files(&folder.join("logs")) {
+    for file in place::files(&folder.join("logs")) {
         // Partial tiles of earlier checkpoints are there for whoever holds one of those.
         let bytes = fs::read(&file).unwrap();
         let newest = bytes.len() > 20 * 32 || file.ends_with("checkpoint");

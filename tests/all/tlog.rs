@@ -58,7 +58,7 @@ impl Drop for Served {
 }
 
 /// Starts `command`, whose output names its port on a line with `http://127.0.0.1:`.
-pub fn serve(mut command: Command, name: &str, key: &str) -> Served {
+fn serve(mut command: Command, name: &str, key: &str) -> Served {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // One of the two tells; each of them is read to its end, so that neither fills up.
     let streams: [Box<dyn Read + Send>; 2] =
@@ -90,7 +90,7 @@ pub fn serve(mut command: Command, name: &str, key: &str) -> Served {
 }
 
 /// What `command` says when it goes well.
-pub fn said(command: &mut Command) -> String {
+fn said(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{command:?}: {told}");

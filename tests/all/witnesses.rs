@@ -33,10 +33,22 @@ fn log(gateway: &Gateway) -> PathBuf {
     gateway.audit_folder().join("logs/0000")
 }
 
-/// Names a witness in the configuration.
+/// Ends a gateway as an operator does; what it said.
+#[track_caller]
+fn ended(gateway: &mut Gateway) -> String {
+    gateway.terminate();
+    assert!(gateway.ended().success());
+    gateway.log()
+}
+
+/// The line of `[audit]` that names a witness.
+fn named(authority: &str, key: &str) -> String {
+    format!("witnesses = [{{ name = \"north\", url = \"http://{authority}\", key = \"{key}\" }}]")
+}
+
+/// Names a witness in the configuration of a gateway.
 fn name(gateway: &Gateway, served: &Served) {
-    let (url, key) = (&served.witness.url, &served.witness.key);
-    let witness = format!("witnesses = [{{ name = \"north\", url = \"http://{}\", key = \"{key}\" }}]", url.authority);
+    let witness = named(&served.witness.url.authority, &served.witness.key);
     let file = gateway.folder().join("portcullis.toml");
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replace("[audit]\n", &format!("[audit]\n{witness}\n"))).unwrap();
@@ -85,8 +97,7 @@ fn a_log_that_was_put_back_goes_on_unseen_by_itself_and_not_by_its_witness() {
     let (upstream, scene) = (upstream(), TempDir::new().unwrap());
     let mut gateway = Setup::open(&upstream).start();
     call(&gateway);
-    gateway.terminate();
-    assert!(gateway.ended().success());
+    ended(&mut gateway);
     let older = scene.path().join("older");
     copied(&gateway.audit_folder(), &older);
 
@@ -101,8 +112,7 @@ fn a_log_that_was_put_back_goes_on_unseen_by_itself_and_not_by_its_witness() {
     // Whoever demands the witness gets its word for all of it.
     let told = verify(&log(&gateway), &["--witness", &served.witness.key]);
     assert!(told.status.success(), "{told:?}");
-    gateway.terminate();
-    assert!(gateway.ended().success());
+    ended(&mut gateway);
 
     fs::remove_dir_all(gateway.audit_folder()).unwrap();
     copied(&older, &gateway.audit_folder());
@@ -111,9 +121,7 @@ fn a_log_that_was_put_back_goes_on_unseen_by_itself_and_not_by_its_witness() {
         call(&gateway);
     }
     audit::verify_whole(&gateway.audit_folder());
-    gateway.terminate();
-    assert!(gateway.ended().success());
-    let said = gateway.log();
+    let said = ended(&mut gateway);
     assert!(said.contains("the witness cosigned what this log does not show"), "{said}");
     // By itself it is sound; held against what was witnessed it is not.
     let alone = verify(&log(&gateway), &[]);
@@ -128,8 +136,7 @@ fn a_witness_that_cannot_be_one_is_refused_before_anything_starts() {
     let of_a_log = log_key();
     for (key, expected) in [("w+0+A", "witness `north`: "), (&*of_a_log, "the key is that of a log, not of a witness")]
     {
-        let witness = format!("witnesses = [{{ name = \"north\", url = \"http://127.0.0.1:1\", key = \"{key}\" }}]");
-        let output = Setup::open(&upstream).audit(&witness).refused();
+        let output = Setup::open(&upstream).audit(&named("127.0.0.1:1", key)).refused();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && said.contains("portcullis.toml: ") && said.contains(expected), "{said}");
         assert!(said.contains("as `portcullis witness` tells it"), "{said}");
@@ -142,14 +149,11 @@ fn calls_go_on_while_no_witness_answers() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let scene = TempDir::new().unwrap();
     let served = ours(scene.path(), &log_key());
-    let key = served.witness.key.clone();
+    let witness = named(&closed.to_string(), &served.witness.key);
     drop(served);
-    let witness = format!("witnesses = [{{ name = \"north\", url = \"http://{closed}\", key = \"{key}\" }}]");
     let mut gateway = Setup::open(&upstream).audit(&witness).start();
     call(&gateway);
     audit::verify_whole(&gateway.audit_folder());
-    gateway.terminate();
-    assert!(gateway.ended().success());
-    let said = gateway.log();
+    let said = ended(&mut gateway);
     assert!(said.contains("the log was not cosigned"), "{said}");
 }

@@ -71,15 +71,6 @@ pub fn records(folder: &Path) -> Vec<Value> {
     lines.iter().map(|line| read(line.shown())).collect()
 }
 
-/// Every file below a folder.
-pub fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
-    let mut all: Vec<PathBuf> =
-        entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect();
-    all.sort();
-    all
-}
-
 /// Checks the signed log as a third party does, and that each shard is a chain in it; how many entries it has.
 ///
 /// # Errors

@@ -1,7 +1,8 @@
 //! Knows where things lie. In: the working folder and cargo's environment. Out: paths. Never here: writing.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -26,6 +27,15 @@ pub fn target() -> Result<PathBuf> {
         Some(folder) => Ok(root()?.join(folder)),
         None => Ok(root()?.join("target")),
     }
+}
+
+/// Every file below a folder, sorted. What goes while they are looked for is not among them: the folder of a program that runs never stands still.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
+    let mut all: Vec<PathBuf> =
+        entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect();
+    all.sort();
+    all
 }
 
 /// The cargo that runs us, or the one on the path.

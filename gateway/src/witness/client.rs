@@ -37,6 +37,22 @@ pub struct Target {
     tls: Option<Arc<ClientConfig>>,
 }
 
+/// The key of a witness that the configuration names.
+///
+/// # Errors
+/// Cause, where it is none of a witness.
+pub fn key(witness: &Witness) -> Result<VerifierKey, String> {
+    let key = VerifierKey::parse(&witness.key).map_err(|cause| about(witness, &cause))?;
+    match key.kind() {
+        Kind::Cosignature => Ok(key),
+        Kind::Signature => Err(about(witness, &"the key is that of a log, not of a witness")),
+    }
+}
+
+fn about(witness: &Witness, cause: &dyn fmt::Display) -> String {
+    format!("witness `{}`: {cause}", witness.name)
+}
+
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
@@ -46,15 +62,10 @@ impl Target {
     /// # Errors
     /// Cause, where the key is none of a witness or TLS cannot be set up.
     pub fn new(witness: &Witness) -> Result<Self, String> {
-        let shown = |cause: &dyn fmt::Display| format!("witness `{}`: {cause}", witness.name);
-        let key = VerifierKey::parse(&witness.key).map_err(|cause| shown(&cause))?;
-        match key.kind() {
-            Kind::Cosignature => {}
-            Kind::Signature => return Err(shown(&"the key is that of a log, not of a witness")),
-        }
+        let key = key(witness)?;
         let tls = match witness.url.tls {
             UpstreamTls::Plain => None,
-            UpstreamTls::Tls => Some(tls::client_config(None).map_err(|finding| shown(&finding))?),
+            UpstreamTls::Tls => Some(tls::client_config(None).map_err(|finding| about(witness, &finding))?),
         };
         Ok(Self { name: witness.name.clone(), key, url: witness.url.clone(), tls })
     }

@@ -1,9 +1,8 @@
 //! Proves what no single line shows. In: the scene after the tour. Out: a line a proof, and how many failed.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -12,6 +11,7 @@ use serde::Deserialize;
 use crate::demo::lines::{Face, Tone};
 use crate::demo::log;
 use crate::demo::scene::Scene;
+use crate::place;
 
 /// A request as the server behind the gateway received it.
 #[derive(Deserialize)]
@@ -59,35 +59,21 @@ fn tokens_stay_out(scene: &Scene) -> Result<String> {
 fn credential_stays_in(scene: &Scene) -> Result<String> {
     let mut texts = vec![("an agent", scene.agents.seen.clone())];
     texts.push(("the gateway's log", fs::read_to_string(scene.folder.join("gateway.log"))?));
-    let mut records = String::new();
-    log::each(&scene.portcullis, &scene.configuration(), |line| {
-        records.push_str(line);
-        Ok(())
-    })?;
+    let records = log::all(&scene.portcullis, &scene.configuration())?;
     anyhow::ensure!(!records.is_empty(), "nothing is recorded");
-    texts.push(("a record", records));
-    let mut files = Vec::new();
-    below(&scene.folder.join("audit"), &mut files)?;
-    for file in files {
-        texts.push(("the audit log", String::from_utf8_lossy(&fs::read(&file)?).into_owned()));
+    texts.push(("a record", records.concat()));
+    for file in place::files(&scene.folder.join("audit")) {
+        match fs::read(&file) {
+            // The log goes on: files of its are replaced and taken away.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            bytes => texts.push(("the audit log", String::from_utf8_lossy(&bytes?).into_owned())),
+        }
     }
     let secrets = [&scene.credential, &scene.tokens.support, &scene.tokens.expired, &scene.tokens.stranger];
     for (place, text) in &texts {
         anyhow::ensure!(!secrets.iter().any(|secret| text.contains(&***secret)), "{place} saw a secret");
     }
     Ok("no agent, no record and no line of the gateway's log holds crm's credential or a token".to_owned())
-}
-
-/// Every file below a folder.
-fn below(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        match entry.file_type()?.is_dir() {
-            true => below(&entry.path(), files)?,
-            false => files.push(entry.path()),
-        }
-    }
-    Ok(())
 }
 
 /// crm answers nobody who comes without the gateway.
@@ -109,12 +95,9 @@ fn no_way_around(scene: &Scene) -> Result<String> {
 
 /// The log is whole, as the verifier finds that knows its key and nothing of the gateway.
 fn log_verifies(scene: &Scene) -> Result<String> {
-    let mut records = 0;
-    log::each(&scene.portcullis, &scene.configuration(), |_| {
-        records += 1;
-        Ok(())
-    })?;
-    let said = log::verify_all(&scene.verifier, &scene.folder.join("audit/logs/0000"), records)?;
+    let (log, records) = (scene.folder.join("audit/logs/0000"), log::all(&scene.portcullis, &scene.configuration())?);
+    log::wait_signed(&log, records.len())?;
+    let said = log::verify(&scene.verifier, &log)?;
     Ok(format!("portcullis-verify computed every hash of the signed log anew: {said}"))
 }
 

@@ -382,6 +382,25 @@ fn record(seq: u64, (kind, of, who): (u8, u64, u8)) -> Vec<u8> {
     }
 }
 
+#[test]
+fn a_call_of_unknown_outcome_keeps_the_status_that_its_answer_began_with() {
+    let unknown = json!({"decision_boot": "1795428000000", "decision_shard": 0, "decision_seq": 0});
+    let mut folder = Folder::new();
+    for entry in [
+        decision(0, "allow", json!({})),
+        leaf("result.begun", 1, json!({"decision_seq": 0, "status": 200})),
+        leaf("outcome.unknown", 2, unknown),
+    ] {
+        folder.write(&[entry]);
+        caught(&folder);
+    }
+    let grown = dump(&folder);
+    let mut index = Index::open(folder.path()).unwrap();
+    index.reindex(&folder.logs(), &mut |_| {}).unwrap();
+    drop(index);
+    assert_eq!(grown, dump(&folder));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
