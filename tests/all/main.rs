@@ -26,6 +26,7 @@ mod witnesses;
 mod questions;
 mod exports;
 mod faults;
+mod packets;
 mod outbound;
 mod readme;
 mod newcomer;

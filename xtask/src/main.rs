@@ -38,7 +38,7 @@ enum Verb {
     Instructions(instructions::Args),
     /// Prove that rules change under load without a call noticing
     Swaps(swaps::Args),
-    /// Build or check the kernel programs
+    /// Build the kernel programs, or prove the committed object
     Ebpf(ebpf::Args),
 }
 

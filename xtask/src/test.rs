@@ -149,7 +149,11 @@ impl Step {
             Self::Swaps => swaps::run(&swaps::Args::proof()).map(|()| Count::default()),
             // Every scored scenario of both eras and every SDK client, through the gateway with its own policy and log.
             Self::Conformance => conformance::run(&conformance::Args::proof()).map(|()| Count::default()),
-            Self::Ebpf => tests(self, ebpf::check_command()?),
+            // The committed object is what the sources build, and what both sides agree on is tested on the host.
+            Self::Ebpf => {
+                println!("{}", ebpf::prove()?);
+                tests(self, ebpf::check_command()?)
+            }
         }
     }
 }
