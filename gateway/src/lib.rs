@@ -51,6 +51,7 @@ pub mod learn;
 pub mod witness;
 pub mod history;
 pub mod reload;
+pub mod logged;
 pub mod control;
 pub mod startup;
 pub mod prove;

@@ -295,7 +295,8 @@ impl Keeper {
                 for unresolved in resolve::resolve_new(&self.shared, &built.snapshot).await {
                     tracing::warn!(host = %unresolved.host, error = %unresolved.error, "an upstream's name does not resolve; calls to it fail until it does");
                 }
-                self.write_down(change, &kept, &in_force.kept).await?;
+                let approved = written::approved(&self.shared.snapshot.load(), &built.snapshot);
+                self.write_down((change, &approved), &kept, &in_force.kept).await?;
                 self.put_in_force(&mut in_force, held, kept, built);
             }
         }

@@ -10,7 +10,7 @@ pub mod threads;
 use self::threads::{Control, Syncing, Workers};
 use crate::control::ledger::Ledger;
 use crate::control::socket::Bound;
-use crate::control::{Facts, Plane};
+use crate::control::{Facts, Plane, indexing, questions};
 use crate::counters::Counters;
 use crate::history::{By, History, How, Kept};
 use crate::meters::Meters;
@@ -26,7 +26,7 @@ use portcullis_audit::keys::Keys;
 use portcullis_audit::order::OpenCall;
 use portcullis_audit::recovery::{self, Recovery};
 use portcullis_audit::sequencer::Sequencer;
-use portcullis_core::config::settings::{Ebpf, Mode, Plaintext, Settings};
+use portcullis_core::config::settings::{Ebpf, Indexing, Mode, Plaintext, Settings};
 use portcullis_core::config::snapshot::Snapshot;
 use portcullis_core::diagnostic::Diagnostics;
 use portcullis_tlog::note::VerifierKey;
@@ -37,6 +37,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 
 /// Why the gateway did not start, or did not end well.
 #[derive(Debug)]
@@ -98,9 +99,15 @@ pub fn run(file: &Path) -> Result<(), StartFailure> {
     let ledger = Arc::new(Ledger::new(journal, next_seq, synced));
     let begun = Begun { held, kept, fingerprint };
     let keeper = Arc::new(Keeper::new(file.to_owned(), shared.clone(), ledger.clone(), history, begun));
-    let plane = Arc::new(Plane { shared: shared.clone(), keeper, ledger, facts, log: syncing.standing().clone() });
+    let (log_standing, questions) = (syncing.standing().clone(), Arc::new(Semaphore::new(questions::AT_ONCE_MAX)));
+    let plane = Arc::new(Plane { shared: shared.clone(), keeper, ledger, facts, log: log_standing.clone(), questions });
     say(&plane, address, &recovery);
     let control = Control::start(plane, doors, recovery)?;
+    if settings.audit.index == Indexing::Auto {
+        indexing::start(settings.audit.folder.clone(), log_standing).map_err(|error| {
+            StartFailure::System("thread indexer".into(), error, "raise the limit of threads of this process")
+        })?;
+    }
     // Ready means also: the start is in the log, and a signal to end is heard.
     shared.life.serve();
     let ended = workers.join(&shared);

@@ -1,8 +1,7 @@
 //! The log: written before anything happens, complete after any end, one line a record, and no line changed unseen.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -11,6 +10,7 @@ use portcullis_tests::client::Client;
 use portcullis_tests::gateway::Gateway;
 use portcullis_tests::mcp;
 use portcullis_tests::setup::{OPEN, Setup};
+use portcullis_tests::small_disk::SmallDisk;
 use portcullis_tests::stream::{Events, Next};
 use portcullis_tests::upstream::{Gate, Upstream};
 use portcullis_tests::wire::{Request, Response};
@@ -216,37 +216,9 @@ fn after_a_kill_every_answered_call_is_in_the_log() {
     assert_eq!(audit::verify_whole(&gateway.audit_folder()), records.len() as u64);
 }
 
-/// A small disk of its own, gone when dropped.
-struct Disk {
-    folder: tempfile::TempDir,
-}
-
-impl Disk {
-    /// None where this process may not mount.
-    fn mount(size: &str) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mut command = Command::new("mount");
-        let mounted = command.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(folder.path()).output();
-        mounted.is_ok_and(|output| output.status.success()).then_some(Self { folder })
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _gone = Command::new("umount").arg("-l").arg(self.folder.path()).output();
-    }
-}
-
 #[test]
 fn a_full_disk_stops_calls_and_room_brings_them_back() {
-    let Some(disk) = Disk::mount("512k") else {
-        println!("skipped: a file system of its own takes root and `mount`");
-        return;
-    };
+    let Some(disk) = SmallDisk::mount("512k") else { return };
     fs::write(disk.path().join("filler"), vec![b'x'; 256 * 1024]).unwrap();
     let folder = disk.path().join("audit");
     fs::create_dir(&folder).unwrap();
@@ -287,10 +259,7 @@ fn a_full_disk_stops_calls_and_room_brings_them_back() {
 
 #[test]
 fn best_effort_goes_on_without_a_log_and_only_that_does() {
-    let Some(disk) = Disk::mount("128k") else {
-        println!("skipped: a file system of its own takes root and `mount`");
-        return;
-    };
+    let Some(disk) = SmallDisk::mount("128k") else { return };
     let folder = disk.path().join("audit");
     fs::create_dir(&folder).unwrap();
     let upstream = Upstream::kind();

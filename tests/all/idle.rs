@@ -19,6 +19,9 @@ const TLS_BYTES_MAX: u64 = 24 * 1024;
 /// What it needs is 6 KiB, and the smallest buffer that could stay has 4 KiB.
 const STREAM_BYTES_MAX: u64 = 8 * 1024;
 
+/// What the index's thread holds for a moment is no connection's.
+const NO_INDEX: &str = "index = \"off\"";
+
 fn calls(gateway: &Gateway, client: &mut Client) {
     let answer = client.exchange(&gateway.call("reader", "bare", json!({})));
     assert!(answer.is_result(), "{}", answer.text());
@@ -40,7 +43,7 @@ fn upstream() -> Upstream {
 #[test]
 fn a_plain_connection_holds_no_buffer_while_it_is_idle_and_answers_afterwards() {
     let upstream = upstream();
-    let gateway = Setup::open(&upstream).limits("connections = 10000").start();
+    let gateway = Setup::open(&upstream).limits("connections = 10000").audit(NO_INDEX).start();
     let mut warm: Vec<Client> = (0..50).map(|_| gateway.connect()).collect();
     warm.iter_mut().for_each(|client| calls(&gateway, client));
     let (bytes, mut clients) = each(&gateway, CONNECTIONS, || gateway.connect());
@@ -63,7 +66,7 @@ fn a_plain_connection_holds_no_buffer_while_it_is_idle_and_answers_afterwards() 
 #[test]
 fn a_tls_connection_holds_its_keys_and_no_buffer_of_ours_while_it_is_idle() {
     let upstream = upstream();
-    let gateway = Setup::open(&upstream).limits("connections = 10000").tls(Tls::Optional).start();
+    let gateway = Setup::open(&upstream).limits("connections = 10000").tls(Tls::Optional).audit(NO_INDEX).start();
     let connected = || {
         let mut client = gateway.connect();
         calls(&gateway, &mut client);
@@ -85,7 +88,8 @@ fn a_silent_stream_holds_no_buffer_on_either_side_and_goes_on() {
         at_script.pass();
         wire.last_event(request, mcp::text_result("done"));
     });
-    let gateway = Setup::open(&upstream).limits("connections = 10000\nagent_concurrency = 10000").start();
+    let gateway =
+        Setup::open(&upstream).limits("connections = 10000\nagent_concurrency = 10000").audit(NO_INDEX).start();
     let open = || {
         let mut events = Events::open(gateway.connect(), &gateway.call("reader", "bare", json!({})));
         assert!(matches!(events.next_event(), Next::Event(_)));

@@ -24,6 +24,7 @@ mod audit;
 mod tlog;
 mod witnesses;
 mod questions;
+mod reads;
 mod exports;
 mod faults;
 mod packets;

@@ -8,6 +8,7 @@ pub mod wire;
 pub mod mcp;
 pub mod secrets;
 pub mod setup;
+pub mod small_disk;
 pub mod gateway;
 pub mod crm;
 pub mod upstream;

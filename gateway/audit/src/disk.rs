@@ -76,11 +76,20 @@ pub trait Disk: Debug + Send + Sync {
     /// As the system says.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
 
+    /// What syncs all of the file system that `folder` is on, where the disk has such a thing. It is asked for before anything is written: of a write
+    /// that failed before then it may know nothing.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn whole(&self, _folder: &Path) -> io::Result<Option<Whole>> {
+        Ok(None)
+    }
+
     /// Returns once these files and folders are on the disk, and perhaps others with them.
     ///
     /// # Errors
     /// As the system says.
-    fn sync_many(&self, files: &[Arc<dyn DiskFile>], folders: &[&Path]) -> io::Result<()> {
+    fn sync_many(&self, _: Option<Whole>, files: &[Arc<dyn DiskFile>], folders: &[&Path]) -> io::Result<()> {
         files.iter().try_for_each(|file| file.sync())?;
         folders.iter().try_for_each(|folder| self.sync_folder(folder))
     }
@@ -165,6 +174,10 @@ pub fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     path.parent().map_or(Ok(()), |folder| disk.sync_folder(folder))
 }
 
+/// Syncs a whole file system, and tells of every write to it that failed since it was made (syncfs(2)).
+#[derive(Debug)]
+pub struct Whole(File);
+
 /// The disk of this machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealDisk;
@@ -215,9 +228,13 @@ impl Disk for RealDisk {
         File::open(folder)?.sync_all()
     }
 
-    fn sync_many(&self, files: &[Arc<dyn DiskFile>], folders: &[&Path]) -> io::Result<()> {
-        match folders.first() {
-            Some(folder) if files.len() > SYNCED_ONE_BY_ONE_MAX => Ok(rustix::fs::syncfs(File::open(folder)?)?),
+    fn whole(&self, folder: &Path) -> io::Result<Option<Whole>> {
+        File::open(folder).map(|folder| Some(Whole(folder)))
+    }
+
+    fn sync_many(&self, whole: Option<Whole>, files: &[Arc<dyn DiskFile>], folders: &[&Path]) -> io::Result<()> {
+        match whole {
+            Some(Whole(folder)) if files.len() > SYNCED_ONE_BY_ONE_MAX => Ok(rustix::fs::syncfs(folder)?),
             Some(_) | None => {
                 files.iter().try_for_each(|file| file.sync())?;
                 folders.iter().try_for_each(|folder| self.sync_folder(folder))

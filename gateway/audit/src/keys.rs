@@ -1,7 +1,8 @@
 //! Holds the keys of the log. In: a folder of keys, bytes. Out: bytes that only a key opens; the signer of checkpoints. Never here: what is sealed.
 //!
-//! Two long-lived keys: `log.key` signs checkpoints, `values.key` wraps the keys under which values and journals are sealed (AES-256 key wrap, RFC
-//! 3394). Each value and each journal segment has a key of its own, kept wrapped beside it, so that destroying those 40 bytes destroys it.
+//! Two long-lived keys: `log.key` signs checkpoints, `values.key` guards the keys under which values and journals are sealed. Each journal segment has a
+//! key of its own, wrapped (AES-256 key wrap, RFC 3394); each value one that is made of 32 random bytes, its origin, by AES-256 under a key that is
+//! derived of `values.key`: two blocks instead of the 48 of a wrap. Both are kept beside what they open, so that destroying those bytes destroys it.
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
@@ -11,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::cipher::{self, EncryptingKey, UnboundCipherKey};
+use aws_lc_rs::hmac;
 use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrap};
 use aws_lc_rs::rand;
 use base64::Engine;
@@ -45,13 +48,36 @@ pub fn random(into: &mut [u8]) -> io::Result<()> {
     rand::fill(into).map_err(|_| io::Error::other("the system gives no random bytes"))
 }
 
-/// The key that wraps the others.
-pub struct WrappingKey(Key);
+/// What a value's key is made of, 32 random bytes.
+pub type Origin = [u8; 32];
+
+/// The key that guards the others.
+pub struct WrappingKey {
+    key: Key,
+    /// Makes values' keys of their origins; none where the library has no such cipher, and then no value is sealed.
+    origins: Option<EncryptingKey>,
+}
+
+/// Derives what makes values' keys: what wraps never does anything else.
+const ORIGINS: &[u8] = b"portcullis: keys of values";
 
 impl WrappingKey {
     /// From its bytes.
     pub fn new(key: Key) -> Self {
-        Self(key)
+        let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &*key), ORIGINS);
+        let origins = UnboundCipherKey::new(&cipher::AES_256, derived.as_ref()).and_then(EncryptingKey::ecb).ok();
+        Self { key, origins }
+    }
+
+    /// The key that is made of an origin. Random origins are different blocks, so their images under a keyed permutation tell nothing of each other.
+    ///
+    /// # Errors
+    /// When the library has no such cipher.
+    pub fn of_origin(&self, origin: &Origin) -> io::Result<Key> {
+        let mut key = Key::new(*origin);
+        let origins = self.origins.as_ref().ok_or_else(broken)?;
+        origins.encrypt(&mut *key).map_err(|_| broken())?;
+        Ok(key)
     }
 
     /// Wraps a key.
@@ -60,7 +86,7 @@ impl WrappingKey {
     /// Never with keys of this length.
     pub fn wrap(&self, key: &Key) -> io::Result<WrappedKey> {
         let mut wrapped = [0; 40];
-        let kek = AesKek::new(&AES_256, &*self.0).map_err(|_| broken())?;
+        let kek = AesKek::new(&AES_256, &*self.key).map_err(|_| broken())?;
         kek.wrap(&**key, &mut wrapped).map_err(|_| broken())?;
         Ok(wrapped)
     }
@@ -68,7 +94,7 @@ impl WrappingKey {
     /// The key again; none where it was wrapped by another, changed or destroyed.
     pub fn open(&self, wrapped: &WrappedKey) -> Option<Key> {
         let mut key = Key::default();
-        let kek = AesKek::new(&AES_256, &*self.0).ok()?;
+        let kek = AesKek::new(&AES_256, &*self.key).ok()?;
         KeyWrap::unwrap(kek, wrapped, &mut *key).ok()?;
         Some(key)
     }
@@ -301,6 +327,10 @@ mod tests {
         assert_eq!(wrapping.open(&wrapped), Some(key.clone()));
         assert_eq!(wrapping.open(&[0; 40]), None);
         assert_eq!(WrappingKey::new(fresh_key().unwrap()).open(&wrapped), None);
+        let made = wrapping.of_origin(&[7; 32]).unwrap();
+        assert_eq!(wrapping.of_origin(&[7; 32]).unwrap(), made);
+        assert_ne!(wrapping.of_origin(&[8; 32]).unwrap(), made);
+        assert_ne!(WrappingKey::new(fresh_key().unwrap()).of_origin(&[7; 32]).unwrap(), made);
         let seal = Seal::new(&key).unwrap();
         let mut bytes = b"values".to_vec();
         let tag = seal.seal(7, b"about", &mut bytes).unwrap();

@@ -1,19 +1,20 @@
 //! Keeps the values of records apart from the log. In: openings by index, a key. Out: files of sealed values; a value again, as long as its key
 //! was not destroyed. Never here: which values may be erased.
 //!
-//! For each span of 65,536 entries two files below `payloads/LOG/`: `SPAN.rows` has 64 bytes an entry (offset 8, length 4, state 4, wrapped key 40, zeros
-//! 8, little-endian), `SPAN.data` what they point at, sealed under a key of its own. Erasing destroys the wrapped key and overwrites the bytes.
+//! For each span of 65,536 entries two files below `payloads/LOG/`: `SPAN.rows` has 64 bytes an entry (offset 8, length 4, state 4, origin of the key 32,
+//! zeros 16, little-endian), `SPAN.data` what they point at, sealed under a key of its own. Erasing destroys the origin and overwrites the bytes.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use portcullis_core::audit::values::Opening;
+use portcullis_core::audit::parting::Parting;
+use portcullis_core::audit::values::{Commit, Opening, Which, keep_whole};
 
 use crate::disk::{Disk, DiskFile};
 use crate::erasing::{Erasing, Found};
-use crate::keys::{Key, Seal, TAG_BYTES, WrappedKey, WrappingKey, random};
+use crate::keys::{Origin, Seal, TAG_BYTES, WrappingKey, random};
 
 /// Entries of one pair of files: as many as a tile of the tree's second level covers.
 pub const SPAN_ENTRIES: u64 = 65_536;
@@ -53,14 +54,14 @@ struct Row {
     offset: u64,
     length: u32,
     state: State,
-    key: WrappedKey,
+    origin: Origin,
 }
 
 impl Row {
     fn bytes(&self) -> [u8; ROW_BYTES] {
         let mut bytes = [0; ROW_BYTES];
         let parts: [&[u8]; 4] =
-            [&self.offset.to_le_bytes(), &self.length.to_le_bytes(), &self.state.number().to_le_bytes(), &self.key];
+            [&self.offset.to_le_bytes(), &self.length.to_le_bytes(), &self.state.number().to_le_bytes(), &self.origin];
         for (place, byte) in bytes.iter_mut().zip(parts.into_iter().flatten()) {
             *place = *byte;
         }
@@ -75,7 +76,7 @@ impl Row {
             offset: u64::from_le_bytes(*offset),
             length: u32::from_le_bytes(*length),
             state: State::of(u32::from_le_bytes(*state))?,
-            key: *rest.first_chunk()?,
+            origin: *rest.first_chunk()?,
         })
     }
 }
@@ -103,6 +104,16 @@ pub struct Payloads {
     erasing: Option<(Erasing, usize)>,
     /// Random bytes in store: asking the system for a few at a time takes longer than what they are for.
     chance: Chance,
+    parting: Parting,
+}
+
+/// A value to keep.
+#[derive(Clone, Copy, Debug)]
+pub enum Given<'r> {
+    /// A JSON text.
+    Json(&'r [u8]),
+    /// Only the digest of one.
+    Digest(&'r [u8; 32]),
 }
 
 #[derive(Debug, Default)]
@@ -154,7 +165,8 @@ impl Payloads {
             data => data?.length()?,
         };
         let (end, pending, chance) = ((span, data), BTreeMap::new(), Chance::default());
-        let payloads = Self { disk, folder, log, key, end, pending, erasing: None, chance };
+        let payloads =
+            Self { disk, folder, log, key, end, pending, erasing: None, chance, parting: Parting::default() };
         match Erasing::found(&*payloads.disk, &payloads.folder)? {
             Found::Nothing => {}
             Found::Begun(erasing) => payloads.overwrite(&erasing)?,
@@ -163,39 +175,38 @@ impl Payloads {
         Ok(payloads)
     }
 
-    /// A salt for a commitment.
+    /// Keeps a value of entry `index`, which is beyond all before, and commits to it; on the disk after [`Payloads::write`].
     ///
     /// # Errors
-    /// When the system gives no random bytes.
-    pub fn salt(&mut self) -> io::Result<[u8; 16]> {
-        self.chance.take()
-    }
-
-    /// Keeps the values of entry `index`, which is beyond all before; on the disk after [`Payloads::write`].
-    ///
-    /// # Errors
-    /// When they cannot be sealed.
-    pub fn keep(&mut self, index: u64, opening: &Opening) -> io::Result<()> {
-        let key = Key::new(self.chance.take()?);
+    /// When it cannot be sealed.
+    pub fn keep(&mut self, index: u64, which: Which, value: Given<'_>) -> io::Result<Commit> {
+        let origin: Origin = self.chance.take()?;
         let span = index / SPAN_ENTRIES;
         let pending = self.pending.entry(span).or_insert_with(|| Pending {
             offset: if self.end.0 == span { self.end.1 } else { 0 },
             ..Pending::default()
         });
         let start = pending.data.len();
-        opening.write(&mut pending.data);
-        let about = about(self.log, index);
-        let tag = Seal::new(&key)?.seal(0, &about, pending.data.get_mut(start..).unwrap_or_default())?;
+        let commit = match value {
+            Given::Json(raw) => keep_whole(&mut pending.data, (which, raw), &mut self.parting, || self.chance.take())?,
+            Given::Digest(digest) => {
+                let opening = Opening::of_digest(which, digest, self.chance.take()?);
+                opening.write(&mut pending.data);
+                opening.commit()
+            }
+        };
+        let seal = Seal::new(&self.key.of_origin(&origin)?)?;
+        let tag = seal.seal(0, &about(self.log, index), pending.data.get_mut(start..).unwrap_or_default())?;
         pending.data.extend_from_slice(&tag);
         let row = Row {
             offset: pending.offset + start as u64,
             length: u32::try_from(pending.data.len() - start).map_err(io::Error::other)?,
             state: State::Kept,
-            key: self.key.wrap(&key)?,
+            origin,
         };
         self.end = (span, pending.offset + pending.data.len() as u64);
         pending.rows.push((index, row.bytes()));
-        Ok(())
+        Ok(commit)
     }
 
     /// Bytes that wait to be written.
@@ -300,12 +311,13 @@ impl Payloads {
 
     /// Where what is left of an entry's values stands now: behind all others.
     fn rewritten(&mut self, index: u64, row: &Row, left: Option<&Opening>, data: &dyn DiskFile) -> io::Result<Row> {
-        let gone = Row { offset: row.offset, length: 0, state: State::Erased, key: [0; 40] };
+        let gone = Row { offset: row.offset, length: 0, state: State::Erased, origin: [0; 32] };
         let Some(opening) = left else { return Ok(gone) };
-        let key = Key::new(self.chance.take()?);
+        let origin: Origin = self.chance.take()?;
         let mut sealed = Vec::new();
         opening.write(&mut sealed);
-        let tag = Seal::new(&key)?.seal(0, &about(self.log, index), &mut sealed)?;
+        let seal = Seal::new(&self.key.of_origin(&origin)?)?;
+        let tag = seal.seal(0, &about(self.log, index), &mut sealed)?;
         sealed.extend_from_slice(&tag);
         let length = u32::try_from(sealed.len()).map_err(io::Error::other)?;
         let span = index / SPAN_ENTRIES;
@@ -315,7 +327,7 @@ impl Payloads {
         if self.end.0 == span {
             self.end.1 += u64::from(length);
         }
-        Ok(Row { offset, length, state: State::Kept, key: self.key.wrap(&key)? })
+        Ok(Row { offset, length, state: State::Kept, origin })
     }
 
     fn open_row(&self, index: u64, row: &Row, data: &dyn DiskFile) -> io::Result<Option<Opening>> {
@@ -341,7 +353,6 @@ fn path(folder: &Path, span: u64, kind: &str) -> PathBuf {
 }
 
 fn opened(log: u32, key: &WrappingKey, index: u64, row: &Row, data: &dyn DiskFile) -> io::Result<Option<Opening>> {
-    let Some(key) = key.open(&row.key) else { return Ok(None) };
     let length = usize::try_from(row.length).unwrap_or(usize::MAX);
     if length < TAG_BYTES || u64::from(row.length) > data.length()? {
         return Ok(None);
@@ -350,7 +361,7 @@ fn opened(log: u32, key: &WrappingKey, index: u64, row: &Row, data: &dyn DiskFil
     if data.read_at(row.offset, &mut sealed)? < length {
         return Ok(None);
     }
-    Ok(Seal::new(&key)?.open(0, &about(log, index), &mut sealed).and_then(Opening::read))
+    Ok(Seal::new(&key.of_origin(&row.origin)?)?.open(0, &about(log, index), &mut sealed).and_then(Opening::read))
 }
 
 /// The number of a span, its rows and its data.

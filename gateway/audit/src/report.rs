@@ -237,11 +237,18 @@ fn changes(index: &Index, span: &Span) -> Result<Vec<Table>, IndexError> {
         cut = Cut::Newest;
         changed.truncate(span.limit);
     }
-    let (read, reads_cut) = of_event(index, "audit.read", span)?;
+    let (mut read, mut reads_cut) = of_event(index, "audit.read", span)?;
+    let (looked, looks_cut) = of_event(index, "admin.read", span)?;
+    read.extend(looked);
+    read.sort_by_key(|call| std::cmp::Reverse((call.log, call.index)));
+    if read.len() > span.limit || looks_cut == Cut::Newest {
+        reads_cut = Cut::Newest;
+        read.truncate(span.limit);
+    }
     let columns = &["time", "event", "actor", "about", "more", "id"];
     let title = "what was changed".to_owned();
     let changed = Table { name: "changes", title, columns, rows: changed.iter().map(change).collect(), cut };
-    let title = "who read the log".to_owned();
+    let title = "who read the log, rules and agents".to_owned();
     let read = Table { name: "reads", title, columns, rows: read.iter().map(change).collect(), cut: reads_cut };
     Ok(vec![changed, read])
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use portcullis_core::audit::field::{Event, Field, Fields};
 use portcullis_core::audit::leaf::{self, Commits};
-use portcullis_core::audit::values::{Opening, Which};
+use portcullis_core::audit::values::Which;
 use portcullis_core::time::UnixMillis;
 use portcullis_tlog::checkpoint::Checkpoint;
 use portcullis_tlog::growth::{Asset, Growth};
@@ -22,7 +22,7 @@ use portcullis_tlog::tile::Tile;
 use crate::disk::{Disk, DiskFile, replace};
 use crate::keys::WrappingKey;
 use crate::order::Order;
-use crate::payloads::Payloads;
+use crate::payloads::{Given, Payloads};
 use crate::wal::{self, Owed, Place, SegmentName, SegmentReader};
 
 /// Values that wait for the next checkpoint: beyond this one is made at once.
@@ -100,7 +100,7 @@ impl Sequencer {
 
     /// How many entries it has, signed or not.
     pub fn size(&self) -> u64 {
-        self.growth.head().size
+        self.growth.size()
     }
 
     /// How many a checkpoint covers.
@@ -200,15 +200,7 @@ impl Sequencer {
 
     /// Makes an entry of a record.
     fn record(&mut self, name: &SegmentName, fields: &Fields<'_>) -> io::Result<()> {
-        let opening = self.opening(fields)?;
-        let mut commits = Commits::default();
-        if let Some(opening) = &opening {
-            let commit = match opening.which {
-                Which::Arguments => &mut commits.arguments,
-                Which::Result => &mut commits.result,
-            };
-            *commit = Some(opening.commit());
-        }
+        let commits = self.keep(fields)?;
         let taken = self.order.shards.entry(name.shard).or_default();
         if fields.seq != taken.next_seq {
             return Err(io::Error::other(format!("record {} is missing in `{}`", taken.next_seq, name.file())));
@@ -217,38 +209,30 @@ impl Sequencer {
         self.entry.clear();
         let place = leaf::Place { boot: &boot, shard: name.shard, prev: taken.prev.as_ref() };
         leaf::write(&mut self.entry, fields, &place, &commits);
-        let (index, hash) = self.growth.append_hashed(&self.entry).map_err(io::Error::other)?;
+        let (_, hash) = self.growth.append_hashed(&self.entry).map_err(io::Error::other)?;
         (taken.prev, taken.next_seq) = (Some(hash), fields.seq + 1);
-        if let Some(opening) = &opening {
-            self.payloads.keep(index, opening)?;
-        }
         self.order.at = self.order.at.max(fields.at.0);
         self.follow(name, fields);
         Ok(())
     }
 
-    /// What of a record is kept apart.
-    fn opening(&mut self, fields: &Fields<'_>) -> io::Result<Option<Opening>> {
+    /// Keeps apart what of a record is; what its entry says of it.
+    fn keep(&mut self, fields: &Fields<'_>) -> io::Result<Commits> {
+        let index = self.growth.size();
+        let mut commits = Commits::default();
         let kept = [
-            (Which::Arguments, Field::Arguments, Field::ArgumentsDigest),
-            (Which::Result, Field::Result, Field::ResultDigest),
+            (Which::Arguments, Field::Arguments, Field::ArgumentsDigest, &mut commits.arguments),
+            (Which::Result, Field::Result, Field::ResultDigest, &mut commits.result),
         ];
-        for (which, whole, digest) in kept {
-            if let Some(raw) = fields.bytes(whole) {
-                let mut failed = None;
-                let opening = Opening::of_json(which, raw, || {
-                    self.payloads.salt().unwrap_or_else(|cause| {
-                        failed = Some(cause);
-                        [0; 16]
-                    })
-                });
-                return failed.map_or(Ok(Some(opening)), Err);
-            }
-            if let Some(digest) = fields.bytes(digest).and_then(|digest| <&[u8; 32]>::try_from(digest).ok()) {
-                return Ok(Some(Opening::of_digest(which, digest, self.payloads.salt()?)));
-            }
+        for (which, whole, digest, commit) in kept {
+            let digest = || fields.bytes(digest).and_then(|digest| <&[u8; 32]>::try_from(digest).ok());
+            let Some(given) = fields.bytes(whole).map(Given::Json).or_else(|| digest().map(Given::Digest)) else {
+                continue;
+            };
+            *commit = Some(self.payloads.keep(index, which, given)?);
+            break;
         }
-        Ok(None)
+        Ok(commits)
     }
 
     /// Remembers which calls are under way.
@@ -300,6 +284,7 @@ impl Sequencer {
 
     /// Brings values and tiles to the disk.
     fn write_all(&mut self, assets: &[Asset]) -> io::Result<()> {
+        let whole = self.disk.whole(&self.audit)?;
         let mut written = Vec::with_capacity(assets.len() + 2);
         self.payloads.write(&mut written)?;
         let mut folders = BTreeSet::new();
@@ -317,7 +302,7 @@ impl Sequencer {
             folders.extend(path.parent().map(Path::to_owned));
         }
         let folders: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
-        self.disk.sync_many(&written, &folders)
+        self.disk.sync_many(whole, &written, &folders)
     }
 
     /// Signs the head that the disk holds.

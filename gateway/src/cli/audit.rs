@@ -1,7 +1,7 @@
 //! `portcullis audit`: reads the audit log. In: the segments in the audit folder, the signed log and its index. Out: one line a call, one call in
 //! full, tables, proofs. Never here: checking the log; that is `portcullis-verify`'s.
 
-mod indexed;
+pub mod indexed;
 mod proof;
 mod query;
 mod reindex;
@@ -12,6 +12,9 @@ mod why;
 
 use crate::cli::segments::{self, Line, Reader};
 use crate::cli::{self, End, Failure, Outcome, Ways, say};
+use crate::logged::Reading;
+use crate::logged::entries::Name;
+use crate::logged::events::Events;
 use crate::sources;
 use clap::Subcommand;
 use portcullis_core::audit::view::{Call, Pairing, one_line};
@@ -43,7 +46,7 @@ pub enum AuditVerb {
         id: String,
     },
     /// Find calls by who, what, when and how they ended, newest first
-    Query(query::Query),
+    Query(Box<Events>),
     /// Count calls by agent, tool, cause and outcome
     Stats(stats::Stats),
     /// Answer what is asked again and again: who touched an account, denials, access of agents, changes, unknown outcomes
@@ -61,28 +64,26 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// Runs the verb.
 pub fn audit(verb: &AuditVerb, ways: &Ways) -> Outcome {
-    let (folder, recorder) = (folder(ways)?, &unrecorded);
+    let folder = folder(ways)?;
     let shown = match verb {
         AuditVerb::Tail { follow, number } => {
-            tail(Reader::new(&folder), *number, if *follow { Then::Follow } else { Then::End }, ways)
+            let (then, what) = if *follow { (Then::Follow, "tail --follow") } else { (Then::End, "tail") };
+            let found = Reader::new(&folder).latest(1).map_err(|error| unreadable(&folder, &error))?;
+            let count = if found.is_empty() { 0 } else { *number as u64 };
+            indexed::record(ways, &Reading { what: what.to_owned(), count })?;
+            tail(Reader::new(&folder), *number, then, ways)
         }
         AuditVerb::Show { id } => return show(Reader::new(&folder), id, ways),
         AuditVerb::Why { id } => return why::why(Reader::new(&folder), id, ways),
-        AuditVerb::Query(asked) => return query::query(asked, ways, recorder),
-        AuditVerb::Stats(asked) => return stats::stats(asked, ways, recorder),
-        AuditVerb::Report(asked) => return report::report(asked, ways, recorder),
-        AuditVerb::Proof(asked) => return proof::proof(asked, ways, recorder),
+        AuditVerb::Query(asked) => return query::query(asked, ways),
+        AuditVerb::Stats(asked) => return stats::stats(asked, ways),
+        AuditVerb::Report(asked) => return report::report(asked, ways),
+        AuditVerb::Proof(asked) => return proof::proof(asked, ways),
         AuditVerb::Reindex => return reindex::reindex(ways),
         AuditVerb::Export(asked) => return export::export(asked, ways),
     };
     shown.map_err(|error| unreadable(&folder, &error))?;
     Ok(End::Done)
-}
-
-/// What reads the files itself leaves no record: whoever may do that could as well copy them.
-fn unrecorded(reading: &indexed::Reading) -> Result<(), Failure> {
-    tracing::debug!(what = reading.what, records = reading.count, "the log is read");
-    Ok(())
 }
 
 /// Why the log cannot be read.
@@ -168,27 +169,9 @@ fn hued(line: &str) -> String {
     format!("{time} {} {rest}", say::painted(verdict, hue))
 }
 
-/// A record's name, taken apart.
-#[derive(Debug, PartialEq, Eq)]
-struct Id {
-    boot: Option<u64>,
-    shard: u16,
-    seq: u64,
-}
-
-fn parse(id: &str) -> Option<Id> {
-    let parts: Vec<&str> = id.split('-').collect();
-    let (boot, shard, seq) = match parts.as_slice() {
-        [boot, shard, seq] => (Some(boot.parse().ok()?), shard, seq),
-        [shard, seq] => (None, shard, seq),
-        _ => return None,
-    };
-    Some(Id { boot, shard: shard.parse().ok()?, seq: seq.parse().ok()? })
-}
-
 /// Every record of the call that `id` names.
 fn find(mut reader: Reader, id: &str) -> Result<Vec<Line>, Failure> {
-    let wanted = parse(id).ok_or_else(|| {
+    let wanted = Name::parse(id).ok_or_else(|| {
         Failure::new(
             format!("`{id}` names no record"),
             "name it as `portcullis audit tail` does, such as 1795428000000-0-17",
@@ -218,6 +201,7 @@ fn find(mut reader: Reader, id: &str) -> Result<Vec<Line>, Failure> {
 
 fn show(reader: Reader, id: &str, ways: &Ways) -> Outcome {
     let records = find(reader, id)?;
+    indexed::record(ways, &Reading { what: format!("show {id}"), count: records.len() as u64 })?;
     let shown: Vec<Value> = records.iter().filter_map(|line| serde_json::from_str(&line.raw).ok()).collect();
     let mut pairing = Pairing::new();
     let mut calls: Vec<Call> = records.into_iter().filter_map(|line| pairing.push(line.entry)).collect();
@@ -236,23 +220,4 @@ fn show(reader: Reader, id: &str, ways: &Ways) -> Outcome {
     }
     shown.iter().for_each(say::json);
     Ok(End::Done)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_record_is_named_with_its_boot_or_in_the_latest() {
-        for (id, expected) in [
-            ("", None),
-            ("7", None),
-            ("a-b-c", None),
-            ("1-2-3-4", None),
-            ("1795428000000-0-17", Some(Id { boot: Some(1_795_428_000_000), shard: 0, seq: 17 })),
-            ("3-9", Some(Id { boot: None, shard: 3, seq: 9 })),
-        ] {
-            assert_eq!(parse(id), expected, "{id}");
-        }
-    }
 }

@@ -58,8 +58,17 @@ pub fn post(ways: &Ways, path: &str, body: Option<&Value>) -> Result<Answer, Fai
 
 /// Reads something, where a gateway is there to be asked; else why nobody is.
 pub fn get_if_there(ways: &Ways, path: &str) -> Result<Result<Answer, Failure>, Failure> {
+    if_there(ways, Method::GET, path, None)
+}
+
+/// Changes something, where a gateway is there to be asked; else why nobody is.
+pub fn post_if_there(ways: &Ways, path: &str, body: &Value) -> Result<Result<Answer, Failure>, Failure> {
+    if_there(ways, Method::POST, path, Some(body))
+}
+
+fn if_there(ways: &Ways, method: Method, path: &str, body: Option<&Value>) -> Result<Result<Answer, Failure>, Failure> {
     let socket = socket(ways)?;
-    match reached(&socket, Method::GET, path, None) {
+    match reached(&socket, method, path, body) {
         Ok(answer) => Ok(Ok(answer)),
         Err(Unasked::Nobody(failure)) => Ok(Err(failure)),
         Err(Unasked::Broken(failure)) => Err(failure),

@@ -4,7 +4,7 @@ use crate::compared;
 use crate::control::answers::{self, Refused};
 use crate::control::peer::Caller;
 use crate::control::socket::Socket;
-use crate::control::{self, Plane, live, policies, status};
+use crate::control::{self, Plane, live, policies, questions, status};
 use crate::history::By;
 use crate::reload::{Change, Changed};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, State};
@@ -73,6 +73,14 @@ fn routes(plane: Arc<Plane>) -> Router {
         .route("/v1/agents", get(agents))
         .route("/v1/agents/{id}/suspend", post(suspend))
         .route("/v1/agents/{id}/resume", post(resume))
+        .route("/v1/audit/events", get(questions::list))
+        .route("/v1/audit/events/{id}", get(questions::one))
+        .route("/v1/audit/events/{id}/proof", get(questions::proof))
+        .route("/v1/audit/events/{id}/entry", get(questions::entry))
+        .route("/v1/audit/stats", get(questions::stats))
+        .route("/v1/audit/reports/{name}", get(questions::report))
+        .route("/v1/audit/checkpoint", get(questions::checkpoint))
+        .route("/v1/audit/reads", post(questions::note))
         .route("/v1/drain", post(drain))
         .route("/metrics", get(metrics))
         .fallback(|| async {
@@ -95,7 +103,8 @@ async fn metrics(State(plane): Shared) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], control::metrics(&plane)).into_response()
 }
 
-async fn policy(State(plane): Shared) -> Answer {
+async fn policy(State(plane): Shared, ConnectInfo(caller): ConnectInfo<Caller>) -> Answer {
+    questions::looked(&plane, caller, "policy").await?;
     let kept = plane.keeper.kept();
     let mut shown = compared::about(&kept);
     if let Some(members) = shown.as_object_mut() {
@@ -175,7 +184,8 @@ fn wish(body: &str) -> Result<Wish, Refused> {
     })
 }
 
-async fn agents(State(plane): Shared) -> Answer {
+async fn agents(State(plane): Shared, ConnectInfo(caller): ConnectInfo<Caller>) -> Answer {
+    questions::looked(&plane, caller, "agents").await?;
     let snapshot = plane.shared.snapshot.load_full();
     let listed: Vec<Value> = snapshot.registry.agents().map(|agent| shown(agent, &plane)).collect();
     Ok(Json(json!({"version": snapshot.version, "agents": listed})))

@@ -5,10 +5,12 @@
 pub mod agents;
 pub mod answers;
 pub mod face;
+pub mod indexing;
 pub mod ledger;
 pub mod live;
 pub mod peer;
 pub mod policies;
+pub mod questions;
 pub mod socket;
 pub mod status;
 
@@ -18,6 +20,7 @@ use crate::journal::sequencing::Standing;
 use crate::reload::Keeper;
 use crate::shared::Shared;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// What the control plane works with.
 pub struct Plane {
@@ -31,6 +34,8 @@ pub struct Plane {
     pub facts: Facts,
     /// How the audit log stands.
     pub log: Arc<Standing>,
+    /// Places for those who ask about it.
+    pub questions: Arc<Semaphore>,
 }
 
 /// What was found at start and does not change.

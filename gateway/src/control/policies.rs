@@ -6,11 +6,13 @@ use crate::compared::{self, texts};
 use crate::control::Plane;
 use crate::control::answers::{self, Refused};
 use crate::control::face::{Answer, Shared};
+use crate::control::peer::Caller;
+use crate::control::questions::looked;
 use crate::explained::{self, Set};
 use crate::history::KeptText;
 use crate::reload::{self, Change};
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::StatusCode;
 use portcullis_core::config::snapshot::Text;
 use serde::Deserialize;
@@ -19,13 +21,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Explains a decision by what serves now.
-pub async fn explain(State(plane): Shared, body: String) -> Answer {
+pub async fn explain(State(plane): Shared, ConnectInfo(caller): ConnectInfo<Caller>, body: String) -> Answer {
     let asked: Asked = serde_json::from_str(&body).map_err(|error| {
         Refused::new(StatusCode::BAD_REQUEST, "body", format!("the body is not what is asked here: {error}"))
     })?;
     let trial = asked
         .trial(reload::now())
         .map_err(|unclear| Refused::new(StatusCode::BAD_REQUEST, "question", unclear.message).help(unclear.help))?;
+    looked(&plane, caller, "policy explain").await?;
     aside(move || {
         let (snapshot, kept) = (plane.shared.snapshot.load_full(), plane.keeper.kept());
         let policies = texts(&kept);
@@ -66,7 +69,8 @@ pub async fn try_out(plane: Arc<Plane>, expect: Option<u64>) -> Answer {
 }
 
 /// The versions that are kept, each with the rules that came and went with it.
-pub async fn history(State(plane): Shared) -> Answer {
+pub async fn history(State(plane): Shared, ConnectInfo(caller): ConnectInfo<Caller>) -> Answer {
+    looked(&plane, caller, "policy history").await?;
     aside(move || {
         let failed = |error: std::io::Error| {
             Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "disk", format!("the history cannot be read: {error}"))
@@ -121,7 +125,8 @@ pub async fn shadow_stop(State(plane): Shared) -> Answer {
 }
 
 /// What it came to so far.
-pub async fn shadow_report(State(plane): Shared) -> Answer {
+pub async fn shadow_report(State(plane): Shared, ConnectInfo(caller): ConnectInfo<Caller>) -> Answer {
+    looked(&plane, caller, "policy shadow").await?;
     reported(&plane)
 }
 
@@ -135,6 +140,7 @@ fn reported(plane: &Plane) -> Answer {
 }
 
 /// The rules that Cedar's own evaluator decides, since they have no program.
-pub async fn slow(State(plane): Shared) -> Answer {
+pub async fn slow(State(plane): Shared, ConnectInfo(caller): ConnectInfo<Caller>) -> Answer {
+    looked(&plane, caller, "policy slow").await?;
     Ok(Json(explained::slow(&plane.shared.snapshot.load_full().engine)))
 }

@@ -15,6 +15,7 @@ pub fn changed(old: &Settings, new: &Settings, file: &Path) -> Diagnostics {
     found.compare("durability` in `[audit]", &old.audit.durability, &new.audit.durability);
     found.compare("segment` in `[audit]", &old.audit.segment_bytes_max, &new.audit.segment_bytes_max);
     found.compare("backlog` in `[audit]", &old.audit.backlog_bytes_max, &new.audit.backlog_bytes_max);
+    found.compare("index` in `[audit]", &old.audit.index, &new.audit.index);
     found.compare("socket` in `[control]", &old.control, &new.control);
     found.compare("address` in `[metrics]", &old.metrics, &new.metrics);
     found.compare("history` in `[policy]", &old.policy.history, &new.policy.history);

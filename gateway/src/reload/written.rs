@@ -9,16 +9,29 @@ use crate::control::agents;
 use crate::disk::{self, Guard};
 use crate::history::Kept;
 use crate::sources;
-use portcullis_core::audit::record::{AgentChange, Record, Swap};
+use portcullis_core::audit::record::{AgentChange, Approval, Record, Swap};
+use portcullis_core::config::snapshot::Snapshot;
 use portcullis_core::identity::registry::Status;
 use portcullis_core::refusal::JournalFailure;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 impl Keeper {
     /// A change of rules, files or tools: the history and the log.
-    pub(super) async fn write_down(&self, change: &Change, kept: &Kept, before: &Kept) -> Result<(), ChangeFailure> {
+    pub(super) async fn write_down(
+        &self,
+        (change, approved): (&Change, &[Approved]),
+        kept: &Kept,
+        before: &Kept,
+    ) -> Result<(), ChangeFailure> {
         self.keep(kept)?;
-        self.record(change, kept, before).await.map_err(ChangeFailure::Journal)
+        let actor = kept.by.actor();
+        let swap = swapped(change, kept, before, &actor);
+        let approval =
+            |(server, tool, pinned)| Approval { server, tool, pinned, snapshot: kept.version, actor: &actor };
+        let approved = approved.iter().map(|(server, tool, pin)| Record::ToolApproved(approval((server, tool, pin))));
+        let records: Vec<Record<'_>> = std::iter::once(swap).chain(approved).collect();
+        self.ledger.record_all(now(), &records).await.map_err(ChangeFailure::Journal)
     }
 
     /// A suspension that is in force already: the file, the history and the log, each tried whatever became of the others.
@@ -43,7 +56,7 @@ impl Keeper {
         kept: &Kept,
     ) -> Result<(), ChangeFailure> {
         let (path, text) = self.edited(in_force, id, Status::Active)?;
-        self.write_down(change, kept, &in_force.kept).await?;
+        self.write_down((change, &[]), kept, &in_force.kept).await?;
         let Err(failure) = replace(path, &text) else { return Ok(()) };
         let undone = Change::Agent { id: id.to_owned(), status: Status::Suspended };
         if let Err(failure) = self.record(&undone, &in_force.kept, kept).await {
@@ -70,18 +83,38 @@ impl Keeper {
 
     async fn record(&self, change: &Change, kept: &Kept, before: &Kept) -> Result<(), JournalFailure> {
         let actor = kept.by.actor();
-        let about = |agent| AgentChange { agent, actor: &actor, snapshot: kept.version };
-        let record = match change {
-            Change::Agent { id, status: Status::Active } => Record::AgentResumed(about(id)),
-            Change::Agent { id, status: Status::Suspended | Status::Retired } => Record::AgentSuspended(about(id)),
-            Change::Files | Change::Rules(_) | Change::Learned { .. } => Record::PolicySwapped(Swap {
-                snapshot: kept.version,
-                snapshot_hash: &kept.hash,
-                previous: before.version,
-                actor: &actor,
-            }),
-        };
-        self.ledger.record(now(), &record).await
+        self.ledger.record(now(), &swapped(change, kept, before, &actor)).await
+    }
+}
+
+/// A tool as it is offered: server, name, pin.
+pub(super) type Approved = (String, String, String);
+
+/// What a snapshot offers and the one before did not: tools that are new, or described otherwise.
+pub(super) fn approved(before: &Snapshot, after: &Snapshot) -> Vec<Approved> {
+    let offered = |snapshot: &Snapshot| -> BTreeSet<Approved> {
+        let servers = snapshot.routes().filter_map(|(index, route)| Some((route, snapshot.catalogue(index)?)));
+        let tools = servers.flat_map(|(route, catalogue)| {
+            let tools = catalogue.tools().iter();
+            tools.map(|tool| (route.settings.name.to_string(), tool.name.to_string(), tool.pin.to_string()))
+        });
+        tools.collect()
+    };
+    let known = offered(before);
+    offered(after).into_iter().filter(|tool| !known.contains(tool)).collect()
+}
+
+fn swapped<'r>(change: &'r Change, kept: &'r Kept, before: &Kept, actor: &'r str) -> Record<'r> {
+    let about = |agent| AgentChange { agent, actor, snapshot: kept.version };
+    match change {
+        Change::Agent { id, status: Status::Active } => Record::AgentResumed(about(id)),
+        Change::Agent { id, status: Status::Suspended | Status::Retired } => Record::AgentSuspended(about(id)),
+        Change::Files | Change::Rules(_) | Change::Learned { .. } => Record::PolicySwapped(Swap {
+            snapshot: kept.version,
+            snapshot_hash: &kept.hash,
+            previous: before.version,
+            actor,
+        }),
     }
 }
 

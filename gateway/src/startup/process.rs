@@ -19,6 +19,14 @@ pub fn yield_to_workers() {
 /// How far behind: a tenth of a worker's share where both want all of a processor.
 const BUILD_NICENESS: i32 = 10;
 
+/// Takes the calling thread behind everything else that wants the processor: what it does can wait for a quiet moment.
+pub fn yield_to_all() {
+    let _as_before = rustix::process::setpriority_process(None, LEAST_NICENESS);
+}
+
+/// As far behind as there is: a worker beside it keeps 98 % of a processor.
+const LEAST_NICENESS: i32 = 19;
+
 /// File descriptors this process may open, after raising the limit as far as it is allowed: each connection needs one on either side.
 pub fn raise_descriptor_limit() -> Option<u64> {
     let before = rustix::process::getrlimit(Resource::Nofile);

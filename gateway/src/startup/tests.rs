@@ -180,6 +180,16 @@ fn call_without_token(port: u16) -> String {
     answer
 }
 
+const EVENTS: [&str; 7] = [
+    "gateway.started",
+    "agent.suspended",
+    "policy.swapped",
+    "policy.swapped",
+    "policy.swapped",
+    "admin.read",
+    "gateway.stopped",
+];
+
 #[test]
 fn a_gateway_changes_what_it_serves_and_writes_down_every_change() {
     let upstream_port = free_port();
@@ -232,10 +242,7 @@ fn a_gateway_changes_what_it_serves_and_writes_down_every_change() {
 
     house.drain(running);
     let own: Vec<String> = house.events().into_iter().filter(|event| event != "refusal").collect();
-    assert_eq!(
-        own,
-        ["gateway.started", "agent.suspended", "policy.swapped", "policy.swapped", "policy.swapped", "gateway.stopped"]
-    );
+    assert_eq!(own, EVENTS);
     let recovery = house.recovery();
     assert_eq!((recovery.torn_bytes, recovery.records, recovery.unknown.len()), (0, 0, 0));
     assert!(!house.folder.path().join("control.sock").exists());

@@ -90,6 +90,11 @@ impl Growth {
         Ok((index, leaf))
     }
 
+    /// How many entries.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
     /// How many entries, and the head over them. It hashes some hundred times, so ask once a checkpoint.
     pub fn head(&self) -> Head {
         Head { size: self.size, hash: tile::edge_head(self.levels.iter().map(Vec::as_slice)) }
@@ -118,16 +123,18 @@ impl Growth {
     }
 
     fn finish(&mut self, row: Row) {
-        let bytes = self.open(row);
-        self.finished.extend(Tile::holding(row, self.size - 1).map(|tile| Asset { tile, bytes }));
-        match row {
-            Row::Entries => self.bundle.clear(),
-            Row::Level(level) => {
-                if let Some(open) = self.levels.get_mut(level as usize) {
-                    open.clear();
-                }
+        let bytes = match row {
+            Row::Entries => {
+                // The next bundle is about as long.
+                let room = Vec::with_capacity(self.bundle.len() + self.bundle.len() / 8);
+                std::mem::replace(&mut self.bundle, room)
             }
-        }
+            Row::Level(level) => {
+                let open = self.levels.get_mut(level as usize);
+                open.map_or_else(Vec::new, |open| open.drain(..).flatten().collect())
+            }
+        };
+        self.finished.extend(Tile::holding(row, self.size - 1).map(|tile| Asset { tile, bytes }));
     }
 }
 

@@ -33,6 +33,8 @@ pub fn write(out: &mut Vec<u8>, seq: u64, at: UnixMillis, record: &Record<'_>) {
         | Record::AgentSuspended(_)
         | Record::AgentResumed(_)
         | Record::ToolDrifted(_)
+        | Record::ToolApproved(_)
+        | Record::AdminRead(_)
         | Record::GatewayStarted(_)
         | Record::GatewayStopped(_) => write_own(&mut writer, record),
         Record::OutcomeUnknown(_) | Record::AuditRead(_) | Record::AuditErased(_) | Record::AuditPruned(_) => {
@@ -60,6 +62,17 @@ fn write_own(writer: &mut Writer<'_>, record: &Record<'_>) {
         writer.text(Field::Tool, drift.tool);
         writer.text(Field::Pinned, drift.pinned);
         writer.text(Field::Seen, drift.seen);
+    }
+    if let Record::ToolApproved(approval) = record {
+        writer.text(Field::Server, approval.server);
+        writer.text(Field::Tool, approval.tool);
+        writer.text(Field::Pinned, approval.pinned);
+        writer.number(Field::Snapshot, approval.snapshot);
+        writer.text(Field::Actor, approval.actor);
+    }
+    if let Record::AdminRead(look) = record {
+        writer.text(Field::Actor, look.actor);
+        writer.text(Field::What, look.what);
     }
     if let Record::GatewayStarted(start) = record {
         writer.text(Field::Version, start.version);
@@ -122,6 +135,8 @@ pub fn event(record: &Record<'_>) -> Event {
         Record::AuditRead(_) => Event::AuditRead,
         Record::AuditErased(_) => Event::AuditErased,
         Record::AuditPruned(_) => Event::AuditPruned,
+        Record::ToolApproved(_) => Event::ToolApproved,
+        Record::AdminRead(_) => Event::AdminRead,
     }
 }
 

@@ -120,6 +120,14 @@ fn each_record_of_the_gateway_holds_what_it_promises() {
             Record::GatewayStarted(Start { version: "0.1.0", snapshot: 1, snapshot_hash: "aa", durability: "batched", modes: &["observe: crm"], torn_bytes: 3 }),
             r#"{"v":2,"event":"gateway.started",HEAD,"version":"0.1.0","snapshot":1,"snapshot_hash":"aa","durability":"batched","mode":["observe: crm"],"torn_bytes":3}"#.to_owned(),
         ),
+        (
+            Record::ToolApproved(Approval { server: "crm", tool: "t", pinned: "ab", snapshot: 7, actor: "uid 0" }),
+            r#"{"v":2,"event":"tool.approved",HEAD,"server":"crm","tool":"t","pinned":"ab","snapshot":7,"actor":"uid 0"}"#.to_owned(),
+        ),
+        (
+            Record::AdminRead(Look { actor: "uid 0", what: "agents" }),
+            r#"{"v":2,"event":"admin.read",HEAD,"actor":"uid 0","what":"agents"}"#.to_owned(),
+        ),
         (Record::GatewayStopped(Stop { reason: "signal" }), r#"{"v":2,"event":"gateway.stopped",HEAD,"reason":"signal"}"#.to_owned()),
     ]);
 }

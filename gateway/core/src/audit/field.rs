@@ -162,10 +162,12 @@ pub enum Event {
     AuditRead,
     AuditErased,
     AuditPruned,
+    ToolApproved,
+    AdminRead,
 }
 
 impl Event {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 18] = [
         Self::Decision,
         Self::Result,
         Self::ResultBegun,
@@ -182,6 +184,8 @@ impl Event {
         Self::AuditRead,
         Self::AuditErased,
         Self::AuditPruned,
+        Self::ToolApproved,
+        Self::AdminRead,
     ];
 
     fn of(number: u8) -> Option<Self> {
@@ -207,6 +211,8 @@ impl Event {
             Self::AuditRead => "audit.read",
             Self::AuditErased => "audit.erased",
             Self::AuditPruned => "audit.pruned",
+            Self::ToolApproved => "tool.approved",
+            Self::AdminRead => "admin.read",
         }
     }
 }

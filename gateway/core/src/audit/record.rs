@@ -43,6 +43,10 @@ pub enum Record<'r> {
     AuditErased(Erased<'r>),
     /// `audit.pruned`: entries below an index are no longer kept.
     AuditPruned(Pruned<'r>),
+    /// `tool.approved`: a tool is offered as it is described now, which it was not before.
+    ToolApproved(Approval<'r>),
+    /// `admin.read`: an operator looked at rules, agents or their history.
+    AdminRead(Look<'r>),
 }
 
 /// Who called: what `identity` proved.
@@ -297,6 +301,30 @@ pub struct Drift<'r> {
     pub pinned: &'r str,
     /// That of what the upstream says now.
     pub seen: &'r str,
+}
+
+/// A description of a tool came in force.
+#[derive(Clone, Copy, Debug)]
+pub struct Approval<'r> {
+    /// Whose.
+    pub server: &'r str,
+    /// Which.
+    pub tool: &'r str,
+    /// The pin of what was approved, in hexadecimal.
+    pub pinned: &'r str,
+    /// The version that offers it.
+    pub snapshot: u64,
+    /// Who put it in force.
+    pub actor: &'r str,
+}
+
+/// An operator looked at something.
+#[derive(Clone, Copy, Debug)]
+pub struct Look<'r> {
+    /// Who.
+    pub actor: &'r str,
+    /// At what, such as `agents`.
+    pub what: &'r str,
 }
 
 /// The gateway began to serve.

@@ -4,17 +4,14 @@
 //! A value is parted where it branches, so that a field of it can be erased and the rest still be shown to be what was logged. For each part
 //! c = SHA-256(0x10 ‖ salt ‖ length of pointer ‖ pointer ‖ value); the log holds SHA-256(0x11 ‖ kind ‖ c₀ ‖ c₁ …). Whoever is shown a part is given its
 //! salt and the other c's; without the salt (16 random bytes) no guess at a short value can be tested.
-
-use std::collections::VecDeque;
-use std::ops::Range;
+//!
+//! A value of which nothing is erased is kept as its text with the salts before it, and parted again when it is read; one of which something is
+//! erased is kept part by part.
 
 use sha2::{Digest as _, Sha256};
 
 use super::leaf::Value;
-use crate::protocol::span;
-
-/// Parts of one value: enough for the arguments of tools, few enough that what is kept beside them stays in proportion.
-pub const PARTS_MAX: usize = 64;
+use super::parting::Parting;
 
 /// What makes a commitment to a short value impossible to test.
 pub type Salt = [u8; 16];
@@ -86,12 +83,14 @@ pub struct Opening {
 impl Opening {
     /// Of a value that is kept; `salt` is asked once a part.
     pub fn of_json(which: Which, raw: &[u8], mut salt: impl FnMut() -> Salt) -> Self {
+        let mut parting = Parting::default();
+        parting.part(raw);
         let mut at = 0;
         let mut parts = Vec::new();
-        for (pointer, range) in parted(raw) {
+        for (pointer, range) in parting.parts() {
             let before = raw.get(at..range.start).unwrap_or_default().to_vec();
             let value = raw.get(range.clone()).unwrap_or_default().to_vec();
-            parts.push(Part { before, pointer, state: State::Kept { salt: salt(), value } });
+            parts.push(Part { before, pointer: pointer.to_owned(), state: State::Kept { salt: salt(), value } });
             at = range.end;
         }
         Self { which, parts, after: raw.get(at..).unwrap_or_default().to_vec() }
@@ -146,7 +145,7 @@ impl Opening {
 
     /// Appends it as it is kept.
     pub fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&[FORMAT, self.which.byte()]);
+        out.extend_from_slice(&[IN_PARTS, self.which.byte()]);
         number(out, self.parts.len());
         for part in &self.parts {
             block(out, &part.before);
@@ -174,13 +173,32 @@ impl Opening {
     /// Reads what [`Opening::write`] wrote; none where it is something else.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let mut rest = bytes;
-        let [FORMAT, which] = *take::<2>(&mut rest)? else { return None };
+        let [format, which] = *take::<2>(&mut rest)?;
         let which = match which {
             1 => Which::Arguments,
             2 => Which::Result,
             _ => return None,
         };
         let count = u32::from_le_bytes(*take(&mut rest)?);
+        match format {
+            IN_PARTS => Self::read_parts(which, count, rest),
+            WHOLE => {
+                let (salts, text) = rest.split_at_checked(usize::try_from(count).ok()?.checked_mul(16)?)?;
+                let mut left = salts.as_chunks::<16>().0.iter();
+                let mut missing = false;
+                let opening = Self::of_json(which, text, || {
+                    left.next().copied().unwrap_or_else(|| {
+                        missing = true;
+                        Salt::default()
+                    })
+                });
+                (!missing && left.next().is_none()).then_some(opening)
+            }
+            _ => None,
+        }
+    }
+
+    fn read_parts(which: Which, count: u32, mut rest: &[u8]) -> Option<Self> {
         let mut parts = Vec::new();
         for _ in 0..count {
             let before = taken(&mut rest)?.to_vec();
@@ -198,8 +216,35 @@ impl Opening {
     }
 }
 
-/// The version of [`Opening::write`].
-const FORMAT: u8 = 1;
+/// How [`Opening::write`] keeps values.
+const IN_PARTS: u8 = 1;
+
+/// How [`keep_whole`] does.
+const WHOLE: u8 = 2;
+
+/// Appends a value as it is kept while nothing of it is erased, and commits to it; `salt` is asked once a part. [`Opening::read`] reads it.
+///
+/// # Errors
+/// As `salt` does; what was appended is then of no use.
+pub fn keep_whole<E>(
+    out: &mut Vec<u8>,
+    (which, raw): (Which, &[u8]),
+    parting: &mut Parting,
+    mut salt: impl FnMut() -> Result<Salt, E>,
+) -> Result<Commit, E> {
+    parting.part(raw);
+    out.extend_from_slice(&[WHOLE, which.byte()]);
+    number(out, parting.parts().len());
+    let mut whole = Sha256::new();
+    whole.update([0x11, which.byte()]);
+    for (pointer, range) in parting.parts() {
+        let salt = salt()?;
+        out.extend_from_slice(&salt);
+        whole.update(commit(&salt, pointer, raw.get(range).unwrap_or_default()));
+    }
+    out.extend_from_slice(raw);
+    Ok(whole.finalize().into())
+}
 
 impl Part {
     /// What the log's commitment is made of.
@@ -209,15 +254,29 @@ impl Part {
             State::Digest { salt, digest } => (salt, digest),
             State::Erased(commit) => return *commit,
         };
-        let mut hash = Sha256::new();
-        hash.update([0x10]);
-        hash.update(salt);
-        hash.update(u32::try_from(self.pointer.len()).unwrap_or(u32::MAX).to_be_bytes());
-        hash.update(self.pointer.as_bytes());
-        hash.update(value);
-        hash.finalize().into()
+        commit(salt, &self.pointer, value)
     }
 }
+
+fn commit(salt: &Salt, pointer: &str, value: &[u8]) -> Commit {
+    let length = u32::try_from(pointer.len()).unwrap_or(u32::MAX).to_be_bytes();
+    let parts = [&[0x10], salt.as_slice(), &length, pointer.as_bytes(), value];
+    // Most are short, and what is hashed in one piece is hashed without a copy.
+    let mut short = [0; SHORT_BYTES];
+    let mut rest = short.as_mut_slice();
+    for part in parts {
+        let Some((place, after)) = rest.split_at_mut_checked(part.len()) else {
+            return parts.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part)).finalize().into();
+        };
+        place.copy_from_slice(part);
+        rest = after;
+    }
+    let left = rest.len();
+    Sha256::digest(short.get(..SHORT_BYTES - left).unwrap_or_default()).into()
+}
+
+/// Salt, pointer and value of a usual argument.
+const SHORT_BYTES: usize = 192;
 
 fn number(out: &mut Vec<u8>, value: usize) {
     out.extend_from_slice(&u32::try_from(value).unwrap_or(u32::MAX).to_le_bytes());
@@ -241,139 +300,6 @@ fn taken<'b>(rest: &mut &'b [u8]) -> Option<&'b [u8]> {
     Some(taken)
 }
 
-/// Where a text is parted: containers are opened from the root down, as long as what they hold fits [`PARTS_MAX`].
-fn parted(raw: &[u8]) -> Vec<(String, Range<usize>)> {
-    let Some(root) = span::member(raw, &[]) else { return vec![(String::new(), 0..raw.len())] };
-    let (mut done, mut open) = (Vec::new(), VecDeque::from([(String::new(), root)]));
-    while let Some((pointer, range)) = open.pop_front() {
-        let left = PARTS_MAX.saturating_sub(done.len() + open.len());
-        let inside = match raw.get(range.start) {
-            Some(b'{') => members(raw, &range, &pointer, left),
-            Some(b'[') => items(raw, &range, &pointer, left),
-            Some(_) | None => None,
-        };
-        match inside {
-            Some(inside) => open.extend(inside),
-            None => done.push((pointer, range)),
-        }
-    }
-    done.sort_by_key(|(_, range)| range.start);
-    done
-}
-
-/// What a container holds; none where it is empty or holds more than `left`.
-fn members(raw: &[u8], object: &Range<usize>, pointer: &str, left: usize) -> Option<Vec<(String, Range<usize>)>> {
-    let mut found = Vec::new();
-    for entry in span::entries(raw, object.clone()) {
-        if found.len() == left {
-            return None;
-        }
-        let key = raw.get(entry.key).unwrap_or_default();
-        let name = match key.strip_prefix(b"\"").and_then(|key| key.strip_suffix(b"\"")) {
-            Some(plain) if !plain.contains(&b'\\') => String::from_utf8_lossy(plain).into_owned(),
-            Some(_) | None => serde_json::from_slice(key).unwrap_or_default(),
-        };
-        let name = if name.contains(['~', '/']) { name.replace('~', "~0").replace('/', "~1") } else { name };
-        found.push((format!("{pointer}/{name}"), entry.value));
-    }
-    if found.is_empty() { None } else { Some(found) }
-}
-
-fn items(raw: &[u8], array: &Range<usize>, pointer: &str, left: usize) -> Option<Vec<(String, Range<usize>)>> {
-    let mut found = Vec::new();
-    for (at, range) in span::elements(raw, array.clone()).enumerate() {
-        if found.len() == left {
-            return None;
-        }
-        found.push((format!("{pointer}/{at}"), range));
-    }
-    if found.is_empty() { None } else { Some(found) }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn opening(raw: &str) -> Opening {
-        let mut next = 0;
-        Opening::of_json(Which::Arguments, raw.as_bytes(), || {
-            next += 1;
-            [next; 16]
-        })
-    }
-
-    fn pointers(raw: &str) -> Vec<String> {
-        opening(raw).parts.into_iter().map(|part| part.pointer).collect()
-    }
-
-    #[test]
-    fn an_erased_field_leaves_the_commitment_as_it_was() {
-        let raw = r#"{"a": {"b": "secret", "c":[1, "x"]}, "d":{}}"#;
-        let whole = opening(raw);
-        assert_eq!(whole.value(), Value::Json(raw.into()));
-        let rows = [
-            ("/a/b", 1, r#"{"a": {"b": {"erased":true}, "c":[1, "x"]}, "d":{}}"#),
-            ("/a/c", 2, r#"{"a": {"b": "secret", "c":[{"erased":true}, {"erased":true}]}, "d":{}}"#),
-            ("/d/deeper", 1, r#"{"a": {"b": "secret", "c":[1, "x"]}, "d":{"erased":true}}"#),
-            ("/a/bb", 0, raw),
-            ("", 4, r#"{"a": {"b": {"erased":true}, "c":[{"erased":true}, {"erased":true}]}, "d":{"erased":true}}"#),
-        ];
-        for (pointer, parts, expected) in rows {
-            let mut left = whole.clone();
-            assert_eq!(left.erase(pointer), parts, "{pointer}");
-            assert_eq!(left.erase(pointer), 0, "{pointer}");
-            assert_eq!(left.value(), Value::Json(expected.into()));
-            assert_eq!(left.commit(), whole.commit());
-            let mut kept = Vec::new();
-            left.write(&mut kept);
-            assert_eq!(String::from_utf8_lossy(&kept).contains("secret"), pointer != "/a/b" && !pointer.is_empty());
-            assert_eq!(Opening::read(&kept).unwrap(), left);
-        }
-    }
-
-    #[test]
-    fn another_value_pointer_salt_or_kind_is_another_commitment() {
-        let first = opening(r#"{"a":1}"#).commit();
-        assert_ne!(opening(r#"{"a":2}"#).commit(), first);
-        assert_ne!(opening(r#"{"b":1}"#).commit(), first);
-        assert_ne!(Opening::of_json(Which::Arguments, br#"{"a":1}"#, || [9; 16]).commit(), first);
-        assert_ne!(Opening { which: Which::Result, ..opening(r#"{"a":1}"#) }.commit(), first);
-    }
-
-    #[test]
-    fn a_value_is_parted_where_it_branches_as_long_as_it_is_small() {
-        assert_eq!(pointers("7"), [""]);
-        assert_eq!(pointers("{}"), [""]);
-        assert_eq!(pointers(r#"{"a/b":1,"c~d":[2,{"\u0065":3}]}"#), ["/a~1b", "/c~0d/0", "/c~0d/1/e"]);
-        let wide = format!("{{\"few\":[1,2],\"many\":[{}]}}", vec!["0"; 99].join(","));
-        assert_eq!(pointers(&wide), ["/few/0", "/few/1", "/many"]);
-        assert_eq!(pointers(&format!("[{}]", vec!["0"; PARTS_MAX].join(","))).len(), PARTS_MAX);
-        assert_eq!(pointers(&format!("[{}]", vec!["0"; PARTS_MAX + 1].join(","))), [""]);
-    }
-
-    #[test]
-    fn a_digest_is_committed_to_with_a_salt() {
-        let kept = Opening::of_digest(Which::Result, &[5; 32], [1; 16]);
-        assert_eq!(kept.value(), Value::Digest([5; 32]));
-        assert_ne!(kept.commit(), Opening::of_digest(Which::Result, &[5; 32], [2; 16]).commit());
-        let mut bytes = Vec::new();
-        kept.write(&mut bytes);
-        assert_eq!(Opening::read(&bytes), Some(kept));
-        assert!((0..bytes.len()).all(|cut| Opening::read(&bytes[..cut]).is_none()));
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_the_text_it_comes_back_as_it_was(raw: Vec<u8>, json in "[\\[\\]{}\",:0-9a-z ]{0,40}") {
-            for raw in [raw, json.into_bytes()] {
-                let opening = Opening::of_json(Which::Result, &raw, || [3; 16]);
-                prop_assert_eq!(opening.value(), Value::Json(raw.clone()));
-                let mut bytes = Vec::new();
-                opening.write(&mut bytes);
-                prop_assert_eq!(Opening::read(&bytes), Some(opening));
-                let _ = Opening::read(&raw);
-            }
-        }
-    }
-}
+#[path = "values_tests.rs"]
+mod tests;

@@ -17,8 +17,13 @@ pub fn later_key(path: &[String], key: &str) -> Option<Words> {
         (["server", _], "command" | "args" | "env") => "give the server a `url`; it must speak Streamable HTTP",
         (["server", _], "rate" | "budget") | (["tool", _], "rate" | "budget") => "remove it; no rate is enforced yet",
         (["policy"], "shadow") => "remove it; only the serving rules are evaluated",
-        (["audit"], "keep") => "remove it; segments are kept until somebody deletes them",
-        (["audit"], "export" | "checkpoint" | "commitments") => "remove it and read the segments, which are JSON lines",
+        (["audit"], "keep") => "remove it; the log is kept whole",
+        (["audit"], "export") => {
+            "remove it and run `portcullis audit export`, which goes on where it stopped with `--cursor`"
+        }
+        (["audit"], "checkpoint" | "commitments") => {
+            "remove it; a checkpoint is signed each second, and arguments and results are always committed to"
+        }
         (["identity", _], "discovery" | "introspection" | "dpop") => "save the key set to a file and name it in `keys`",
         (["listen"], "http2" | "http3" | "quic") => "remove it; agents are served over HTTP/1.1",
         (["listen", "tls"], "crl" | "ocsp" | "acme") => "remove it and suspend an agent in the registry",

@@ -3,6 +3,7 @@
 //! `config::parse` alone makes a `Settings`; whatever is in one has been checked, every path is resolved against the folder of the
 //! configuration file, and every bound lies below its ceiling.
 
+pub mod audit;
 pub mod control;
 pub mod witness;
 use std::collections::BTreeMap;
@@ -12,8 +13,8 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::audit::{Audit, Durability, Indexing};
 use self::control::Control;
-use self::witness::Witness;
 use crate::policy::sql::SqlRules;
 use crate::protocol::revision::Revision;
 
@@ -342,34 +343,6 @@ pub struct Policy {
     pub history: PathBuf,
     /// How many of those are kept.
     pub keep: u16,
-}
-
-/// How and where it is recorded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Audit {
-    /// Folder of the log.
-    pub folder: PathBuf,
-    /// When a record counts as written.
-    pub durability: Durability,
-    /// What is kept of a call where its tool does not say otherwise.
-    pub capture: Capture,
-    /// A journal is closed and a new one begun beyond this size.
-    pub segment_bytes_max: u64,
-    /// Calls are refused while a journal holds more that is not signed.
-    pub backlog_bytes_max: u64,
-    /// Who is asked to cosign the log's checkpoints.
-    pub witnesses: Vec<Witness>,
-}
-
-/// When a record counts as written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// In the kernel before forwarding; on the disk within 100 ms. A crash of the process loses nothing.
-    Batched,
-    /// On the disk before forwarding. A power cut loses nothing.
-    Strict,
-    /// A failing log does not stop calls. Asked for by name only.
-    BestEffort,
 }
 
 /// Bounds on what is held at once. Beyond each of them requests are refused, never queued without end.

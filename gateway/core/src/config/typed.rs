@@ -3,6 +3,7 @@
 //! Everything is optional here: what must be given, and what holds in its absence, is said in `mean`. The doc comments are what the
 //! published schema shows to the person who types.
 
+pub mod audit;
 pub mod control;
 pub mod sql;
 pub mod witness;
@@ -12,9 +13,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use self::audit::{Audit, DurabilityText, IndexText};
 use self::control::Control;
 use self::sql::Sql;
-use self::witness::Witness;
 use super::at::{At, Count, SizeText, SpanText};
 
 /// The configuration of Portcullis. Relative paths start at the folder of this file.
@@ -332,38 +333,6 @@ pub struct Policy {
     pub history: Option<At<String>>,
     /// How many of those are kept. Default: 64.
     pub keep: Option<At<Count>>,
-}
-
-/// How and where calls are recorded.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-#[schemars(inline)]
-pub struct Audit {
-    /// Folder of the log. Default: `audit`.
-    pub folder: Option<At<String>>,
-    /// When a record counts as written. Default: `batched`.
-    pub durability: Option<At<DurabilityText>>,
-    /// What is kept of a call where its tool does not say otherwise.
-    pub capture: Option<Capture>,
-    /// A journal is closed beyond this size, and destroyed once all of it is in the signed log. Default: `64 MiB`.
-    pub segment: Option<At<SizeText>>,
-    /// Calls are refused while a journal holds more than this that is not in the signed log yet. Default: `1 GiB`.
-    pub backlog: Option<At<SizeText>>,
-    /// Who is asked to cosign the log's checkpoints, on other hosts. Default: nobody.
-    pub witnesses: Option<Vec<Witness>>,
-}
-
-/// When a record counts as written.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
-pub enum DurabilityText {
-    /// a crash of the process loses nothing
-    Batched,
-    /// a power cut loses nothing
-    Strict,
-    /// a failing log does not stop calls
-    BestEffort,
 }
 
 /// Metrics.

@@ -1,8 +1,10 @@
 //! `portcullis audit export`: takes records out of the signed log. In: the logs in the audit folder, a span, a form. Out: a file, lines, or what a
 //! receiver took; how many, under which checkpoint, and where to go on. Never here: the forms.
 
+use super::indexed;
 use crate::cli::{End, Failure, Outcome, Ways, counted, say};
 use crate::disk::{self, Guard};
+use crate::logged::{Reading, events};
 use crate::{asked, tls};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -15,6 +17,8 @@ use portcullis_audit::export::parquet::Rows;
 use portcullis_audit::export::source::{Position, Source, SourceError};
 use portcullis_audit::export::syslog::Syslog;
 use portcullis_audit::export::{self, Broken, Fault, NoValues, OpenCalls, Progress, Span, Summary, Values};
+use portcullis_audit::reader::Reader;
+use portcullis_core::audit::leaf::Value;
 use rustls::ClientConfig;
 use serde_json::json;
 use std::io::{self, IsTerminal, Write};
@@ -74,18 +78,46 @@ pub struct Export {
     pub headers: Option<PathBuf>,
 }
 
-/// Writes down that the log was read: `what`, such as `export ocsf`, and how many leaves or calls. Asked for before a file gets its name; an
-/// export that cannot be recorded is none.
-fn recorded(_what: &str, _count: u64) -> Result<(), Failure> {
-    Ok(())
+/// Writes down that the log is read: in which form, where to, and how many leaves or calls. Asked for before anything gets out; an export that cannot be
+/// recorded is none.
+fn recorded(run: (&Export, &Ways), how: &str, count: u64) -> Result<(), Failure> {
+    let (asked, ways) = run;
+    let to = match (&asked.output, &asked.endpoint) {
+        (Some(file), _) => format!(" to `{}`", file.display()),
+        (None, Some(endpoint)) => format!(" to {endpoint}"),
+        (None, None) => String::new(),
+    };
+    let named = [("from", &asked.from), ("to", &asked.to), ("after", &asked.after)];
+    let named = named.iter().filter_map(|(name, value)| Some(format!(" {name}={}", value.as_ref()?)));
+    let values = if asked.values { " with values" } else { "" };
+    let what = format!("export {}{to}{}{values}{how}", name(asked.format), named.collect::<String>());
+    indexed::record(ways, &Reading { what, count })
 }
 
-/// Where values come from; none where there is no store of them.
-fn values(asked: &Export, _folder: &Path) -> Box<dyn Values> {
-    if asked.values {
-        say::note("no values: none are kept beside this log");
+/// What is not written whole or not at all is recorded before its first byte, and again with its count.
+const BEGUN: &str = ", begun";
+
+/// Values as an export takes them.
+struct Kept(Reader);
+
+impl Values for Kept {
+    fn of(&mut self, at: Position) -> io::Result<Option<String>> {
+        let values = self.0.values(at.log, at.index)?;
+        let text = |value| match value {
+            Value::Json(json) => String::from_utf8(json).ok(),
+            // The record has the commitment to it; a digest alone is no value.
+            Value::Digest(_) => None,
+        };
+        Ok(values.arguments.or(values.result).and_then(text))
     }
-    Box::new(NoValues)
+}
+
+/// Where values come from; none where none are asked for.
+fn values(asked: &Export, folder: &Path) -> Result<Box<dyn Values>, Failure> {
+    if !asked.values {
+        return Ok(Box::new(NoValues));
+    }
+    Ok(Box::new(Kept(events::Values::open(folder)?.into_reader())))
 }
 
 /// Where it goes to.
@@ -102,7 +134,7 @@ pub fn export(asked: &Export, ways: &Ways) -> Outcome {
     let source = Source::open(&folder).map_err(|cause| unopened(&cause, &folder))?;
     let span = span(asked, &source)?;
     let bar = bar();
-    let mut values = values(asked, &folder);
+    let mut values = values(asked, &folder)?;
     let cursor = asked.cursor.as_deref().filter(|_| matches!(target, Target::Receiver(_)));
     let mut marked = span.after;
     let mut unmarked = None;
@@ -114,7 +146,7 @@ pub fn export(asked: &Export, ways: &Ways) -> Outcome {
             unmarked = mark(cursor, at).err().or(unmarked.take());
         }
     };
-    let run = Run { asked, source: &source, span: &span, values: values.as_mut(), progress: &mut progress };
+    let run = Run { asked, ways, source: &source, span: &span, values: values.as_mut(), progress: &mut progress };
     let done = match &target {
         Target::File(path) => to_file(run, path),
         Target::Standard => to_standard(run),
@@ -150,6 +182,7 @@ pub fn export(asked: &Export, ways: &Ways) -> Outcome {
 
 struct Run<'r> {
     asked: &'r Export,
+    ways: &'r Ways,
     source: &'r Source,
     span: &'r Span,
     values: &'r mut dyn Values,
@@ -178,7 +211,7 @@ type Done = Result<(Summary, u64), Stop>;
 impl Run<'_> {
     /// Lines or columns into a writer.
     fn write(self, out: &mut (dyn Write + Send)) -> Result<Summary, Stop> {
-        let Self { asked, source, span, values, progress } = self;
+        let Self { asked, source, span, values, progress, .. } = self;
         Ok(match asked.format {
             Format::Jsonl => export::leaves(source, span, &mut Jsonl::new(source, out, values), progress)?,
             Format::Ocsf => export::calls(source, span, &mut Ocsf::new(source, out), values, progress)?,
@@ -202,23 +235,25 @@ fn broken(fault: Fault) -> Stop {
 
 fn to_file(run: Run<'_>, path: &Path) -> Done {
     let mut outlet = Outlet::begin(path).map_err(|cause| unwritten(&cause, path))?;
-    let format = run.asked.format;
+    let whose = (run.asked, run.ways);
     let summary = run.write(&mut outlet)?;
-    recorded(&format!("export {}", name(format)), summary.records)?;
+    recorded(whose, "", summary.records)?;
     outlet.commit().map_err(|cause| unwritten(&cause, path))?;
     Ok((summary, 0))
 }
 
 fn to_standard(run: Run<'_>) -> Done {
-    let format = run.asked.format;
+    let whose = (run.asked, run.ways);
+    recorded(whose, BEGUN, 0)?;
     let mut out = io::BufWriter::with_capacity(1 << 16, io::stdout());
     let summary = run.write(&mut out)?;
-    recorded(&format!("export {}", name(format)), summary.records)?;
+    recorded(whose, "", summary.records)?;
     Ok((summary, 0))
 }
 
 fn to_receiver(run: Run<'_>, endpoint: &Endpoint) -> Done {
-    let Run { asked, source, span, values, progress } = run;
+    let Run { asked, ways, source, span, values, progress } = run;
+    recorded((asked, ways), BEGUN, 0)?;
     let tls = match endpoint.scheme {
         Scheme::Https | Scheme::Tls => Some(trust(asked.ca.as_deref(), endpoint.scheme)?),
         Scheme::Http | Scheme::Tcp | Scheme::Udp => None,
@@ -241,7 +276,7 @@ fn to_receiver(run: Run<'_>, endpoint: &Endpoint) -> Done {
         Err(broken) => &broken.done,
     };
     // What was sent was read, whether or not the rest went well.
-    recorded(&format!("export {}", name(asked.format)), sent.records)?;
+    recorded((asked, ways), "", sent.records)?;
     Ok((result?, turned_down))
 }
 

@@ -1,91 +1,69 @@
-//! Opens what questions about the log are answered from. In: the configuration. Out: the signed logs, their index brought up to the last checkpoint.
-//! Never here: which question.
+//! Opens what questions about the log are answered from, and has each of them recorded. In: the configuration. Out: the signed logs, their index brought
+//! up to the last checkpoint. Never here: which question.
 
 use crate::cli::check::spinner;
-use crate::cli::policy::replay;
+use crate::cli::client::{self, Answer};
 use crate::cli::{Failure, Ways, audit, say};
-use crate::reload;
-use portcullis_audit::index::{Access, Bar, Index, IndexError, Progress};
-use portcullis_audit::logs::{self, LogsError, Numbered};
+use crate::logged::{self, Opened, Reading, Unanswered};
+use portcullis_audit::index::Progress;
 use portcullis_audit::report::{Cut, Table};
 use portcullis_core::audit::view;
-use portcullis_core::time::UnixMillis;
 use portcullis_tlog::checkpoint::Checkpoint;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
-
-/// The log, and what it is asked with.
-pub struct Opened {
-    /// The audit folder.
-    pub folder: PathBuf,
-    /// Every log, oldest first.
-    pub logs: Vec<Numbered>,
-    /// The index over them.
-    pub index: Index,
-}
-
-/// What someone read of the log, for the record of it.
-#[derive(Clone, Debug)]
-pub struct Reading {
-    /// Which question, with what it named.
-    pub what: String,
-    /// How many records the answer held.
-    pub count: u64,
-}
-
-/// Records that the log is read. Where it cannot be recorded, nothing is shown.
-pub type Recorder<'r> = &'r dyn Fn(&Reading) -> Result<(), Failure>;
 
 /// A catching up of fewer entries than this is over before anyone wonders.
 const QUIET_ENTRIES_MAX: u64 = 100_000;
 
+impl From<Unanswered> for Failure {
+    fn from(unanswered: Unanswered) -> Self {
+        Self::new(unanswered.message, unanswered.help)
+    }
+}
+
+/// Has the gateway whose log this is write down that it is read, before anything is shown. Where it cannot, nothing is; where none runs, whoever can
+/// read the files could as well copy them, so that is told and no more.
+pub fn record(ways: &Ways, reading: &Reading) -> Result<(), Failure> {
+    let folder = audit::folder(ways)?;
+    let folder = folder.canonicalize().unwrap_or(folder);
+    let body = json!({"folder": folder.display().to_string(), "what": reading.what, "count": reading.count});
+    match client::post_if_there(ways, "/v1/audit/reads", &body)? {
+        Ok(Answer::Done(_)) => Ok(()),
+        Ok(Answer::Refused(refused)) => {
+            let member = |name: &str| refused.get(name).and_then(Value::as_str);
+            if member("error") == Some("another_log") {
+                say::note(
+                    "note: the gateway that answers on this socket writes another log, so this reading is recorded nowhere",
+                );
+                return Ok(());
+            }
+            let why = member("message").unwrap_or("the gateway refused");
+            let message = format!("nothing is shown, since it could not be recorded that it is read: {why}");
+            Err(Failure { message, help: member("help").map(str::to_owned) })
+        }
+        Err(_nobody) => {
+            say::note("note: no gateway runs here, so this reading is recorded nowhere");
+            Ok(())
+        }
+    }
+}
+
 /// Opens the logs and brings the index up to the last checkpoint, where this user may write it.
 pub fn open(ways: &Ways) -> Result<Opened, Failure> {
-    let (folder, logs) = signed(ways)?;
-    let index = Index::open(&folder).map_err(|cause| failure(&folder, &cause))?;
-    let mut opened = Opened { folder, logs, index };
-    match opened.index.access() {
-        Access::Write(_) => {
-            caught_up(&mut opened, Index::catch_up)?;
-        }
-        Access::Read(bar) => {
-            let why = match bar {
-                Bar::Busy => "another process writes the index",
-                Bar::NotAllowed => "the index may not be written by this user",
-            };
-            let behind = behind(&opened)?;
-            if behind > 0 {
-                say::note(&format!("note: {why}; it is {behind} entries behind the log"));
-            }
-        }
+    let mut opened = Opened::open(&audit::folder(ways)?)?;
+    let caught = with_progress(|tell| opened.catch_up(tell))?;
+    if let Some(again) = caught.again {
+        say::note(&format!("note: the index was made again from the first entry on: {again}"));
+    }
+    if let Some(behind) = caught.behind {
+        say::note(&format!("note: {}; it is {} entries behind the log", behind.why, behind.entries));
     }
     Ok(opened)
 }
 
-/// The logs alone.
-pub fn signed(ways: &Ways) -> Result<(PathBuf, Vec<Numbered>), Failure> {
-    let folder = audit::folder(ways)?;
-    let logs = logs::open(&folder).map_err(|cause| match cause {
-        LogsError::None => Failure::new(
-            format!("there is no signed log in `{}` yet", folder.display()),
-            "it begins with the first `portcullis run`; or the configuration names another folder in `[audit]`",
-        ),
-        LogsError::Unreadable(..) => Failure::new(cause.to_string(), "read it as root or as the gateway's user"),
-        LogsError::Key(..) | LogsError::Log(..) => {
-            Failure::new(cause.to_string(), "`portcullis-verify log` tells what is wrong with a log")
-        }
-    })?;
-    Ok((folder, logs))
-}
-
-/// What is done with an index.
-type Work =
-    fn(&mut Index, &[Numbered], &mut dyn FnMut(Progress)) -> Result<portcullis_audit::index::Caught, IndexError>;
-
 /// Runs what reads entries into the index, and shows how far it is.
-pub fn caught_up(opened: &mut Opened, work: Work) -> Result<u64, Failure> {
+pub fn with_progress<T>(work: impl FnOnce(&mut dyn FnMut(Progress)) -> T) -> T {
     let mut progress = None;
-    let caught = work(&mut opened.index, &opened.logs, &mut |step: Progress| {
+    let done = work(&mut |step: Progress| {
         if step.of - step.entries.min(step.of) >= QUIET_ENTRIES_MAX || progress.is_some() {
             let shown = progress.get_or_insert_with(|| spinner("indexing"));
             shown.set_message(format!("{} of {} entries indexed", step.entries, step.of));
@@ -94,63 +72,13 @@ pub fn caught_up(opened: &mut Opened, work: Work) -> Result<u64, Failure> {
     if let Some(progress) = progress {
         progress.finish_and_clear();
     }
-    let caught = caught.map_err(|cause| failure(&opened.folder, &cause))?;
-    if let Some(again) = caught.again {
-        say::note(&format!("note: the index was made again from the first entry on: {again}"));
-    }
-    Ok(caught.entries)
+    done
 }
 
-/// Entries that the index does not hold yet.
-pub fn behind(opened: &Opened) -> Result<u64, Failure> {
-    let covered = opened.index.covered().map_err(|cause| failure(&opened.folder, &cause))?;
-    let held: u64 = covered.iter().map(|log| log.checkpoint.head.size).sum();
-    Ok(opened.logs.iter().map(|log| log.log.size()).sum::<u64>().saturating_sub(held))
-}
-
-/// Why the index does not answer, with the cure.
-pub fn failure(folder: &Path, cause: &IndexError) -> Failure {
-    let help = match cause {
-        IndexError::Barred(Bar::Busy) | IndexError::Unfinished => {
-            "wait until it is finished; where nothing writes it, `portcullis audit reindex` makes it again"
-        }
-        IndexError::Barred(Bar::NotAllowed) | IndexError::File(..) => "ask as root or as the gateway's user",
-        IndexError::Database(_) => {
-            "`portcullis audit reindex` makes the index again; it holds nothing that the log does not"
-        }
-        IndexError::Log(..) | IndexError::OtherWay { .. } => {
-            "`portcullis-verify log` names the first entry that is not as it was signed"
-        }
-        IndexError::NoPlace(_) => "write it as an answer gives it, such as `0000@17`",
-    };
-    Failure::new(format!("{cause}, in `{}`", folder.display()), help)
-}
-
-/// An instant, as people write it.
-pub fn instant(text: Option<&String>) -> Result<Option<UnixMillis>, Failure> {
-    let Some(text) = text else { return Ok(None) };
-    let read = replay::instant(text.strip_prefix('-').unwrap_or(text), reload::now());
-    read.map(Some).ok_or_else(|| {
-        Failure::new(
-            format!("`{text}` is no time"),
-            "write `2026-11-23T10:00:00Z`, `2026-11-23`, or how long ago: `-90m`, `-24h`, `-7d`",
-        )
-    })
-}
-
-/// What an answer was computed at, for programs.
-pub fn told(checkpoint: &Checkpoint) -> Value {
-    json!({"origin": checkpoint.origin, "size": checkpoint.head.size, "root": root(checkpoint)})
-}
-
-/// The same for people, beside the answer.
+/// What an answer was computed at, for people, beside the answer.
 pub fn note(checkpoint: &Checkpoint) {
     let (size, origin) = (checkpoint.head.size, &checkpoint.origin);
-    say::note(&format!("as of {size} entries of {origin}, root {}", root(checkpoint)));
-}
-
-fn root(checkpoint: &Checkpoint) -> String {
-    checkpoint.text().lines().nth(2).unwrap_or_default().to_owned()
+    say::note(&format!("as of {size} entries of {origin}, root {}", logged::root(checkpoint)));
 }
 
 /// Shows a table to people.

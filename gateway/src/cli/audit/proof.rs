@@ -1,12 +1,11 @@
 //! `portcullis audit proof`: proves a record to whoever has the log's key. In: the record's name or its place. Out: a `.tlog-proof`, and the bytes it
-//! is about. Never here: trust in what is on the disk; the proof is checked before it is given.
+//! is about. Never here: finding it.
 
-use super::indexed::{self, Opened, Reading, Recorder};
-use crate::cli::{End, Failure, Outcome, Ways, say};
+use super::indexed;
+use crate::cli::{End, Failure, Outcome, Ways, audit, say};
+use crate::logged::Unanswered;
+use crate::logged::entries::Entry;
 use clap::Args;
-use portcullis_audit::index::Place;
-use portcullis_audit::logs::{self, Numbered};
-use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// Of which record, and where to.
@@ -23,48 +22,33 @@ pub struct Proof {
 }
 
 /// Runs the verb.
-pub fn proof(asked: &Proof, ways: &Ways, recorder: Recorder<'_>) -> Outcome {
-    let (folder, logs, place) = match Place::parse(&asked.id) {
-        Some(place) => {
-            let (folder, logs) = indexed::signed(ways)?;
-            (folder, logs, place)
-        }
-        None => {
-            let opened = indexed::open(ways)?;
-            let place = named(&opened, &asked.id)?;
-            (opened.folder, opened.logs, place)
-        }
+pub fn proof(asked: &Proof, ways: &Ways) -> Outcome {
+    let open = || {
+        indexed::open(ways).map_err(|Failure { message, help }| Unanswered {
+            fault: crate::logged::Fault::Log,
+            message,
+            help: help.unwrap_or_default(),
+        })
     };
-    let log = logs.iter().rfind(|log| place.log.is_none_or(|number| number == log.number));
-    let log = log.filter(|log| place.index < log.log.size()).ok_or_else(|| {
-        Failure::new(
-            format!("the signed log has no place `{place}`"),
-            "`portcullis audit query` shows the places of records; one that was just made is signed within a second",
-        )
-    })?;
-    let (proof, entry) = proven(log, place.index, &folder)?;
-    recorder(&Reading { what: format!("proof {}", asked.id), count: 1 })?;
-    for (file, bytes) in [(&asked.output, proof.as_bytes()), (&asked.entry, entry.as_slice())] {
+    let found = Entry::find(&audit::folder(ways)?, &asked.id, open)?;
+    indexed::record(ways, &found.reading("proof", &asked.id))?;
+    for (file, bytes) in [(&asked.output, found.proof.as_bytes()), (&asked.entry, found.bytes.as_slice())] {
         let Some(file) = file else { continue };
         std::fs::write(file, bytes).map_err(|cause| {
             Failure::new(format!("`{}` cannot be written: {cause}", file.display()), "name another file")
         })?;
     }
-    let key = log.log.folder().join("log.pub");
+    let key = found.log.log.folder().join("log.pub");
     if ways.json {
-        let text = String::from_utf8_lossy(&entry);
-        say::json(&json!({
-            "id": asked.id, "log": log.number, "index": place.index, "checkpoint": indexed::told(log.log.checkpoint()),
-            "proof": proof, "entry": text, "key": log.key.to_string(),
-        }));
+        say::json(&found.shown(&asked.id));
         return Ok(End::Done);
     }
     let Some(file) = &asked.output else {
-        say::line(proof.trim_end());
+        say::line(found.proof.trim_end());
         return Ok(End::Done);
     };
-    let at = Place { log: Some(log.number), index: place.index };
-    say::line(&format!("{} proves the entry {at} of {}", file.display(), log.log.checkpoint().origin));
+    let (at, origin) = (found.place, &found.log.log.checkpoint().origin);
+    say::line(&format!("{} proves the entry {at} of {origin}", file.display()));
     let entry = asked.entry.as_deref().unwrap_or(Path::new("ENTRY")).display();
     say::note(&format!(
         "checked by: portcullis-verify entry --key {} --proof {} {entry}",
@@ -72,51 +56,4 @@ pub fn proof(asked: &Proof, ways: &Ways, recorder: Recorder<'_>) -> Outcome {
         file.display()
     ));
     Ok(End::Done)
-}
-
-/// The place of a record that is called by its name.
-fn named(opened: &Opened, id: &str) -> Result<Place, Failure> {
-    let told = |cause| indexed::failure(&opened.folder, &cause);
-    let wanted = super::parse(id).ok_or_else(|| {
-        let help = "name it as `portcullis audit query` does, such as 1795428000000-0-17, or by its index, such as @17";
-        Failure::new(format!("`{id}` names no record"), help)
-    })?;
-    let boot = match wanted.boot {
-        Some(boot) => Some(boot.to_string()),
-        None => opened.index.latest_boot().map_err(told)?,
-    };
-    let name = (boot.as_deref().unwrap_or_default(), u64::from(wanted.shard), wanted.seq);
-    opened.index.find(&opened.logs, name).map_err(told)?.ok_or_else(|| {
-        Failure::new(
-            format!("no record `{id}` in the signed log"),
-            "`portcullis audit query` shows those there are; one that was just made is signed within a second",
-        )
-    })
-}
-
-/// The proof and the entry, after the one was held against the other.
-fn proven(log: &Numbered, index: u64, folder: &Path) -> Result<(String, Vec<u8>), Failure> {
-    let unreadable = |cause: std::io::Error| {
-        let name = logs::name(log.number);
-        let message = format!("the log `{name}` in `{}` cannot be read: {cause}", folder.display());
-        Failure::new(
-            message,
-            "read it as root or as the gateway's user; `portcullis-verify log` tells what is wrong with it",
-        )
-    };
-    let evidence = log.log.evidence(index).map_err(unreadable)?;
-    let entry = log.log.entry(index).map_err(unreadable)?;
-    let (Some(evidence), Some(entry)) = (evidence, entry) else {
-        return Err(Failure::new(
-            format!("the log has no entry {index}"),
-            "`portcullis audit query` shows the places of records",
-        ));
-    };
-    evidence.check(&entry, &log.key).map_err(|cause| {
-        Failure::new(
-            format!("the entry {index} is not what was signed: {cause}"),
-            "`portcullis-verify log` names the first entry that is not",
-        )
-    })?;
-    Ok((evidence.to_string(), entry))
 }

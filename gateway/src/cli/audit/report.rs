@@ -1,10 +1,9 @@
 //! `portcullis audit report`: answers what is asked again and again. In: which report, of when. Out: its tables. Never here: making them.
 
-use super::indexed::{self, Reading, Recorder};
+use super::indexed;
 use crate::cli::{End, Outcome, Ways, say};
+use crate::logged::tables::{self, Asked};
 use clap::{Args, Subcommand};
-use portcullis_audit::report::{self, Ask, Cut, Span};
-use serde_json::json;
 
 /// Which report, and of when.
 #[derive(Args, Clone, Debug)]
@@ -19,7 +18,7 @@ pub struct Report {
     #[arg(long, global = true, value_name = "TIME", allow_hyphen_values = true)]
     pub to: Option<String>,
     /// Rows of a table of single records at most; the newest
-    #[arg(long, global = true, value_name = "COUNT", default_value_t = 200)]
+    #[arg(long, global = true, value_name = "COUNT", default_value_t = tables::LIMIT)]
     pub limit: usize,
 }
 
@@ -42,31 +41,21 @@ pub enum Which {
 }
 
 /// Runs the verb.
-pub fn report(asked: &Report, ways: &Ways, recorder: Recorder<'_>) -> Outcome {
-    let ask = match &asked.which {
-        Which::Account { account } => Ask::Account(account.clone()),
-        Which::Denials => Ask::Denials,
-        Which::Access => Ask::Access,
-        Which::Changes => Ask::Changes,
-        Which::Unknown => Ask::Unknown,
+pub fn report(asked: &Report, ways: &Ways) -> Outcome {
+    let (name, account) = match &asked.which {
+        Which::Account { account } => ("account", Some(account.clone())),
+        Which::Denials => ("denials", None),
+        Which::Access => ("access", None),
+        Which::Changes => ("changes", None),
+        Which::Unknown => ("unknown", None),
     };
-    let span = Span {
-        from: indexed::instant(asked.from.as_ref())?,
-        to: indexed::instant(asked.to.as_ref())?,
-        limit: asked.limit,
-    };
+    let question = Asked { account, from: asked.from.clone(), to: asked.to.clone(), limit: Some(asked.limit) };
+    let ask = question.named(name)?;
     let opened = indexed::open(ways)?;
-    let told = report::report(&opened.index, &ask, &span).map_err(|cause| indexed::failure(&opened.folder, &cause))?;
-    let of = if let Ask::Account(account) = &ask { format!(" {account}") } else { String::new() };
-    recorder(&Reading { what: format!("report {}{of}", ask.name()), count: told.rows() as u64 })?;
+    let (told, reading) = question.report(&ask, &opened)?;
+    indexed::record(ways, &reading)?;
     if ways.json {
-        let cut: Vec<&str> =
-            told.tables.iter().filter(|table| table.cut == Cut::Newest).map(|table| table.name).collect();
-        let mut shown = json!({"report": ask.name(), "checkpoint": indexed::told(&told.checkpoint), "cut": cut});
-        if let Some(members) = shown.as_object_mut() {
-            members.extend(told.tables.iter().map(|table| (table.name.to_owned(), table.objects())));
-        }
-        say::json(&shown);
+        say::json(&tables::shown(&ask, &told));
         return Ok(End::Done);
     }
     for table in &told.tables {

@@ -1,11 +1,10 @@
 //! `portcullis audit stats`: counts what is in the log. In: a span of days. Out: figures and tables. Never here: counting.
 
-use super::indexed::{self, Reading, Recorder};
+use super::indexed;
 use crate::cli::{End, Outcome, Ways, say};
+use crate::logged::tables::Asked;
 use clap::Args;
-use portcullis_audit::index;
-use portcullis_audit::report::{self, Span};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Of which days.
 #[derive(Args, Clone, Debug)]
@@ -19,46 +18,31 @@ pub struct Stats {
 }
 
 /// Runs the verb.
-pub fn stats(asked: &Stats, ways: &Ways, recorder: Recorder<'_>) -> Outcome {
-    let span =
-        Span { from: indexed::instant(asked.from.as_ref())?, to: indexed::instant(asked.to.as_ref())?, limit: 0 };
+pub fn stats(asked: &Stats, ways: &Ways) -> Outcome {
+    let question = Asked { from: asked.from.clone(), to: asked.to.clone(), ..Asked::default() };
     let opened = indexed::open(ways)?;
-    let told = report::stats(&opened.index, &span).map_err(|cause| indexed::failure(&opened.folder, &cause))?;
-    recorder(&Reading { what: "stats".to_owned(), count: 0 })?;
-    let behind = indexed::behind(&opened)?;
-    let logs = opened
-        .logs
-        .iter()
-        .map(|log| json!({"log": log.number, "origin": log.log.checkpoint().origin, "entries": log.log.size()}));
-    let logs: Vec<Value> = logs.collect();
-    let bytes = opened.folder.join(index::FILE).metadata().map(|file| file.len()).unwrap_or_default();
+    let (told, reading) = question.stats(&opened)?;
+    indexed::record(ways, &reading)?;
     if ways.json {
-        let mut shown = json!({
-            "checkpoint": indexed::told(&told.checkpoint), "logs": logs, "index": {"entries_behind": behind, "bytes": bytes},
-            "figures": told.figures,
-        });
-        if let Some(members) = shown.as_object_mut() {
-            members.extend(told.tables.iter().map(|table| (table.name.to_owned(), table.objects())));
-        }
-        say::json(&shown);
+        say::json(&told.shown());
         return Ok(End::Done);
     }
     let mut rows: Vec<Vec<String>> = Vec::new();
-    figures("", &told.figures, &mut rows);
-    for log in &logs {
+    figures("", &told.stats.figures, &mut rows);
+    for log in &told.logs {
         let number = log.get("log").and_then(Value::as_u64).unwrap_or_default();
         rows.push(vec![
             format!("entries of log {number}"),
             log.get("entries").map(Value::to_string).unwrap_or_default(),
         ]);
     }
-    rows.push(vec!["index".to_owned(), format!("{bytes} B, {behind} entries behind the log")]);
+    rows.push(vec!["index".to_owned(), format!("{} B, {} entries behind the log", told.bytes, told.behind)]);
     say::table(&rows);
-    for table in told.tables.iter().filter(|table| !table.rows.is_empty()) {
+    for table in told.stats.tables.iter().filter(|table| !table.rows.is_empty()) {
         say::line("");
         indexed::print(table);
     }
-    indexed::note(&told.checkpoint);
+    indexed::note(&told.stats.checkpoint);
     Ok(End::Done)
 }
 

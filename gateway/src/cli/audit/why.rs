@@ -1,10 +1,12 @@
 //! `portcullis audit why`: tells why a recorded call was decided as it was. In: a record's name. Out: the rules of the version that decided it, what they read, and what nearly counted. Never here: today's rules, unless it says so.
 
+use super::indexed;
 use crate::cli::book::{self, Book, Shut, Which};
 use crate::cli::policy::explain::{body, page};
 use crate::cli::segments::{self, Line, Reader};
 use crate::cli::{End, Failure, Outcome, Ways, list, number, recorded, say, text};
 use crate::explained::{self, sources};
+use crate::logged::Reading;
 use portcullis_core::audit::view::{Answer, Call};
 use portcullis_core::policy::explain;
 use serde_json::{Value, json};
@@ -12,6 +14,8 @@ use serde_json::{Value, json};
 /// Runs the verb.
 pub fn why(reader: Reader, id: &str, ways: &Ways) -> Outcome {
     let (line, result) = decision(reader, id)?;
+    let count = 1 + u64::from(result.is_some());
+    indexed::record(ways, &Reading { what: format!("why {id}"), count })?;
     let objecting = result.as_ref().map(|result| result.entry.rules.clone()).unwrap_or_default();
     let version = line.entry.snapshot.unwrap_or_default();
     let told = match book::try_open(Which::Version(version), ways) {

@@ -1,11 +1,13 @@
 //! `portcullis policy replay`: judges recorded calls again. In: a span of the audit log, a rule set. Out: the calls that would be decided otherwise. Never here: deeds; nothing is sent anywhere.
 
+use crate::cli::audit::indexed;
 use crate::cli::book::{self, Book, Which};
 use crate::cli::recorded::{self, Judged, Unreplayable};
 use crate::cli::say::{Hue, line, painted};
 use crate::cli::segments::{Line, Reader};
 use crate::cli::{End, Failure, Outcome, Ways, audit, counted, say};
-use crate::{asked, reload};
+use crate::logged::{Reading, ago};
+use crate::reload;
 use clap::Args;
 use portcullis_core::config::snapshot::Snapshot;
 use portcullis_core::time::UnixMillis;
@@ -42,7 +44,7 @@ impl Span {
     pub fn of(from: &str, to: Option<&str>) -> Result<Self, Failure> {
         let now = reload::now();
         let read = |text: &str| {
-            instant(text, now).ok_or_else(|| {
+            ago(text, now).ok_or_else(|| {
                 Failure::new(
                     format!("`{text}` is no time"),
                     "write `2026-11-23T10:00:00Z`, `2026-11-23`, or how long ago: `90m`, `24h`, `7d`",
@@ -62,19 +64,6 @@ impl Span {
     pub fn holds(&self, ts: i64) -> bool {
         (self.from.0..self.to.0).contains(&ts)
     }
-}
-
-/// An instant, as people write it: a time, a day, or how long ago.
-pub fn instant(text: &str, now: UnixMillis) -> Option<UnixMillis> {
-    let unit = match text.chars().last()? {
-        's' => 1,
-        'm' => 60,
-        'h' => 3_600,
-        'd' => 86_400,
-        _ => return asked::time(text),
-    };
-    let count: u64 = text.get(..text.len() - 1)?.parse().ok()?;
-    Some(now.before(Duration::from_secs(count.checked_mul(unit)?)))
 }
 
 /// A call that would be decided otherwise.
@@ -136,6 +125,8 @@ pub fn run(span: &Span, ways: &Ways, snapshot: &Snapshot, before: Option<&Snapsh
         }
     });
     read.map_err(|error| audit::unreadable(&folder, &error))?;
+    let reading = Reading { what: "policy replay".to_owned(), count: replayed.judged };
+    indexed::record(ways, &reading)?;
     Ok(replayed)
 }
 
@@ -250,7 +241,7 @@ mod tests {
             ("2026-11-23T10:00:00Z", Some(1_795_428_000_000)),
             ("2026-11-23", Some(1_795_392_000_000)),
         ] {
-            assert_eq!(instant(text, now).map(|at| at.0), expected, "{text}");
+            assert_eq!(ago(text, now).map(|at| at.0), expected, "{text}");
         }
     }
 }

@@ -16,9 +16,10 @@ use super::at::{At, Count};
 use super::findings::Findings;
 use super::settings::control::Control;
 use super::settings::{
-    Audit, Capture, CaptureRule, Durability, Ebpf, IoEngine, Kernel, Log, LogFormat, LogLevel, Policy, Settings,
+    Audit, Capture, CaptureRule, Durability, Ebpf, Indexing, IoEngine, Kernel, Log, LogFormat, LogLevel, Policy,
+    Settings,
 };
-use super::typed::{self, CaptureText, DurabilityText, EbpfText, LogFormatText, LogLevelText, Typed};
+use super::typed::{self, CaptureText, DurabilityText, EbpfText, IndexText, LogFormatText, LogLevelText, Typed};
 
 /// Settings from the typed layer; whether they may be used, `findings` says.
 pub fn mean(typed: &Typed, folder: &Path, findings: &mut Findings<'_>) -> Settings {
@@ -141,6 +142,10 @@ fn audit(typed: Option<&typed::Audit>, scene: &mut Scene<'_, '_>) -> Audit {
         capture: capture(typed.and_then(|audit| audit.capture.as_ref()), &full, scene),
         segment_bytes_max: scene.size(typed.and_then(|audit| audit.segment.as_ref()), &segment),
         backlog_bytes_max: scene.size(typed.and_then(|audit| audit.backlog.as_ref()), &backlog),
+        index: match typed.and_then(|audit| audit.index.as_ref()).map(At::value) {
+            None | Some(IndexText::Auto) => Indexing::Auto,
+            Some(IndexText::Off) => Indexing::Off,
+        },
         witnesses: witness::witnesses(typed.and_then(|audit| audit.witnesses.as_deref()), scene),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::example::STARTER;
-use crate::config::settings::Inspect;
+use crate::config::settings::{Indexing, Inspect};
 use crate::policy::sql::Dialect;
 use crate::protocol::revision::Revision;
 
@@ -90,7 +90,7 @@ fn what_is_typed_is_what_is_meant() {
     assert_eq!(meant.timeouts.first_byte, Duration::from_secs(90));
     assert_eq!(meant.limits.result_bytes_max, 8 << 20);
     assert_eq!((meant.audit.segment_bytes_max, meant.audit.backlog_bytes_max), (128 << 20, 2 << 30));
-    assert_eq!(meant.audit.segment_bytes_max, 128 << 20);
+    assert_eq!(meant.audit.index, Indexing::Off);
     let north = &meant.audit.witnesses[0];
     assert_eq!((&*north.name, &*north.key), ("north", "north.example.com+1a2b3c4d+BKx0"));
     assert_eq!((&*north.url.authority, &*north.url.path), ("north.example.com", "/w/add-checkpoint"));
@@ -119,7 +119,7 @@ fn what_is_not_typed_is_safe() {
     );
     assert_eq!(okta.token_types, ["at+jwt".into()]);
     assert_eq!(okta.clock_skew, Duration::from_secs(30));
-    assert_eq!(meant.audit.durability, Durability::Batched);
+    assert_eq!((meant.audit.durability, meant.audit.index), (Durability::Batched, Indexing::Auto));
     assert_eq!(meant.audit.capture, Capture::default());
     assert_eq!(meant.agents_file, PathBuf::from("/etc/portcullis/agents.toml"));
     assert_eq!((meant.secrets_file, meant.metrics, meant.workers), (None, None, None));

@@ -40,9 +40,7 @@ fn a_key_of_a_later_version_is_refused_and_not_skipped() {
     }
     check(
         "[audit]\nkeep = \"6 years\"\n",
-        &[
-            "p.toml:9: `keep` in `[audit]` is not supported by this version; remove it; segments are kept until somebody deletes them",
-        ],
+        &["p.toml:9: `keep` in `[audit]` is not supported by this version; remove it; the log is kept whole"],
     );
     check(
         "[listen]\nhttp3 = true\n",
@@ -64,6 +62,7 @@ fn a_word_nobody_knows_is_refused() {
         "[audit]\ndurability = \"bached\"\n",
         &["p.toml:9: `audit.durability` knows no `bached`; did you mean `batched`?"],
     );
+    check("[audit]\nindex = \"of\"\n", &["p.toml:9: `audit.index` knows no `of`; did you mean `off`?"]);
     check("[log]\nformat = \"xml\"\n", &["p.toml:9: `log.format` knows no `xml`; write `auto` or `human` or `json`"]);
     let engine = |word: &str| findings(&format!("io = \"{word}\"\n{LEAST}"));
     assert_eq!(
