@@ -14,8 +14,9 @@ use portcullis::control::ledger::Ledger;
 use portcullis::journal::syncer::{self, Doorbell, Synced};
 use portcullis_audit::disk::RealDisk;
 use portcullis_audit::index::Index;
-use portcullis_audit::keys::{WrappingKey, fresh_key};
+use portcullis_audit::keys::{Keys, WrappingKey, fresh_key};
 use portcullis_audit::logs;
+use portcullis_audit::recovery;
 use portcullis_audit::wal::{FRAME_HEAD_BYTES, Home, Owed, ShardFile};
 use portcullis_core::audit::capture::{Content, Part};
 use portcullis_core::audit::encode;
@@ -196,6 +197,43 @@ fn percentiles(mut all: Vec<Duration>) -> [Duration; 2] {
     [0.5, 0.99].map(|share| all.get((all.len() as f64 * share) as usize).copied().unwrap_or_default())
 }
 
+/// What the log takes of a record beside the path: made into an entry, its values sealed apart, hashed and treed (`take`); brought to the disk, ordered and
+/// signed (`publish`), as many records at a time as a busy core gives in a second.
+fn sequenced(folder: &Path) {
+    const SECONDS: u64 = 4;
+    const RECORDS: u64 = 80_000;
+    const BATCH: u64 = 64;
+    let keys = Keys::take_up(&folder.join("keys"), "bench.example/audit").expect("keys");
+    let home = Home { key: keys.values.clone(), ..home(&folder.join("wal")) };
+    let (mut sequencer, _) = recovery::take_up(Arc::new(RealDisk), folder, keys).expect("a log");
+    let owed: Arc<Owed> = Arc::default();
+    let mut file = ShardFile::create(&home, 1, 0, owed.clone()).expect("a segment");
+    let (mut taking, mut publishing, mut seq) = (Duration::ZERO, Duration::ZERO, 0);
+    for _ in 0..SECONDS {
+        for _ in 0..RECORDS / BATCH {
+            let mut batch = vec![0; FRAME_HEAD_BYTES];
+            fields(&mut batch, seq, BATCH);
+            file.append(&mut batch).expect("the disk has room");
+            seq += BATCH;
+        }
+        owed.sync().expect("the disk holds it");
+        let begun = of_this_thread();
+        sequencer.take(1, 0, &owed).expect("what was written");
+        let taken = of_this_thread();
+        sequencer.publish().expect("the disk has room");
+        taking += taken - begun;
+        publishing += of_this_thread() - taken;
+    }
+    let each = |span: Duration| span.as_secs_f64() * 1e6 / seq as f64;
+    println!("audit: {:.2} us a record to sequence, {:.2} us to publish", each(taking), each(publishing));
+}
+
+/// CPU time that the calling thread has used.
+fn of_this_thread() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
+
 /// Rows that the index takes in a second: entries read, hashed and held against the signed head.
 fn indexed(folder: &Path) {
     const RECORDS: u64 = 262_144;
@@ -240,6 +278,8 @@ fn main() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     durable(folder.path());
     strict(folder.path());
+    let fresh = || tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    sequenced(fresh().path());
     indexed(folder.path());
     criterion.final_summary();
 }

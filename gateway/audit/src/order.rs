@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
+use portcullis_core::audit::field;
 use portcullis_tlog::proof::Head;
 use portcullis_tlog::tree::{Edge, Hash};
 use serde::{Deserialize, Serialize};
@@ -144,7 +145,9 @@ impl File {
 }
 
 fn hex(hash: &Hash) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut digits = Vec::with_capacity(64);
+    field::hex(&mut digits, hash);
+    String::from_utf8(digits).unwrap_or_default()
 }
 
 fn unhex(text: &str) -> Option<Hash> {

@@ -62,8 +62,11 @@ impl Row {
         let mut bytes = [0; ROW_BYTES];
         let parts: [&[u8]; 4] =
             [&self.offset.to_le_bytes(), &self.length.to_le_bytes(), &self.state.number().to_le_bytes(), &self.origin];
-        for (place, byte) in bytes.iter_mut().zip(parts.into_iter().flatten()) {
-            *place = *byte;
+        let mut rest = bytes.as_mut_slice();
+        for part in parts {
+            let Some((place, after)) = rest.split_at_mut_checked(part.len()) else { break };
+            place.copy_from_slice(part);
+            rest = after;
         }
         bytes
     }
@@ -87,8 +90,14 @@ struct Pending {
     /// Where `data` begins.
     offset: u64,
     data: Vec<u8>,
-    rows: Vec<(u64, [u8; ROW_BYTES])>,
+    /// The entry of the first row.
+    first: u64,
+    /// Rows from there on, those of entries without values among them: zeros.
+    rows: Vec<u8>,
 }
+
+/// Buffers that are kept from one checkpoint to the next: memory that is asked for anew is filled with zeros by the system, page by page.
+const SPARE_BYTES_MAX: usize = 48 * 1024 * 1024;
 
 /// The values of one log.
 #[derive(Debug)]
@@ -100,6 +109,7 @@ pub struct Payloads {
     /// Where the data of the span that grows ends.
     end: (u64, u64),
     pending: BTreeMap<u64, Pending>,
+    spare: Pending,
     /// An erasure that failed, and how many fields it is about: it is done before the next.
     erasing: Option<(Erasing, usize)>,
     /// Random bytes in store: asking the system for a few at a time takes longer than what they are for.
@@ -165,8 +175,18 @@ impl Payloads {
             data => data?.length()?,
         };
         let (end, pending, chance) = ((span, data), BTreeMap::new(), Chance::default());
-        let payloads =
-            Self { disk, folder, log, key, end, pending, erasing: None, chance, parting: Parting::default() };
+        let payloads = Self {
+            disk,
+            folder,
+            log,
+            key,
+            end,
+            pending,
+            spare: Pending::default(),
+            erasing: None,
+            chance,
+            parting: Parting::default(),
+        };
         match Erasing::found(&*payloads.disk, &payloads.folder)? {
             Found::Nothing => {}
             Found::Begun(erasing) => payloads.overwrite(&erasing)?,
@@ -184,7 +204,8 @@ impl Payloads {
         let span = index / SPAN_ENTRIES;
         let pending = self.pending.entry(span).or_insert_with(|| Pending {
             offset: if self.end.0 == span { self.end.1 } else { 0 },
-            ..Pending::default()
+            first: index,
+            ..std::mem::take(&mut self.spare)
         });
         let start = pending.data.len();
         let commit = match value {
@@ -205,7 +226,9 @@ impl Payloads {
             origin,
         };
         self.end = (span, pending.offset + pending.data.len() as u64);
-        pending.rows.push((index, row.bytes()));
+        let place = usize::try_from(index - pending.first).map_err(io::Error::other)? * ROW_BYTES;
+        pending.rows.resize(place.max(pending.rows.len()), 0);
+        pending.rows.extend_from_slice(&row.bytes());
         Ok(commit)
     }
 
@@ -223,15 +246,7 @@ impl Payloads {
         for (span, pending) in &self.pending {
             let (rows, data) = (self.file(*span, "rows")?, self.file(*span, "data")?);
             data.write_at(pending.offset, &pending.data)?;
-            // Rows in a row go in one write.
-            let mut rest = pending.rows.as_slice();
-            while let Some((first, _)) = rest.first() {
-                let follow = (*first..).zip(rest).take_while(|(index, (at, _))| index == at).count();
-                let (run, after) = rest.split_at_checked(follow.max(1)).unwrap_or((rest, &[]));
-                let bytes: Vec<u8> = run.iter().flat_map(|(_, row)| *row).collect();
-                rows.write_at(row_offset(*first), &bytes)?;
-                rest = after;
-            }
+            rows.write_at(row_offset(pending.first), &pending.rows)?;
             written.extend([rows, data]);
         }
         Ok(())
@@ -239,7 +254,13 @@ impl Payloads {
 
     /// The disk holds what [`Payloads::write`] wrote.
     pub fn settled(&mut self) {
-        self.pending.clear();
+        while let Some((_, mut settled)) = self.pending.pop_first() {
+            settled.data.clear();
+            settled.rows.clear();
+            if (self.spare.data.capacity()..=SPARE_BYTES_MAX).contains(&settled.data.capacity()) {
+                self.spare = settled;
+            }
+        }
     }
 
     /// The folder of the files.

@@ -168,7 +168,7 @@ fn take_journals(sequencer: &mut Sequencer) -> Result<Recovery, OpenError> {
     sequencer.consumed.extend(spent);
     match sequencer.publish()? {
         Some(_) => {}
-        None => sequencer.tidy(),
+        None => sequencer.tidy(sequencer.signed),
     }
     recovery.boot = recovery.boot.max(sequencer.order.shards.values().map(|taken| taken.boot).max());
     recovery.next_seq = sequencer.order.shards.iter().map(|(shard, taken)| (*shard, taken.next_seq)).collect();

@@ -185,12 +185,13 @@ impl Sequencer {
     }
 
     fn batch(&mut self, name: &SegmentName, batch: &[u8]) -> Result<(), Fault> {
+        let boot = name.boot.to_string();
         let mut rest = batch;
         while !rest.is_empty() {
             let Some((fields, after)) = Fields::split(rest) else {
                 return Err(self.breaks(format!("`{}` holds what is no record", name.file())));
             };
-            if let Err(cause) = self.record(name, &fields) {
+            if let Err(cause) = self.record((name, &boot), &fields) {
                 return Err(self.breaks(cause.to_string()));
             }
             rest = after;
@@ -199,15 +200,14 @@ impl Sequencer {
     }
 
     /// Makes an entry of a record.
-    fn record(&mut self, name: &SegmentName, fields: &Fields<'_>) -> io::Result<()> {
+    fn record(&mut self, (name, boot): (&SegmentName, &str), fields: &Fields<'_>) -> io::Result<()> {
         let commits = self.keep(fields)?;
         let taken = self.order.shards.entry(name.shard).or_default();
         if fields.seq != taken.next_seq {
             return Err(io::Error::other(format!("record {} is missing in `{}`", taken.next_seq, name.file())));
         }
-        let boot = name.boot.to_string();
         self.entry.clear();
-        let place = leaf::Place { boot: &boot, shard: name.shard, prev: taken.prev.as_ref() };
+        let place = leaf::Place { boot, shard: name.shard, prev: taken.prev.as_ref() };
         leaf::write(&mut self.entry, fields, &place, &commits);
         let (_, hash) = self.growth.append_hashed(&self.entry).map_err(io::Error::other)?;
         (taken.prev, taken.next_seq) = (Some(hash), fields.seq + 1);
@@ -275,10 +275,11 @@ impl Sequencer {
         written?;
         self.order.head = self.growth.head();
         self.order.write(&*self.disk, &self.audit)?;
+        let before = self.signed;
         let checkpoint = self.sign()?;
         self.payloads.settled();
         self.unsigned.drain(..).for_each(|(owed, bytes)| owed.signed(bytes));
-        self.tidy();
+        self.tidy(before);
         Ok(Some(checkpoint))
     }
 
@@ -339,17 +340,19 @@ impl Sequencer {
         Ok(file)
     }
 
-    /// Takes away what the checkpoint made superfluous. What fails here stays, and does no harm.
-    pub(crate) fn tidy(&mut self) {
+    /// Takes away what the checkpoint made superfluous; the one before was of `signed` entries. What fails here stays, and does no harm.
+    pub(crate) fn tidy(&mut self, signed: u64) {
         let log = self.log_folder();
         let full = self.assets.iter().map(|asset| asset.tile).filter(Tile::is_full);
         for tile in full {
             let mut partial = log.join(tile.path()).into_os_string();
             partial.push(".p");
-            let _ = self.disk.remove_folder(Path::new(&partial));
-            self.folders.remove(Path::new(&partial));
+            // Most tiles of a busy second were never partial.
+            if self.folders.remove(Path::new(&partial)) || Tile::of(tile.row, tile.index, signed).is_some() {
+                let _ = self.disk.remove_folder(Path::new(&partial));
+            }
         }
-        self.assets.clear();
+        self.growth.give_back(self.assets.drain(..));
         let disk = self.disk.clone();
         self.consumed.retain(|path| wal::destroy(&*disk, path).is_err() && disk.open(path).is_ok());
     }

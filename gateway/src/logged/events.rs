@@ -6,6 +6,7 @@ use portcullis_audit::index::Place;
 use portcullis_audit::index::call::Call;
 use portcullis_audit::index::query::{LIMIT_MAX, Page, Query};
 use portcullis_audit::reader::Reader;
+use portcullis_core::audit::field;
 use portcullis_core::audit::leaf::Value as Kept;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -217,7 +218,9 @@ impl Values {
             match value {
                 None => {}
                 Some(Kept::Digest(digest)) => {
-                    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+                    let mut spelt = Vec::with_capacity(2 * digest.len());
+                    field::hex(&mut spelt, &digest);
+                    let digest = String::from_utf8(spelt).unwrap_or_default();
                     members.insert(format!("{name}_digest"), json!(digest));
                 }
                 Some(Kept::Json(json)) if json.len() > bytes_max.min(self.left) => {

@@ -18,7 +18,12 @@ pub struct Growth {
     finished: Vec<Asset>,
     /// The size at which everything was last taken.
     taken: u64,
+    /// Buffers of bundles that are written, to be filled again: memory that is asked for anew is filled with zeros by the system, page by page.
+    spare: Vec<Vec<u8>>,
 }
+
+/// Buffers that are kept: bundles of a second of a busy host.
+const SPARE_MAX: usize = 256;
 
 /// What is to be written, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +120,16 @@ impl Growth {
         assets
     }
 
+    /// Takes back what [`Growth::take`] gave and nobody needs any more.
+    pub fn give_back(&mut self, assets: impl IntoIterator<Item = Asset>) {
+        for Asset { tile, mut bytes } in assets {
+            if tile.row == Row::Entries && self.spare.len() < SPARE_MAX {
+                bytes.clear();
+                self.spare.push(bytes);
+            }
+        }
+    }
+
     fn open(&self, row: Row) -> Vec<u8> {
         match row {
             Row::Entries => self.bundle.clone(),
@@ -126,7 +141,8 @@ impl Growth {
         let bytes = match row {
             Row::Entries => {
                 // The next bundle is about as long.
-                let room = Vec::with_capacity(self.bundle.len() + self.bundle.len() / 8);
+                let room = self.spare.pop();
+                let room = room.unwrap_or_else(|| Vec::with_capacity(self.bundle.len() + self.bundle.len() / 8));
                 std::mem::replace(&mut self.bundle, room)
             }
             Row::Level(level) => {

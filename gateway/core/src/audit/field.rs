@@ -50,6 +50,11 @@ macro_rules! fields {
                 match self { $(Self::$variant => $name,)+ }
             }
 
+            /// The same between quotes, with the colon behind it.
+            pub(super) fn key(self) -> &'static str {
+                match self { $(Self::$variant => concat!("\"", $name, "\":"),)+ }
+            }
+
             /// How it is kept.
             pub fn kind(self) -> Kind {
                 match self { $(Self::$variant => Kind::$kind,)+ }

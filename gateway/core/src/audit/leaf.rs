@@ -2,7 +2,7 @@
 //! Never here: values in an entry of the log.
 
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
 use super::capture;
 use super::field::{Field, Fields, Kind, digits, hex};
@@ -59,9 +59,8 @@ pub fn write(out: &mut Vec<u8>, fields: &Fields<'_>, place: &Place<'_>, commits:
     let mut before = b'{';
     for field in Field::ALL {
         let Some(bytes) = all.bytes(*field).filter(|_| field.kind() != Kind::Value) else { continue };
-        out.extend_from_slice(&[before, b'"']);
-        out.extend_from_slice(field.name().as_bytes());
-        out.extend_from_slice(b"\":");
+        out.push(before);
+        out.extend_from_slice(field.key().as_bytes());
         member(out, field.kind(), bytes);
         before = b',';
     }
@@ -98,7 +97,13 @@ fn eight(bytes: &[u8]) -> u64 {
 fn address(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
     match (<[u8; 4]>::try_from(bytes), <[u8; 16]>::try_from(bytes)) {
-        (Ok(octets), _) => display(out, Ipv4Addr::from(octets)),
+        (Ok([first, rest @ ..]), _) => {
+            digits(out, first.into());
+            for octet in rest {
+                out.push(b'.');
+                digits(out, octet.into());
+            }
+        }
         (_, Ok(octets)) => display(out, Ipv6Addr::from(octets)),
         (Err(_), Err(_)) => {}
     }
@@ -136,7 +141,14 @@ fn id(out: &mut Vec<u8>, raw: &[u8]) {
 fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut rest = text.as_bytes();
-    while let Some(plain) = rest.iter().position(|byte| matches!(byte, 0..=0x1f | b'"' | b'\\')) {
+    // All bytes are looked at whatever the first ones are, which is many at a time; most texts have nothing to escape.
+    let escapes = |byte: &u8| (*byte <= 0x1f) | (*byte == b'"') | (*byte == b'\\');
+    if !rest.iter().fold(false, |any, byte| any | escapes(byte)) {
+        out.extend_from_slice(rest);
+        out.push(b'"');
+        return;
+    }
+    while let Some(plain) = rest.iter().position(escapes) {
         let (before, after) = rest.split_at_checked(plain).unwrap_or((rest, &[]));
         out.extend_from_slice(before);
         let Some((byte, after)) = after.split_first() else { break };

@@ -8,6 +8,7 @@
 pub mod field;
 pub mod capture;
 pub mod leaf;
+mod skeleton;
 pub mod parting;
 pub mod values;
 pub mod record;
