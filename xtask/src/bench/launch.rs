@@ -55,9 +55,7 @@ impl<'s> Setting<'s> {
 /// When it does not start, or is none that can be.
 pub fn start(subject: Subject, mut command: Command, setting: &Setting<'_>) -> Result<Proxy> {
     let folder = setting.folder.join(subject.name());
-    if folder.exists() {
-        fs::remove_dir_all(&folder)?;
-    }
+    set_aside(setting.folder, &folder)?;
     fs::create_dir_all(&folder)?;
     let address = free_address()?;
     let template = Template { subject, folder: &folder, address, setting };
@@ -92,6 +90,26 @@ pub fn start(subject: Subject, mut command: Command, setting: &Setting<'_>) -> R
     let (path, token) = ("/mcp/bench".to_owned(), setting.papers.token.clone());
     let configuration = Some(configuration);
     Ok(Proxy { subject, address, path, token, configuration, running: Some(running), foreign: None })
+}
+
+/// Where what earlier rounds wrote waits to be removed.
+pub const SPENT: &str = "spent";
+
+/// Makes room for a subject's files below `stage`. What an earlier round left is emptied and put aside, and removed only when everything is measured:
+/// for minutes after ten thousand files of a log were removed, ext4 passes over each of their places whenever a file is made, and the round after would
+/// measure that.
+fn set_aside(stage: &Path, folder: &Path) -> Result<()> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    for file in place::files(folder) {
+        // What is no file holds nothing; what cannot be emptied only takes room.
+        let _emptied = fs::OpenOptions::new().write(true).truncate(true).open(file);
+    }
+    let spent = stage.join(SPENT);
+    fs::create_dir_all(&spent)?;
+    let free = (0_u32..).map(|number| spent.join(number.to_string())).find(|place| !place.exists());
+    fs::rename(folder, free.context("no name is free")?).context("what an earlier round left cannot be put aside")
 }
 
 /// `program`, bound to the proxies' core before its first thread starts; with a second worker, to the load's core as well.

@@ -113,6 +113,13 @@ impl Stage {
     }
 }
 
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // What stays takes room and nothing else; the next run removes it.
+        let _removed = fs::remove_dir_all(self.folder.join(launch::SPENT));
+    }
+}
+
 /// The program of a subject, built where it is ours. What cannot be built is skipped in clear words, never silently.
 fn program(subject: Subject, how: Build, built: &mut BTreeMap<&'static str, Option<PathBuf>>) -> Option<PathBuf> {
     let (name, args): (_, &[&str]) = match subject.family() {
