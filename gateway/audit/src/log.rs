@@ -122,6 +122,25 @@ impl Log {
         proof::consistency(&mut Nodes(self), old, self.size())
     }
 
+    /// The edge of the tree over the first `size` entries, by hashes as they are stored: no entry is read.
+    ///
+    /// # Errors
+    /// When a tile cannot be read, or the log is not that long.
+    pub fn edge(&self, size: u64) -> io::Result<Edge> {
+        let broken = || io::Error::new(io::ErrorKind::InvalidData, "a tile does not hold what its name says");
+        let mut levels: Vec<Tile> =
+            Tile::rows(size).filter(|row| *row != Row::Entries).filter_map(|row| Tile::last(row, size)).collect();
+        // Those of higher levels are larger and stand before.
+        levels.reverse();
+        let mut peaks = Vec::new();
+        for open in levels {
+            let stored = Tile::of(open.row, open.index, self.size()).ok_or_else(broken)?;
+            let (bytes, width) = (self.stored(&stored)?, usize::try_from(open.width).unwrap_or(usize::MAX));
+            peaks.extend(tile::perfect_trees(bytes.as_chunks().0.get(..width).ok_or_else(broken)?));
+        }
+        Edge::resume(size, peaks).ok_or_else(broken)
+    }
+
     /// A tile as it is stored: in its own width, or grown full since.
     fn stored(&self, tile: &Tile) -> io::Result<Vec<u8>> {
         match fs::read(self.folder.join(tile.path())) {

@@ -18,11 +18,12 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_secs(600);
 /// An index must not take the room that the log itself needs: below this, it stays as it is.
 const ROOM_BYTES_MIN: u64 = 64 * 1024 * 1024;
 
-/// The logs and their index, as near to them as can be now: another process may be writing it, or the disk be nearly full.
+/// The logs and their index, as near to them as can be now: another process may be writing it, or the disk be nearly full. What this process added to the
+/// newest log itself, from entry `own` on, is not hashed again.
 ///
 /// # Errors
 /// When there is nothing to ask yet, or it cannot be read or believed.
-pub fn caught_up(folder: &Path) -> Result<(Opened, Caught), Unanswered> {
+pub fn caught_up(folder: &Path, own: Option<u64>) -> Result<(Opened, Caught), Unanswered> {
     let room = rustix::fs::statvfs(folder).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
     if room < ROOM_BYTES_MIN {
         return Err(Unanswered::new(
@@ -32,6 +33,9 @@ pub fn caught_up(folder: &Path) -> Result<(Opened, Caught), Unanswered> {
         ));
     }
     let mut opened = Opened::open(folder)?;
+    if let Some(own) = own {
+        opened.index.believe(own);
+    }
     let caught = opened.catch_up(&mut |_| {})?;
     Ok((opened, caught))
 }
@@ -48,7 +52,7 @@ pub fn start(folder: PathBuf, standing: Arc<Standing>) -> io::Result<()> {
                 continue;
             }
             // The lock on the index is let go between two looks, so that a command line may bring it further itself.
-            match caught_up(&folder).map(|(_, caught)| caught) {
+            match caught_up(&folder, Some(standing.begun())).map(|(_, caught)| caught) {
                 Ok(caught) if caught.behind.is_none() => {
                     indexed = signed;
                     complained = None;

@@ -236,7 +236,7 @@ fn folder_of(plane: &Plane) -> PathBuf {
 
 /// The logs with an index that is as near to them as can be now: another process may be writing it.
 fn opened(folder: PathBuf) -> Result<Opened, Unanswered> {
-    indexing::caught_up(&folder).map(|(opened, _)| opened)
+    indexing::caught_up(&folder, None).map(|(opened, _)| opened)
 }
 
 fn meant<T>(asked: Asks<T>) -> Result<T, Refused> {

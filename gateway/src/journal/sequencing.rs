@@ -16,12 +16,23 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 /// How the log stands, for whoever asks.
 #[derive(Debug, Default)]
 pub struct Standing {
+    begun: u64,
     signed: AtomicU64,
     at_fault: AtomicBool,
     fault: Mutex<String>,
 }
 
 impl Standing {
+    /// Of a log that goes on at `size` entries.
+    pub fn of(size: u64) -> Self {
+        Self { begun: size, ..Self::default() }
+    }
+
+    /// How many entries it had when this process took it up: all beyond are its own.
+    pub fn begun(&self) -> u64 {
+        self.begun
+    }
+
     /// How many entries the last checkpoint covers.
     pub fn signed(&self) -> u64 {
         self.signed.load(Ordering::Relaxed)

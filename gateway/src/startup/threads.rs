@@ -56,7 +56,7 @@ impl Syncing {
         let (bell, served, told) = (doorbell.clone(), shards.clone(), next.clone());
         let disk = audit.folder.clone();
         let thread = spawn("syncer", move || syncer::run(&bell, &served, (durability, &disk), &told))?;
-        let standing = Arc::new(Standing::default());
+        let standing = Arc::new(Standing::of(sequencer.size()));
         let sequencing = Sequencing { sequencer, boot, shards: shards.clone(), standing: standing.clone() };
         let bell = next.clone();
         let sequencing = spawn("sequencer", move || sequencing.run(&bell))?;

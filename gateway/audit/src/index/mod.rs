@@ -3,7 +3,8 @@
 //!
 //! One SQLite file. A row is a call: its decision, and how it ended once that is in the log. While it reads entries it computes the tree over them
 //! anew, and holds its head against the checkpoint before it says that it covers that: an answer from here is about what was signed. It goes on
-//! where it stopped; what it stopped at has to be in the log still, or it is made again.
+//! where it stopped; what it stopped at has to be in the log still, or it is made again. The process that lets the log grow hashed what it added
+//! itself a moment before, and need not do so again: of these entries the tree's hashes are taken as they are stored.
 
 pub mod call;
 mod error;
@@ -16,7 +17,7 @@ mod sql;
 pub mod tally;
 mod words;
 #[cfg(test)]
-mod million;
+mod own_tests;
 #[cfg(test)]
 pub(crate) mod sample;
 #[cfg(test)]
@@ -46,8 +47,8 @@ pub const FILE: &str = "index.sqlite";
 /// Beside it: who holds its lock writes the index.
 const LOCK: &str = "index.lock";
 
-/// Entries of a transaction, eight blocks: some 30 MB in memory, and half a second.
-const BATCH: u64 = 131_072;
+/// Entries of a transaction, two blocks: some 10 MB in memory that the next one uses again, and a tenth of a second.
+const BATCH: u64 = 2 * posting::BLOCK;
 
 /// Pages that the file of changes may hold before they are brought over: 64 MB. SQLite's own 4 MB would have a long catching up write most pages twice.
 const CHANGES_PAGES_MAX: i64 = 8_192;
@@ -61,6 +62,8 @@ pub struct Index {
     db: Connection,
     words: Words,
     access: Access,
+    /// From this index on, this process wrote and hashed the entries of the newest log itself.
+    own: Option<u64>,
 }
 
 /// What one may do with it.
@@ -165,6 +168,11 @@ impl Index {
         &self.access
     }
 
+    /// Says that this process itself made the entries of the newest log from index `own` on, and hashed them then.
+    pub fn believe(&mut self, own: u64) {
+        self.own = Some(own);
+    }
+
     fn writing(file: &Path, lock: File) -> Result<Self, IndexError> {
         // Who may read the log is for its folder to say; the file itself is the gateway's alone. SQLite gives its companions the same mode.
         let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(file);
@@ -184,7 +192,7 @@ impl Index {
             }
             Err(cause) => return Err(cause.into()),
         };
-        Ok(Self { db, words: Words::default(), access: Access::Write(lock) })
+        Ok(Self { db, words: Words::default(), access: Access::Write(lock), own: None })
     }
 
     fn reading(file: &Path, bar: Bar) -> Result<Self, IndexError> {
@@ -197,7 +205,7 @@ impl Index {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(file, flags)?;
         db.busy_timeout(WAIT)?;
-        Ok(Self { db, words: Words::default(), access: Access::Read(bar) })
+        Ok(Self { db, words: Words::default(), access: Access::Read(bar), own: None })
     }
 
     /// Reads what the logs hold and the index does not. Where what the index holds is not in the logs, it is made again from the first entry on.
@@ -239,6 +247,8 @@ impl Index {
         tell: &mut dyn FnMut(Progress),
     ) -> Result<Caught, IndexError> {
         self.clear()?;
+        // Where something was the matter with what there was, nothing is believed this time.
+        self.own = self.own.filter(|_| again.is_none());
         match self.go_on(logs, tell) {
             Ok(entries) => Ok(Caught { entries, again }),
             Err(cause) => {
@@ -266,7 +276,8 @@ impl Index {
         let of = logs.iter().map(|log| log.log.size()).sum();
         let (mut read, mut base, mut ts) = (0, 0, 0);
         let held: u64 = states.iter().map(|state| state.edge.size()).sum();
-        for log in logs {
+        for (log, newest) in logs.iter().zip((0..logs.len()).rev().map(|after| after == 0)) {
+            let own = self.own.filter(|_| newest);
             let begun = states.iter().position(|state| state.number == log.number).map(|at| states.swap_remove(at));
             let mut state = begun.unwrap_or_else(|| State {
                 number: log.number,
@@ -279,7 +290,7 @@ impl Index {
             base = state.base + log.log.size();
             while state.edge.size() < log.log.size() || state.root.is_none() {
                 let from = state.edge.size();
-                self.batch(log, &mut state)?;
+                self.batch(log, &mut state, own)?;
                 read += state.edge.size() - from;
                 tell(Progress { entries: held + read, of });
             }
@@ -289,9 +300,9 @@ impl Index {
     }
 
     /// One transaction. Its last one is committed if the tree over all entries is the one that was signed, and not otherwise.
-    fn batch(&mut self, log: &Numbered, state: &mut State) -> Result<(), IndexError> {
+    fn batch(&mut self, log: &Numbered, state: &mut State, own: Option<u64>) -> Result<(), IndexError> {
         let change = self.db.transaction()?;
-        let taken = fill(&change, &mut self.words, log, state);
+        let taken = fill((&change, &mut self.words), log, state, own);
         let done = taken.and_then(|()| {
             change.commit()?;
             Ok(())
@@ -303,6 +314,20 @@ impl Index {
         done
     }
 
+    /// How SQLite goes about each statement that the index is written and asked with: none reads a whole table.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn plans(&self) -> Result<Vec<(&'static str, Vec<String>)>, IndexError> {
+        let plan = |(name, statement): &(&'static str, &str)| {
+            let mut plan = self.db.prepare(&format!("EXPLAIN QUERY PLAN {statement}"))?;
+            // Unbound parameters are NULL, which no plan hangs on.
+            let steps: rusqlite::Result<Vec<String>> = plan.raw_query().mapped(|row| row.get(3)).collect();
+            Ok((*name, steps?))
+        };
+        sql::ALL.iter().map(plan).collect()
+    }
+
     /// What the index covers, newest log last.
     ///
     /// # Errors
@@ -312,23 +337,40 @@ impl Index {
     }
 }
 
-fn fill(db: &Connection, words: &mut Words, log: &Numbered, state: &mut State) -> Result<(), IndexError> {
+fn fill(
+    (db, words): (&Connection, &mut Words),
+    log: &Numbered,
+    state: &mut State,
+    own: Option<u64>,
+) -> Result<(), IndexError> {
+    let unread = |cause| IndexError::Log(log.number, cause);
     let mut batch = Batch::new(db, words, state.ts);
-    let end = log.log.size().min(state.edge.size().saturating_add(BATCH));
-    while state.edge.size() < end {
-        let begun = state.edge.size();
-        let read = log.log.bundle(begun).map_err(|cause| IndexError::Log(log.number, cause))?;
-        let (first, bundle) = read.unwrap_or_default();
+    let mut at = state.edge.size();
+    // Up to the end of a block, so that what is found by blocks is written once.
+    let end = log.log.size().min((at / BATCH + 1) * BATCH);
+    let own = own.is_some_and(|from| at >= from);
+    if own && log.log.edge(at).map_err(unread)? != state.edge {
+        return Err(IndexError::OtherWay { number: log.number });
+    }
+    while at < end {
+        let begun = at;
+        let (first, bundle) = log.log.bundle(begun).map_err(unread)?.unwrap_or_default();
         let within =
             tile::entries(&bundle).map_while(Result::ok).enumerate().map(|(at, entry)| (first + at as u64, entry));
         for (index, entry) in within.skip_while(|(index, _)| *index < begun).take_while(|(index, _)| *index < end) {
             batch.take(state.base + index, entry)?;
-            state.edge.push(leaf_hash(entry));
+            if !own {
+                state.edge.push(leaf_hash(entry));
+            }
+            at = index + 1;
         }
-        if state.edge.size() == begun {
+        if at == begun {
             let cause = io::Error::new(io::ErrorKind::UnexpectedEof, format!("entry {begun} is missing"));
-            return Err(IndexError::Log(log.number, cause));
+            return Err(unread(cause));
         }
+    }
+    if own {
+        state.edge = log.log.edge(end).map_err(unread)?;
     }
     state.ts = batch.ts;
     batch.write()?;

@@ -44,7 +44,6 @@ macro_rules! statements {
     ($($(#[doc = $doc:literal])+ $name:ident = $sql:expr;)+) => {
         $($(#[doc = $doc])+ pub const $name: &str = $sql;)+
         /// Every statement with its name.
-        #[cfg(test)]
         pub const ALL: &[(&str, &str)] = &[$((stringify!($name), $name)),+];
     };
 }

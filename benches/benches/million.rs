@@ -1,17 +1,24 @@
-//! Measures the index on a log of a million records. Run by hand, optimised:
-//! `cargo test --profile differential -p portcullis-audit million -- --ignored --nocapture`.
+//! What the index of a log of a million records takes, and how soon it answers: each report, and queries of every kind, beside the bound of a second; and
+//! how SQLite goes about each statement, which is by an index or a key.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
+use portcullis_audit::index::query::Query;
+use portcullis_audit::index::tally::Days;
+use portcullis_audit::index::{FILE, Index};
+use portcullis_audit::logs::{self, Numbered};
+use portcullis_audit::report::{Ask, Report, Span, report, stats};
 use portcullis_core::time::UnixMillis;
-use serde_json::{Value, json};
-
-use super::query::Query;
-use super::sample::Folder;
-use super::*;
-use crate::report::{Ask, Span, report, stats};
+use portcullis_tlog::checkpoint::Checkpoint;
+use portcullis_tlog::growth::Growth;
+use portcullis_tlog::note::{Kind, NoteSigner};
+use portcullis_tlog::tree::{Edge, leaf_hash};
 
 const RECORDS: u64 = 1_000_000;
+
+/// An answer is to come within this.
+const BOUND: Duration = Duration::from_secs(1);
 
 /// A log begins here, and a hundred calls come a second.
 const BEGUN: i64 = 1_795_428_000_000;
@@ -83,6 +90,27 @@ impl Traffic {
     }
 }
 
+/// A log of as many entries, signed; how many bytes they are.
+fn write(folder: &std::path::Path) -> usize {
+    let mut traffic = Traffic { chance: 7, ts: BEGUN, seq: [0; 8], due: Default::default() };
+    let (mut growth, mut bytes, log) = (Growth::default(), 0, folder.join("logs/0000"));
+    for _ in 0..RECORDS {
+        let entry = traffic.entry();
+        bytes += entry.len();
+        growth.append(&entry).expect("it is short enough");
+    }
+    for asset in growth.take() {
+        let path = log.join(asset.tile.path());
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(path, asset.bytes).expect("a tile");
+    }
+    let signer = NoteSigner::new("bench.example/audit", Kind::Signature, &[7; 32]).expect("a name");
+    let checkpoint = Checkpoint { origin: "bench.example/audit".to_owned(), head: growth.head() };
+    fs::write(log.join("log.pub"), format!("{}\n", signer.verifier())).expect("a key");
+    fs::write(log.join("checkpoint"), checkpoint.sign(&signer)).expect("a checkpoint");
+    bytes
+}
+
 fn timed<T>(what: &str, ask: impl Fn() -> T, size: impl Fn(&T) -> usize) {
     let first = Instant::now();
     let answer = ask();
@@ -93,55 +121,64 @@ fn timed<T>(what: &str, ask: impl Fn() -> T, size: impl Fn(&T) -> usize) {
         begun.elapsed()
     });
     let best = best.min().unwrap_or_default();
-    println!("{what:44} {:>7} rows  first {first:>10.2?}  best {best:>10.2?}", size(&answer));
-    assert!(first < Duration::from_secs(1), "{what} took {first:?}");
+    let holds = if first < BOUND { "HOLDS" } else { "FAILS" };
+    println!("{what:44} {:>7} rows  first {first:>10.2?}  best {best:>10.2?}  < {BOUND:?}: {holds}", size(&answer));
 }
 
-#[test]
-#[ignore = "takes a minute, and has to be optimised to say anything"]
-fn a_million_records_are_indexed_and_asked() {
-    let mut folder = Folder::new();
-    let mut traffic = Traffic { chance: 7, ts: BEGUN, seq: [0; 8], due: Default::default() };
-    let entries: Vec<Vec<u8>> = (0..RECORDS).map(|_| traffic.entry()).collect();
-    let bytes: usize = entries.iter().map(Vec::len).sum();
-    folder.write(&entries);
-    drop(entries);
-    let logs = folder.logs();
-    // Once, so that the files are in memory; then what of the time is reading and hashing.
-    let read = || logs[0].log.entries(0).map(|entry| entry.unwrap().1.len()).sum::<usize>();
+fn main() {
+    // On the disk that holds what is built, as a folder for passing files may lie in memory.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let bytes = write(folder.path());
+    let logs = logs::open(folder.path()).expect("a log");
+    made(folder.path(), &logs, bytes);
+    let index = Index::open(folder.path()).expect("an index");
+    asked(&index, &logs);
+    for (name, steps) in index.plans().expect("a plan") {
+        println!("{name:16} {}", steps.join("; "));
+    }
+}
+
+/// Makes the index several times, beside what reading and hashing alone take.
+fn made(folder: &std::path::Path, logs: &[Numbered], bytes: usize) {
+    let log = &logs.first().expect("a log").log;
+    let read = || log.entries(0).map(|entry| entry.expect("an entry").1.len()).sum::<usize>();
+    // Once, so that the files are in memory.
     assert_eq!(read(), bytes);
     let begun = Instant::now();
     read();
     let reading = begun.elapsed();
     let begun = Instant::now();
     let mut edge = Edge::default();
-    logs[0].log.entries(0).for_each(|entry| edge.push(leaf_hash(&entry.unwrap().1)));
-    let hashing = begun.elapsed() - reading;
-    for turn in 0..3 {
-        let mut index = Index::open(folder.path()).unwrap();
+    log.entries(0).for_each(|entry| edge.push(leaf_hash(&entry.expect("an entry").1)));
+    let hashing = begun.elapsed().saturating_sub(reading);
+    for own in [None, None, Some(0)] {
+        for suffix in ["", "-wal", "-shm"] {
+            // The first time there is none.
+            let _gone = fs::remove_file(folder.join(format!("{FILE}{suffix}")));
+        }
+        let mut index = Index::open(folder).expect("an index");
+        own.into_iter().for_each(|own| index.believe(own));
         let begun = Instant::now();
-        let caught = index.reindex(&logs, &mut |_| {}).unwrap();
+        let caught = index.catch_up(logs, &mut |_| {}).expect("the log is what was signed");
         let took = begun.elapsed();
         assert_eq!(caught.entries, RECORDS);
-        let calls: u64 =
-            index.tallies(super::tally::Days::of(None, None)).unwrap().iter().map(|tally| tally.count.n).sum();
+        let calls: u64 = index.tallies(Days::of(None, None)).expect("counts").iter().map(|tally| tally.count.n).sum();
         let each = |span: Duration| span.as_secs_f64() * 1e6 / calls as f64;
         drop(index);
-        let size = fs::metadata(folder.path().join(FILE)).unwrap().len();
+        let size = fs::metadata(folder.join(FILE)).expect("a file").len();
         println!(
-            "turn {turn}: {calls} calls, {} B of entries each, indexed in {took:.2?}: {:.2} us a call (reading {:.2}, hashing {:.2}), {} B a call in the file",
+            "{calls} calls, {} B of entries each, {}: {took:.2?}, {:.2} us a call (reading alone {:.2}, hashing alone {:.2}), {} B a call in the file",
             bytes as u64 / calls,
+            if own.is_some() { "own entries indexed" } else { "indexed" },
             each(took),
             each(reading),
             each(hashing),
             size / calls,
         );
     }
-    ask(&folder);
 }
 
-fn ask(folder: &Folder) {
-    let index = Index::open(folder.path()).unwrap();
+fn asked(index: &Index, logs: &[Numbered]) {
     let any = || Query { limit: 50, ..Query::default() };
     let text = |text: &str| Some(text.to_owned());
     let later = UnixMillis(BEGUN + 2_000_000);
@@ -178,16 +215,13 @@ fn ask(folder: &Folder) {
         ("the greatest page", Query { limit: 10_000, ..any() }),
     ];
     for (what, query) in &queries {
-        timed(what, || index.query(query).unwrap(), |page| page.calls.len());
+        timed(what, || index.query(query).expect("a page"), |page| page.calls.len());
     }
     let span = Span { from: None, to: None, limit: 1_000 };
     for ask in [Ask::Account("acct-0".into()), Ask::Denials, Ask::Access, Ask::Changes, Ask::Unknown] {
-        timed(&format!("report {}", ask.name()), || report(&index, &ask, &span).unwrap(), crate::report::Report::rows);
+        timed(&format!("report {}", ask.name()), || report(index, &ask, &span).expect("a report"), Report::rows);
     }
-    timed("stats", || stats(&index, &span).unwrap(), |stats| stats.tables.len());
-    let denied: Value = json!(stats(&index, &span).unwrap().figures["denied"]);
-    println!("denied: {denied}");
-    let logs = folder.logs();
-    let find = || index.find(&logs, ("1795428000000", 3, 60_000)).unwrap();
+    timed("stats", || stats(index, &span).expect("figures"), |stats| stats.tables.len());
+    let find = || index.find(logs, ("1795428000000", 3, 60_000)).expect("an answer");
     timed("where a record stands", find, |found| found.iter().count());
 }
