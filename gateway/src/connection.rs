@@ -11,22 +11,80 @@ use crate::tls::accept_tls;
 use crate::transport::Transport;
 use crate::worker::Core;
 use portcullis_core::identity::certificate::CertificateNames;
+use portcullis_core::identity::registry::{CertificateMatch, Status};
+use portcullis_ebpf_common::FlowKey;
 use portcullis_ring::{Deadline, Socket};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-/// What the core remembers of an open connection, so that a drain can end the idle ones.
+/// What the core remembers of an open connection, so that a drain can end the idle ones, and a deadline those that prove nothing.
 pub struct Line {
     socket: Socket,
+    number: u64,
     idle: Cell<bool>,
+    proven: Cell<bool>,
+    proof: RefCell<Option<Proof>>,
+}
+
+/// The agent that a connection has proven, and the mark that the kernel lets it pass by.
+struct Proof {
+    agent: Box<str>,
+    mark: Option<Box<FlowKey>>,
 }
 
 impl Line {
     /// A line that has just been accepted; it counts as idle until its first head.
-    pub fn new(socket: Socket) -> Self {
-        Self { socket, idle: Cell::new(true) }
+    pub fn new(socket: Socket, number: u64) -> Self {
+        Self { socket, number, idle: Cell::new(true), proven: Cell::new(false), proof: RefCell::default() }
+    }
+
+    /// Its number on this core.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Has the connection count as the agent's from now on: once, however many requests follow.
+    #[inline]
+    pub fn prove(&self, core: &Core, agent: &str) {
+        if !self.proven.get() {
+            self.proven_first(core, agent);
+        }
+    }
+
+    #[cold]
+    fn proven_first(&self, core: &Core, agent: &str) {
+        self.proven.set(true);
+        core.unproven.end(self.number);
+        *self.proof.borrow_mut() = Some(Proof { agent: agent.into(), mark: core.marks.enter(&self.socket) });
+    }
+
+    /// Takes the proof away unless its agent still counts; whether one was taken.
+    pub fn disprove_unless(&self, core: &Core, counts: impl Fn(&str) -> bool) -> bool {
+        let gone = self.proof.borrow().as_ref().is_some_and(|proof| !counts(&proof.agent));
+        if gone {
+            self.forget(core);
+        }
+        gone
+    }
+
+    /// Takes the proof away: the connection ends, or its agent does not count any more.
+    pub fn forget(&self, core: &Core) {
+        self.proven.set(false);
+        if let Some(mark) = self.proof.borrow_mut().take().and_then(|proof| proof.mark) {
+            core.marks.withdraw(&mark);
+        }
+    }
+
+    /// Bytes that have come, as the kernel counts them.
+    pub fn received_bytes(&self) -> u64 {
+        self.socket.received_bytes().unwrap_or(0)
+    }
+
+    /// Ends it, whatever is under way. Where the kernel drops the peer's packets, no goodbye would be heard.
+    pub fn cut(&self) {
+        self.socket.abort();
     }
 
     /// Ends the line if nothing is under way on it.
@@ -86,10 +144,10 @@ where
 pub async fn wake(woken: Woken) -> Option<Parked> {
     let Woken { core, line, from } = woken;
     let parked = match from {
-        From::Accepted(source, deadline) => secure(&core, line.socket.clone(), source, deadline).await?,
+        From::Accepted(source, deadline) => secure(&core, &line, source, deadline).await?,
         From::Parked(parked) => parked,
     };
-    let mut agent = Downstream::wake(&core, parked);
+    let mut agent = Downstream::wake(&core, &line, parked);
     while !core.shared.life.is_draining() {
         let snapshot = core.snapshot();
         line.idle.set(true);
@@ -111,7 +169,7 @@ pub async fn wake(woken: Woken) -> Option<Parked> {
         crate::transaction::serve(&core, &mut agent).await;
         #[cfg(feature = "bench-pass")]
         crate::pass::serve(&core, &mut agent).await;
-        if agent.after() == After::Close {
+        if agent.after() == After::Close || !line.proven.get() && core.unproven.is_greedy(&core, &line) {
             break;
         }
     }
@@ -121,7 +179,8 @@ pub async fn wake(woken: Woken) -> Option<Parked> {
 }
 
 /// The TLS handshake, where TLS is configured, within the head deadline.
-async fn secure(core: &Core, socket: Socket, source: IpAddr, deadline: Deadline) -> Option<Parked> {
+async fn secure(core: &Core, line: &Line, source: IpAddr, deadline: Deadline) -> Option<Parked> {
+    let socket = line.socket.clone();
     let Some(tls) = core.shared.tls.load().as_ref().clone() else {
         return Some(Parked { transport: Transport::Plain(socket), deadline, source, certificate: None });
     };
@@ -133,8 +192,22 @@ async fn secure(core: &Core, socket: Socket, source: IpAddr, deadline: Deadline)
             certificate.map(|der| CertificateNames::from_der(der.as_ref()).map(Rc::new)).transpose().ok()?;
         Some(Parked { transport: Transport::Tls(Box::new(transport)), deadline, source, certificate })
     });
-    if named.is_none() {
-        core.counters.add(Count::HandshakesFailed);
+    match &named {
+        None => core.counters.add(Count::HandshakesFailed),
+        Some(parked) => prove_by_certificate(core, line, parked.certificate.as_deref()),
     }
     named
+}
+
+/// A certificate that is bound to an active agent proves it before its first request: a connection may be opened ahead of need.
+fn prove_by_certificate(core: &Core, line: &Line, names: Option<&CertificateNames>) {
+    let snapshot = core.snapshot();
+    let registry = &snapshot.registry;
+    let index = match names.map(|names| registry.by_certificate(names)) {
+        Some(CertificateMatch::Agent(index)) => index,
+        Some(CertificateMatch::Unknown | CertificateMatch::Ambiguous) | None => return,
+    };
+    if let Some(agent) = registry.agent(index).filter(|agent| agent.status == Status::Active) {
+        line.prove(core, &agent.id);
+    }
 }

@@ -27,6 +27,7 @@ macro_rules! counted {
 counted! { Count, "What only grows.",
     Connections => "portcullis_connections_total", "Connections accepted.";
     ConnectionsRefused => "portcullis_connections_refused_total", "Connections refused at the connection bound.";
+    UnprovenCut => "portcullis_unproven_cut_total", "Connections cut because they proved no agent within the deadline or budget of `[kernel]`.";
     HandshakesFailed => "portcullis_tls_handshakes_failed_total", "TLS handshakes that failed.";
     Requests => "portcullis_requests_total", "HTTP requests read.";
     Allowed => "portcullis_decisions_allowed_total", "Calls that policy permitted.";

@@ -1,10 +1,10 @@
 //! One agent's connection and the request on it. In: bytes from the agent. Out: one head, one whole body, one answer. Never here: decisions.
-//!
 //! This is the type at which HTTP versions meet: what reads a request and answers it never learns which version carried it.
 
 mod answer;
 mod parked;
 
+use crate::connection::Line;
 use crate::http1::chunked::Decoder;
 use crate::http1::error::FramingError;
 use crate::http1::field::{Field, FieldValue};
@@ -147,6 +147,8 @@ pub struct Downstream {
     woken: bool,
     /// The agent's address.
     pub source: IpAddr,
+    /// Its connection, as the core remembers it.
+    pub line: Rc<Line>,
     /// The names in its verified certificate.
     pub certificate: Option<Rc<CertificateNames>>,
 }

@@ -37,6 +37,7 @@ pub fn principal(
             core.tokens.borrow_mut().keep(&shown, proven)
         }
     };
+    agent.line.prove(core, principal.agent());
     case.principal = Some(principal.clone());
     Ok(principal)
 }

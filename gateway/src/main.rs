@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Verb::Agent { verb } => cli::agent::agent(&verb, &ways),
         Verb::Token { verb } => cli::token::token(&verb, &ways),
         Verb::Tools { verb } => cli::tools::tools(&verb, &ways),
+        Verb::Kernel { verb } => cli::kernel::kernel(&verb, &ways),
         Verb::Audit { verb } => cli::audit::audit(&verb, &ways),
         Verb::Witness(wish) => cli::witness::witness(&wish, &ways),
         Verb::Reload => cli::reload::reload(&ways),

@@ -2,6 +2,7 @@
 
 use crate::beside::Beside;
 use crate::counters::Counters;
+use crate::kernel::Kernel;
 use crate::meters::Meters;
 use crate::session::{Owners, Sessions};
 use crate::tls::ServerTls;
@@ -32,6 +33,8 @@ pub struct Shared {
     pub meters: Meters,
     /// Requests each agent has in flight, across cores; outlives snapshots.
     pub in_flight: DashMap<Box<str>, Arc<AtomicU32>, ahash::RandomState>,
+    /// What stands in front of the listeners.
+    pub kernel: Arc<Kernel>,
     /// One page of counters a core.
     pub counters: Vec<Arc<Counters>>,
     /// The start of this process in Unix milliseconds; names its records.

@@ -13,6 +13,7 @@ use crate::control::socket::Bound;
 use crate::control::{Facts, Plane, indexing, questions};
 use crate::counters::Counters;
 use crate::history::{By, History, How, Kept};
+use crate::kernel::Kernel;
 use crate::meters::Meters;
 use crate::reload::{self, Begun, Held, Keeper};
 use crate::secure::{self, Secured};
@@ -26,7 +27,7 @@ use portcullis_audit::keys::Keys;
 use portcullis_audit::order::OpenCall;
 use portcullis_audit::recovery::{self, Recovery};
 use portcullis_audit::sequencer::Sequencer;
-use portcullis_core::config::settings::{Ebpf, Indexing, Mode, Plaintext, Settings};
+use portcullis_core::config::settings::{Indexing, Mode, Plaintext, Settings};
 use portcullis_core::config::snapshot::Snapshot;
 use portcullis_core::diagnostic::Diagnostics;
 use portcullis_tlog::note::VerifierKey;
@@ -59,7 +60,6 @@ pub fn run(file: &Path) -> Result<(), StartFailure> {
     logging::start(texts.settings.log);
     process::hide_memory();
     let settings = texts.settings.clone();
-    let facts = facts(&settings)?;
     let runtime = runtime()?;
     let mut held = Held::new(texts);
     let fingerprint = secure::fingerprint(&settings);
@@ -68,6 +68,7 @@ pub fn run(file: &Path) -> Result<(), StartFailure> {
     // From here on this gateway is alone with its files; one that is not has written nothing.
     let lock = lock_log(&settings)?;
     let doors = Doors::open(&settings)?;
+    let facts = facts(&settings)?;
     let built = match built {
         Some(built) => built,
         None => {
@@ -94,6 +95,7 @@ pub fn run(file: &Path) -> Result<(), StartFailure> {
     let syncing = Syncing::start(&settings, facts.workers, (sequencer, wrapping, shared.boot))?;
     let witnessing = witnessed(log, verifier, &settings)?;
     let (workers, address) = Workers::start(&shared, &facts, &recovery, &syncing)?;
+    shared.kernel.protect(address.port())?;
     let number = u16::try_from(facts.workers).unwrap_or(u16::MAX);
     let (journal, next_seq, synced) = syncing.shard(&shared, &recovery, number).map_err(audit_refused)?;
     let ledger = Arc::new(Ledger::new(journal, next_seq, synced));
@@ -134,20 +136,10 @@ fn runtime() -> Result<tokio::runtime::Runtime, StartFailure> {
 fn facts(settings: &Settings) -> Result<Facts, StartFailure> {
     let cpus = process::allowed_cpus();
     let workers = settings.workers.map_or(cpus.len().max(1), |workers| usize::from(workers.get()));
-    let mut missing = Vec::new();
-    match settings.kernel.ebpf {
-        Ebpf::Off => {}
-        Ebpf::Auto => missing
-            .push("eBPF programs: not part of this build; connections are spread by SO_REUSEPORT alone".to_owned()),
-        Ebpf::Require => {
-            let cause = "`ebpf = \"require\"`, but the eBPF programs are not part of this build";
-            return Err(StartFailure::Kernel(
-                cause.into(),
-                "write `ebpf = \"auto\"` or `\"off\"` in `[kernel]`".into(),
-            ));
-        }
-    }
-    Ok(Facts { workers, cpus, descriptors: process::raise_descriptor_limit(), missing })
+    let descriptors = process::raise_descriptor_limit();
+    let kernel = Arc::new(Kernel::start(settings)?);
+    let missing = kernel.missing.iter().map(ToString::to_string).collect();
+    Ok(Facts { workers, cpus, descriptors, missing, kernel })
 }
 
 /// The snapshot's number from the history, and its entry there.
@@ -349,6 +341,7 @@ fn shared(snapshot: Snapshot, secured: Secured, meters: Meters, facts: &Facts, l
         upstream_tls: ArcSwap::from_pointee(secured.upstreams),
         addresses: Default::default(),
         in_flight: Default::default(),
+        kernel: facts.kernel.clone(),
         counters: (0..facts.workers).map(|_| Arc::new(Counters::default())).collect(),
         life: Life::default(),
         beside: Default::default(),
@@ -376,6 +369,10 @@ fn say(plane: &Plane, address: SocketAddr, recovery: &Recovery) {
     let durability = crate::control::status::durability(settings.audit.durability);
     tracing::info!(folder = %settings.audit.folder.display(), %durability, entries = recovery.size, "audit log");
     tracing::info!(workers = plane.facts.workers, descriptors = plane.facts.descriptors.unwrap_or(u64::MAX), control = %settings.control.socket.display(), "process");
+    for attached in plane.facts.kernel.layer.iter().flat_map(|layer| &layer.attached) {
+        let (way, replaced) = (attached.way.as_str(), attached.replaced);
+        tracing::info!(interface = %attached.interface, %way, replaced, "eBPF programs are in front of the listeners");
+    }
     plane.facts.missing.iter().for_each(|missing| tracing::warn!("not in effect: {missing}"));
     snapshot.warnings.iter().for_each(|finding| tracing::warn!("{finding}"));
 }

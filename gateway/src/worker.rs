@@ -5,10 +5,12 @@ use crate::connection::{self, Line};
 use crate::counters::{Count, Counters, Gauge, Held};
 use crate::http1::write;
 use crate::journal::Journal;
+use crate::kernel::marks::Marks;
 use crate::long::Pipes;
 use crate::servings::Servings;
 use crate::shared::Shared;
 use crate::stream;
+use crate::unproven::{Lines, Unproven};
 use crate::upstream::pool::Pools;
 use portcullis_core::config::snapshot::Snapshot;
 use portcullis_core::identity::cache::{self, Cache};
@@ -19,6 +21,7 @@ use portcullis_ring::{CoreConfig, Listener, Socket, Wheel};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -60,7 +63,11 @@ pub struct Core {
     /// Answers to servers' refused requests under way.
     pub declines: Cell<usize>,
     /// Open connections by number, so that a drain can end the idle ones.
-    lines: RefCell<HashMap<u64, Rc<Line>, ahash::RandomState>>,
+    lines: RefCell<Lines>,
+    /// Those that have proven nothing.
+    pub unproven: Unproven,
+    /// What the kernel lets proven ones pass by.
+    pub marks: Marks,
     next_line: Cell<u64>,
     /// Connections that wait for a request with a buffer in hand.
     pub waiting: Cell<usize>,
@@ -88,6 +95,8 @@ impl Core {
             date: Cell::new(write::date(UnixMillis(0))),
             declines: Cell::new(0),
             lines: RefCell::default(),
+            unproven: Unproven::default(),
+            marks: Marks::of(&shared.kernel),
             next_line: Cell::new(0),
             waiting: Cell::new(0),
             turn: Turn::default(),
@@ -190,7 +199,7 @@ async fn accept_until_drained(core: &Rc<Core>, listener: &Listener) {
                     core.counters.add(Count::ConnectionsRefused);
                     continue;
                 }
-                let place = Place::take(core, socket);
+                let place = Place::take(core, socket, peer.ip());
                 let servings = servings.clone();
                 portcullis_ring::spawn(async move {
                     connection::serve(&place.core, &place.line, peer, &servings).await;
@@ -214,10 +223,11 @@ struct Place {
 }
 
 impl Place {
-    fn take(core: &Rc<Core>, socket: Socket) -> Self {
+    fn take(core: &Rc<Core>, socket: Socket, source: IpAddr) -> Self {
         let number = core.next_line.get();
         core.next_line.set(number + 1);
-        let line = Rc::new(Line::new(socket));
+        let line = Rc::new(Line::new(socket, number));
+        core.unproven.begin(core, number, source);
         core.lines.borrow_mut().insert(number, line.clone());
         Self { core: core.clone(), line, number, _held: core.counters.hold(Gauge::ConnectionsOpen) }
     }
@@ -226,6 +236,8 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.core.lines.borrow_mut().remove(&self.number);
+        self.core.unproven.end(self.number);
+        self.line.forget(&self.core);
         if std::thread::panicking() {
             self.core.counters.add(Count::Panics);
         }
@@ -265,10 +277,15 @@ async fn settle_forever(core: &Core) {
 
 /// Once a second: pick up a new snapshot although idle (an old one must not be kept alive), drop idle upstream connections, sweep sessions.
 async fn tick_forever(core: &Core) {
+    let mut judged = core.snapshot().version;
     loop {
         core.date.set(write::date(core.now()));
         core.wheel.wait(Duration::from_secs(1)).await;
         let snapshot = core.snapshot();
+        core.unproven.cut_late(core, &core.lines.borrow());
+        if std::mem::replace(&mut judged, snapshot.version) != snapshot.version {
+            core.unproven.judge_anew(core, &snapshot, &core.lines.borrow());
+        }
         core.pools.sweep(&snapshot.settings.timeouts, core.now());
         if core.number == 0 {
             core.shared.sessions.sweep(core.now());

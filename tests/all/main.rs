@@ -28,6 +28,7 @@ mod reads;
 mod exports;
 mod faults;
 mod packets;
+mod kernel;
 mod outbound;
 mod readme;
 mod newcomer;

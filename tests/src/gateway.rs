@@ -43,7 +43,7 @@ impl Setup {
     #[track_caller]
     pub fn start(self) -> Gateway {
         let folder = tempfile::Builder::new().prefix("portcullis-").tempdir().expect("a folder");
-        let address = setup::fresh_address();
+        let address = self.ip.map_or_else(setup::fresh_address, |ip| SocketAddr::from((ip, PORT)));
         self.write(folder.path(), address);
         Gateway::start(Arc::new(folder), self, address)
     }
@@ -53,12 +53,19 @@ impl Setup {
     pub fn refused(self) -> Output {
         let folder = tempfile::Builder::new().prefix("portcullis-").tempdir().expect("a folder");
         self.write(folder.path(), setup::fresh_address());
-        command(folder.path()).output().expect("the gateway runs")
+        command(folder.path(), &self.under).output().expect("the gateway runs")
     }
 }
 
-fn command(folder: &Path) -> Command {
-    let mut command = Command::new(binary());
+fn command(folder: &Path, under: &[String]) -> Command {
+    let mut command = match under {
+        [] => Command::new(binary()),
+        [program, words @ ..] => {
+            let mut command = Command::new(program);
+            command.args(words).arg(binary());
+            command
+        }
+    };
     command.args(["run", "--config"]).arg(folder.join("portcullis.toml")).current_dir(folder);
     command.stdin(Stdio::null());
     command
@@ -67,8 +74,11 @@ fn command(folder: &Path) -> Command {
 impl Gateway {
     #[track_caller]
     fn start(folder: Arc<TempDir>, setup: Setup, address: SocketAddr) -> Self {
-        let mut child =
-            command(folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the gateway runs");
+        let mut child = command(folder.path(), &setup.under)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the gateway runs");
         let log = Arc::new(Log::default());
         log.follow(child.stdout.take().expect("a pipe"));
         log.follow(child.stderr.take().expect("a pipe"));

@@ -9,6 +9,7 @@ pub mod mcp;
 pub mod secrets;
 pub mod setup;
 pub mod small_disk;
+pub mod net;
 pub mod gateway;
 pub mod crm;
 pub mod upstream;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -24,6 +24,7 @@ pub struct Setup {
     audit: String,
     limits: String,
     timeouts: String,
+    kernel: String,
     servers: String,
     tools: String,
     agents: String,
@@ -33,6 +34,10 @@ pub struct Setup {
     catalogues: Vec<(String, String)>,
     /// Whether agents come in over TLS.
     pub tls: Tls,
+    /// Another address than one of loopback.
+    pub ip: Option<IpAddr>,
+    /// What the gateway is started under.
+    pub under: Vec<String>,
     /// Another folder for the log than one beside the configuration.
     pub audit_folder: Option<String>,
 }
@@ -151,6 +156,24 @@ impl Setup {
         self
     }
 
+    /// Further lines of `[kernel]`.
+    pub fn kernel(mut self, lines: &str) -> Self {
+        let _ = writeln!(self.kernel, "{lines}");
+        self
+    }
+
+    /// On an address that is not loopback's.
+    pub fn at(mut self, ip: IpAddr) -> Self {
+        self.ip = Some(ip);
+        self
+    }
+
+    /// Started by another program, which takes something away from it.
+    pub fn under(mut self, words: &[&str]) -> Self {
+        self.under = words.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
     /// With TLS toward agents.
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = tls;
@@ -221,6 +244,7 @@ impl Setup {
             ("[metrics]", format!("address = \"{metrics}\"\n")),
             ("[limits]", self.limits.clone()),
             ("[timeouts]", self.timeouts.clone()),
+            ("[kernel]", self.kernel.clone()),
         ];
         for (head, lines) in sections {
             let _ = writeln!(out, "{head}\n{lines}");

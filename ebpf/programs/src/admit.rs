@@ -1,9 +1,9 @@
 //! Admits packets. In: a packet as XDP or as tcx sees it. Out: passed or dropped, counted either way, and an event when a flow first runs over.
 
-use aya_ebpf::EbpfContext;
+use crate::seen::{Skb, Xdp};
 use aya_ebpf::bindings::{TC_ACT_OK, TC_ACT_SHOT, xdp_action};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
-use aya_ebpf::helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
+use aya_ebpf::helpers::generated::bpf_xdp_get_buff_len;
 use aya_ebpf::macros::{classifier, map, xdp};
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
@@ -34,32 +34,6 @@ static FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entries(131_072, 
 static MARKS: LruHashMap<FlowKey, u64> = LruHashMap::with_max_entries(131_072, 0);
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 17, 0);
-
-/// A packet by the kernel's own copying helpers, which read what is not in one piece too: a header split over pages would else pass unread.
-struct Xdp<'a>(&'a XdpContext);
-
-impl Bytes for Xdp<'_> {
-    #[inline(always)]
-    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        let mut out = [0_u8; N];
-        // SAFETY: the context is the one the kernel called us with, and `out` has the `N` bytes the helper may write.
-        let done = unsafe { bpf_xdp_load_bytes(self.0.ctx, offset, out.as_mut_ptr().cast(), N as u32) };
-        (done == 0).then_some(out)
-    }
-}
-
-/// The same of an skb.
-struct Skb<'a>(&'a TcContext);
-
-impl Bytes for Skb<'_> {
-    #[inline(always)]
-    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        let mut out = [0_u8; N];
-        // SAFETY: the context is the one the kernel called us with, and `out` has the `N` bytes the helper may write.
-        let done = unsafe { bpf_skb_load_bytes(self.0.as_ptr(), offset, out.as_mut_ptr().cast(), N as u32) };
-        (done == 0).then_some(out)
-    }
-}
 
 /// As early as the driver, or the kernel in its place, lets us.
 #[xdp]

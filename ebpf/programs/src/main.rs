@@ -4,6 +4,7 @@
 #![no_main]
 
 mod admit;
+mod seen;
 mod steer;
 
 /// The kernel lends some helpers to programs under the GPL alone.

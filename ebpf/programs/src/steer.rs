@@ -1,13 +1,13 @@
 //! Steers connections to workers. In: a connection or datagram, and the core it came in on. Out: a listener, or another core.
 
+use crate::seen::Xdp;
 use aya_ebpf::bindings::{sk_action, xdp_action};
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
-use aya_ebpf::helpers::generated::bpf_xdp_load_bytes;
 use aya_ebpf::macros::{map, sk_reuseport, xdp};
 use aya_ebpf::maps::{Array, CpuMap, ReusePortSockArray};
 use aya_ebpf::programs::{SkReuseportContext, XdpContext};
 use portcullis_ebpf_common::WORKERS_MAX;
-use portcullis_ebpf_common::packet::{self, Bytes, Carried};
+use portcullis_ebpf_common::packet::{self, Carried};
 
 /// How many workers there are: of QUIC, and of cores to spread over.
 #[map]
@@ -55,7 +55,7 @@ pub fn spread(ctx: XdpContext) -> u32 {
     if workers == 0 {
         return xdp_action::XDP_PASS;
     }
-    let Some(read) = packet::read(&Frame(&ctx)) else { return xdp_action::XDP_PASS };
+    let Some(read) = packet::read(&Xdp(&ctx)) else { return xdp_action::XDP_PASS };
     let Carried::Segment(segment) = read.carried else { return xdp_action::XDP_PASS };
     let mut hash = u32::from(segment.source_port) << 16 | u32::from(segment.destination_port);
     for byte in read.source.0 {
@@ -65,18 +65,6 @@ pub fn spread(ctx: XdpContext) -> u32 {
     hash = hash.wrapping_mul(0x2c1b_3c6d);
     hash ^= hash >> 12;
     CORES.redirect(hash % workers, 0).unwrap_or(xdp_action::XDP_PASS)
-}
-
-struct Frame<'a>(&'a XdpContext);
-
-impl Bytes for Frame<'_> {
-    #[inline(always)]
-    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        let mut out = [0_u8; N];
-        // SAFETY: the context is the one the kernel called us with, and `out` has the `N` bytes the helper may write.
-        let done = unsafe { bpf_xdp_load_bytes(self.0.ctx, offset, out.as_mut_ptr().cast(), N as u32) };
-        (done == 0).then_some(out)
-    }
 }
 
 #[inline(always)]

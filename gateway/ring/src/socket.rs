@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Type};
 
@@ -125,6 +126,13 @@ impl Socket {
         self.shared.shutdown();
     }
 
+    /// Ends both directions and forgets the connection when it is closed (RFC 9293 §3.10.5): what the peer still owes is not waited for.
+    pub fn abort(&self) {
+        // An error means that the connection is gone already.
+        let _gone = SockRef::from(&self.shared.fd).set_linger(Some(Duration::ZERO));
+        self.shared.shutdown();
+    }
+
     /// Ends the peer's direction: a receive in flight and later ones resolve with what has come, then with 0. What we send still goes out.
     pub fn shutdown_read(&self) {
         // An error means that the connection is gone already.
@@ -141,6 +149,22 @@ impl Socket {
     /// connection must not carry another request.
     pub fn is_poisoned(&self) -> bool {
         self.shared.poisoned.get()
+    }
+
+    /// Bytes of the stream that have come, read or not (`tcpi_bytes_received` of linux/tcp.h).
+    pub fn received_bytes(&self) -> io::Result<u64> {
+        let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+        let mut length = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).unwrap_or(0);
+        let fd = self.shared.fd.as_raw_fd();
+        // SAFETY: the descriptor is open for as long as `self` lives; the kernel writes at most `length` bytes, which is the size of `info`.
+        let done = unsafe {
+            libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, info.as_mut_ptr().cast(), &raw mut length)
+        };
+        if done != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: it was zeroed, and its fields are integers, of which every pattern is one; a kernel that knows fewer leaves zeros.
+        Ok(unsafe { info.assume_init() }.tcpi_bytes_received)
     }
 
     /// The peer's address.

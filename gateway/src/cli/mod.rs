@@ -9,6 +9,7 @@ pub mod client;
 pub mod completions;
 pub mod drain;
 pub mod init;
+pub mod kernel;
 pub mod keys;
 pub mod policy;
 pub mod recorded;
@@ -90,6 +91,12 @@ pub enum Verb {
         /// What to do with them.
         #[command(subcommand)]
         verb: tools::ToolsVerb,
+    },
+    /// Tell what stands in front of the listeners
+    Kernel {
+        /// What to do with it.
+        #[command(subcommand)]
+        verb: kernel::KernelVerb,
     },
     /// Read the audit log
     Audit {

@@ -57,6 +57,7 @@ pub async fn serve_metrics(listener: tokio::net::TcpListener, plane: Arc<Plane>)
 fn routes(plane: Arc<Plane>) -> Router {
     Router::new()
         .route("/v1/status", get(status_of))
+        .route("/v1/kernel", get(kernel))
         .route("/v1/reload", post(reload))
         .route("/v1/policy", get(policy))
         .route("/v1/policy/apply", post(apply))
@@ -97,6 +98,10 @@ fn routes(plane: Arc<Plane>) -> Router {
 async fn status_of(State(plane): Shared) -> Answer {
     let read = tokio::task::spawn_blocking(move || status::status(&plane)).await;
     read.map(Json).map_err(|_| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "stopped", "the gateway is stopping"))
+}
+
+async fn kernel(State(plane): Shared) -> Answer {
+    Ok(Json(crate::kernel::report::running(&plane.facts.kernel)))
 }
 
 async fn metrics(State(plane): Shared) -> Response {

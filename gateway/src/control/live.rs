@@ -2,6 +2,7 @@
 
 use crate::control::{Plane, face, status};
 use crate::history::By;
+use crate::kernel::{clock, marks};
 use crate::meters;
 use crate::reload::{self, Change};
 use crate::startup::{Doors, first_use};
@@ -39,6 +40,7 @@ pub async fn live(
         tokio::spawn(first_use::learn_forever(plane.clone())),
         tokio::spawn(sweep_forever(plane.clone())),
         tokio::spawn(meters::save_forever(plane.shared.clone())),
+        tokio::spawn(sweep_marks(plane.clone())),
     ];
     wait(stopped).await;
     background.iter().for_each(|task| task.abort());
@@ -148,6 +150,14 @@ async fn reload_on(plane: Arc<Plane>, mut hang_up: Signal) {
             }
         }
     }
+}
+
+/// Once: what an earlier process had marked is gone by then.
+async fn sweep_marks(plane: Arc<Plane>) {
+    let started = clock::now_ns();
+    tokio::time::sleep(marks::LEFT_OVER).await;
+    let swept = marks::sweep(&plane.facts.kernel, started);
+    tracing::debug!(swept, "marks of an earlier process are taken away");
 }
 
 async fn sweep_forever(plane: Arc<Plane>) {

@@ -17,6 +17,7 @@ pub mod status;
 use crate::control::ledger::Ledger;
 use crate::counters;
 use crate::journal::sequencing::Standing;
+use crate::kernel::Kernel;
 use crate::reload::Keeper;
 use crate::shared::Shared;
 use std::sync::Arc;
@@ -48,6 +49,8 @@ pub struct Facts {
     pub descriptors: Option<u64>,
     /// What of the kernel layer is missing, with cause and cure.
     pub missing: Vec<String>,
+    /// The kernel layer.
+    pub kernel: Arc<Kernel>,
 }
 
 /// Metrics as Prometheus reads them (text exposition format 0.0.4): the counters of all cores, the build and the snapshot.

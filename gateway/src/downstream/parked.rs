@@ -2,6 +2,7 @@
 //! left of it while it waits on readiness alone. Never here: heads.
 
 use super::{Downstream, INPUT_BYTES, Stage};
+use crate::connection::Line;
 use crate::http1::last::Last;
 use crate::transport::{INCOMING_BYTES, Transport};
 use crate::worker::Core;
@@ -35,7 +36,7 @@ pub struct Parked {
 
 impl Downstream {
     /// A connection that wakes up.
-    pub fn wake(core: &Core, parked: Parked) -> Self {
+    pub fn wake(core: &Core, line: &Rc<Line>, parked: Parked) -> Self {
         let Parked { transport, deadline, source, certificate } = parked;
         Self {
             transport,
@@ -51,6 +52,7 @@ impl Downstream {
             close: false,
             woken: true,
             source,
+            line: line.clone(),
             certificate,
         }
     }

@@ -24,7 +24,14 @@ pub fn changed(old: &Settings, new: &Settings, file: &Path) -> Diagnostics {
     found.compare("owners` in `[limits]", &old.limits.owners_max, &new.limits.owners_max);
     found.compare("session_idle` in `[timeouts]", &old.timeouts.session_idle, &new.timeouts.session_idle);
     found.compare("format` or `level` in `[log]", &old.log, &new.log);
-    found.compare("ebpf` in `[kernel]", &old.kernel, &new.kernel);
+    let (was, wanted) = (&old.kernel, &new.kernel);
+    found.compare("ebpf` in `[kernel]", &was.ebpf, &wanted.ebpf);
+    found.compare("interfaces` in `[kernel]", &was.interfaces, &wanted.interfaces);
+    found.compare("deadline` in `[kernel]", &was.deadline, &wanted.deadline);
+    found.compare("budget` in `[kernel]", &was.budget_bytes, &wanted.budget_bytes);
+    found.compare("connects` in `[kernel]", &was.connects_per_second, &wanted.connects_per_second);
+    found.compare("trusted` in `[kernel]", &was.trusted, &wanted.trusted);
+    found.compare("pins` in `[kernel]", &was.pins, &wanted.pins);
     found.found
 }
 
@@ -75,6 +82,10 @@ mod tests {
             &["folder` in `[audit]`", "durability` in `[audit]`"],
         );
         check("[control]\nsocket = \"other.sock\"", &["socket` in `[control]`"]);
+        check(
+            "[kernel]\ndeadline = \"5s\"\ntrusted = [\"10.0.0.0/8\"]",
+            &["deadline` in `[kernel]`", "trusted` in `[kernel]`"],
+        );
         check("[metrics]\naddress = \"127.0.0.1:9464\"", &["address` in `[metrics]`"]);
     }
 

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod control;
+pub mod kernel;
 pub mod witness;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 pub use self::audit::{Audit, Durability, Indexing};
 use self::control::Control;
+pub use self::kernel::{Ebpf, Kernel};
 use crate::policy::sql::SqlRules;
 use crate::protocol::revision::Revision;
 
@@ -452,22 +454,4 @@ impl LogLevel {
             Self::Trace => "trace",
         }
     }
-}
-
-/// The kernel layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kernel {
-    /// Whether eBPF programs are loaded.
-    pub ebpf: Ebpf,
-}
-
-/// Whether eBPF programs are loaded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ebpf {
-    /// Where the kernel and our privileges allow; `portcullis status` says which.
-    Auto,
-    /// Never.
-    Off,
-    /// Start only with them.
-    Require,
 }

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod control;
+pub mod kernel;
 pub mod sql;
 pub mod witness;
 
@@ -15,6 +16,7 @@ use serde::Deserialize;
 
 pub use self::audit::{Audit, DurabilityText, IndexText};
 use self::control::Control;
+pub use self::kernel::{EbpfText, Kernel};
 use self::sql::Sql;
 use super::at::{At, Count, SizeText, SpanText};
 
@@ -442,26 +444,4 @@ pub enum LogLevelText {
     Debug,
     /// everything
     Trace,
-}
-
-/// The kernel layer.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-#[schemars(inline)]
-pub struct Kernel {
-    /// Whether eBPF programs are loaded. Default: `auto`.
-    pub ebpf: Option<At<EbpfText>>,
-}
-
-/// Whether eBPF programs are loaded.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
-pub enum EbpfText {
-    /// where the kernel and our privileges allow
-    Auto,
-    /// never
-    Off,
-    /// start only with them
-    Require,
 }

@@ -50,6 +50,16 @@ impl Network {
         Ok(Self { address, prefix })
     }
 
+    /// Its lowest address.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// How many leading bits its addresses share.
+    pub fn prefix(&self) -> u8 {
+        self.prefix
+    }
+
     /// Whether `address` lies in it.
     pub fn contains(&self, address: IpAddr) -> bool {
         let (own, width) = number(self.address);

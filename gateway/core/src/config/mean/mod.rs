@@ -4,6 +4,7 @@
 
 mod bounds;
 mod identity;
+mod kernel;
 mod listen;
 mod server;
 mod tool;
@@ -16,10 +17,9 @@ use super::at::{At, Count};
 use super::findings::Findings;
 use super::settings::control::Control;
 use super::settings::{
-    Audit, Capture, CaptureRule, Durability, Ebpf, Indexing, IoEngine, Kernel, Log, LogFormat, LogLevel, Policy,
-    Settings,
+    Audit, Capture, CaptureRule, Durability, Indexing, IoEngine, Log, LogFormat, LogLevel, Policy, Settings,
 };
-use super::typed::{self, CaptureText, DurabilityText, EbpfText, IndexText, LogFormatText, LogLevelText, Typed};
+use super::typed::{self, CaptureText, DurabilityText, IndexText, LogFormatText, LogLevelText, Typed};
 
 /// Settings from the typed layer; whether they may be used, `findings` says.
 pub fn mean(typed: &Typed, folder: &Path, findings: &mut Findings<'_>) -> Settings {
@@ -54,7 +54,7 @@ pub fn mean(typed: &Typed, folder: &Path, findings: &mut Findings<'_>) -> Settin
             Some(typed::IoText::Uring) | None => IoEngine::Uring,
         },
         log: log(typed.log.as_ref()),
-        kernel: kernel(typed.kernel.as_ref(), &mut scene),
+        kernel: kernel::kernel(typed.kernel.as_ref(), &mut scene),
     }
 }
 
@@ -234,25 +234,6 @@ fn log(typed: Option<&typed::Log>) -> Log {
         Some(LogLevelText::Trace) => LogLevel::Trace,
     };
     Log { format, level }
-}
-
-fn kernel(typed: Option<&typed::Kernel>, scene: &mut Scene<'_, '_>) -> Kernel {
-    let ebpf = match typed.and_then(|kernel| kernel.ebpf.as_ref()) {
-        None => Ebpf::Auto,
-        Some(word) => match word.value() {
-            EbpfText::Auto => Ebpf::Auto,
-            EbpfText::Off => Ebpf::Off,
-            EbpfText::Require => {
-                scene.findings.refuse(
-                    word.at(),
-                    "`ebpf = \"require\"` cannot be met: the kernel layer is not part of this build",
-                    "write `ebpf = \"auto\"` or `ebpf = \"off\"`",
-                );
-                Ebpf::Require
-            }
-        },
-    };
-    Kernel { ebpf }
 }
 
 /// `sun_path` of unix(7) holds 108 bytes with its closing zero.

@@ -94,7 +94,11 @@ fn what_is_typed_is_what_is_meant() {
     let north = &meant.audit.witnesses[0];
     assert_eq!((&*north.name, &*north.key), ("north", "north.example.com+1a2b3c4d+BKx0"));
     assert_eq!((&*north.url.authority, &*north.url.path), ("north.example.com", "/w/add-checkpoint"));
-    assert_eq!(meant.kernel.ebpf, Ebpf::Off);
+    let kernel = &meant.kernel;
+    assert_eq!((kernel.ebpf, &kernel.interfaces[..]), (Ebpf::Off, &["eth0".into(), "bond0.7".into()][..]));
+    assert_eq!((kernel.deadline, kernel.budget_bytes), (Duration::from_secs(10), 64 << 10));
+    assert_eq!((kernel.connects_per_second, kernel.trusted.len()), (50, 2));
+    assert_eq!(kernel.pins, PathBuf::from("/run/bpf/edge"));
     assert_eq!(meant.policy.calendars, Some(PathBuf::from("/etc/portcullis/calendars.toml")));
     assert_eq!(meant.policy.history, PathBuf::from("/var/lib/portcullis/history"));
 }

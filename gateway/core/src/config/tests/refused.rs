@@ -48,10 +48,39 @@ fn a_key_of_a_later_version_is_refused_and_not_skipped() {
             "p.toml:9: `http3` in `[listen]` is not supported by this version; remove it; agents are served over HTTP/1.1",
         ],
     );
+}
+
+#[test]
+fn a_kernel_layer_that_could_not_be_meant_is_refused() {
     check(
         "[kernel]\nebpf = \"require\"\n",
         &[
-            "p.toml:9: `ebpf = \"require\"` cannot be met: the kernel layer is not part of this build; write `ebpf = \"auto\"` or `ebpf = \"off\"`",
+            "p.toml:9: `ebpf = \"require\"` has no interface to attach to; name those that agents come in by, like `interfaces = [\"eth0\"]`",
+        ],
+    );
+    check(
+        "[kernel]\ninterfaces = [\"\", \"eth0/1\", \"sixteen-letters-\", \"lo\", \"lo\"]\n",
+        &[
+            "p.toml:9: `` is no name of an interface; write 1–15 characters as `ip link` shows them",
+            "p.toml:9: `eth0/1` is no name of an interface; write 1–15 characters as `ip link` shows them",
+            "p.toml:9: `sixteen-letters-` is no name of an interface; write 1–15 characters as `ip link` shows them",
+            "p.toml:9: interface `lo` is named twice; name it once",
+        ],
+    );
+    check(
+        "[kernel]\ndeadline = \"1ms\"\nbudget = \"1 KiB\"\nconnects = 0\n",
+        &[
+            "p.toml:9: `1ms` is below the least `kernel.deadline` can be; write 1s to 10m",
+            "p.toml:10: `1 KiB` is below the least `kernel.budget` can be; write 16 KiB to 64 MiB",
+            "p.toml:11: `0` is below the least `kernel.connects` can be; write 1 to 1000000",
+        ],
+    );
+    check(
+        "[kernel]\ntrusted = [\"lb\", \"10.0.0.1/8\", \"10.0.0.0/33\"]\n",
+        &[
+            "p.toml:9: `lb` is not a network; write `10.0.0.0/8` or one address",
+            "p.toml:9: `10.0.0.1/8` is not a network; did you mean `10.0.0.0/8`?",
+            "p.toml:9: `10.0.0.0/33` is not a network; the prefix is at most 32 for IPv4 and 128 for IPv6",
         ],
     );
 }
