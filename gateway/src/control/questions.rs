@@ -38,7 +38,7 @@ pub async fn list(State(plane): Shared, ConnectInfo(caller): ConnectInfo<Caller>
     let mut asked = meant(asked)?;
     if asked.values {
         may_see_values(caller)?;
-        asked.limit = Some(asked.limit.unwrap_or(50).min(VALUED_MAX));
+        asked.limit = Some(asked.limit.unwrap_or(events::LIMIT).min(VALUED_MAX));
     }
     answered(&plane, caller, move |folder| {
         let (page, reading) = asked.page(&opened(folder)?)?;
@@ -189,20 +189,25 @@ async fn answered(
     Ok(Json(shown))
 }
 
-/// Writes down who reads what, and waits until the disk holds it.
+/// Writes down who reads what of the log, before it is shown.
 async fn record(plane: &Plane, caller: Caller, reading: &Reading) -> Result<(), Refused> {
     let actor = format!("uid {}", caller.uid);
-    let end = reading.what.floor_char_boundary(WHAT_BYTES_MAX);
-    let what = reading.what.get(..end).unwrap_or_default();
-    let record = Record::AuditRead(Read { actor: &actor, what, count: reading.count });
-    plane.ledger.record(reload::now(), &record).await.map_err(unrecorded)
+    written(plane, &Record::AuditRead(Read { actor: &actor, what: cut(&reading.what), count: reading.count })).await
 }
 
 /// Writes down that an operator looks at what serves, before it is shown.
 pub async fn looked(plane: &Plane, caller: Caller, what: &str) -> Result<(), Refused> {
     let actor = format!("uid {}", caller.uid);
-    let look = Record::AdminRead(Look { actor: &actor, what });
-    plane.ledger.record(reload::now(), &look).await.map_err(unrecorded)
+    written(plane, &Record::AdminRead(Look { actor: &actor, what: cut(what) })).await
+}
+
+/// Waits until the disk holds a record.
+async fn written(plane: &Plane, record: &Record<'_>) -> Result<(), Refused> {
+    plane.ledger.record(reload::now(), record).await.map_err(unrecorded)
+}
+
+fn cut(what: &str) -> &str {
+    what.get(..what.floor_char_boundary(WHAT_BYTES_MAX)).unwrap_or_default()
 }
 
 fn unrecorded(failure: JournalFailure) -> Refused {

@@ -13,7 +13,7 @@ pub use pending::{Decision, Pending, Recorded, Refused, ResultSeen};
 use crate::journal::syncer::Synced;
 use portcullis_audit::wal::{FRAME_HEAD_BYTES, ShardFile};
 use portcullis_core::audit::encode;
-use portcullis_core::audit::record::Record;
+use portcullis_core::audit::record::{Lost, Record};
 use portcullis_core::config::settings::Durability;
 use portcullis_core::policy::verdict::Permit;
 use portcullis_core::refusal::JournalFailure;
@@ -56,6 +56,12 @@ struct State {
     next_seq: u64,
     /// The number behind those that the file holds for certain.
     committed_seq: u64,
+    /// `best-effort` alone: what the log does not know of yet.
+    lost: Option<Lost>,
+    /// What the batch being gathered says was lost.
+    telling: Option<Lost>,
+    /// When the first record of that batch was entered.
+    batch_since: UnixMillis,
     file: ShardFile,
     /// The number of the batch that is being gathered; the first is 1.
     batch_number: u64,
@@ -67,6 +73,39 @@ struct State {
 impl State {
     fn is_empty(&self) -> bool {
         self.batch.len() <= FRAME_HEAD_BYTES
+    }
+
+    /// Records at the end of the log's knowledge will never be written.
+    fn lose(&mut self, count: u64, since: UnixMillis) {
+        let before = self.lost.map_or(0, |lost| lost.count);
+        let since = self.lost.map_or(since, |lost| lost.since);
+        let count = before + count;
+        self.lost = (count > 0).then_some(Lost { count, since });
+    }
+
+    /// Gives the next record its number.
+    fn put(&mut self, at: UnixMillis, record: &Record<'_>) -> u64 {
+        if self.is_empty() {
+            self.batch_since = at;
+        }
+        let sequence = self.next_seq;
+        encode::write(&mut self.batch, sequence, at, record);
+        self.next_seq += 1;
+        sequence
+    }
+
+    /// The batch that was to be written is not in the file: its numbers are given again, and what it was to say of earlier ones is still to be said.
+    fn unwrite(&mut self) {
+        let mut count = self.next_seq - self.committed_seq;
+        let mut since = self.batch_since;
+        if let Some(told) = self.telling.take() {
+            // The record that tells is none that was lost.
+            count += told.count - 1;
+            since = told.since;
+        }
+        // Meanwhile nothing was entered, so nothing else waits to be told.
+        self.lose(count, since);
+        self.next_seq = self.committed_seq;
     }
 }
 
@@ -85,6 +124,9 @@ impl Journal {
             writing: gathering(),
             next_seq,
             committed_seq: next_seq,
+            lost: None,
+            telling: None,
+            batch_since: UnixMillis(0),
             file,
             batch_number: 1,
             waiters: Vec::with_capacity(256),
@@ -143,14 +185,19 @@ impl Journal {
         let backed_up = self.synced.is_backed_up();
         if state.batch.len() > BATCH_BYTES_MAX || backed_up {
             return match self.durability {
-                // Asked for by name only: the log has a gap, the calls go on.
-                Durability::BestEffort => (Ok(self.settled.get()), NOT_RECORDED),
+                // Asked for by name only: the log has a gap, which it tells of as soon as it can, and the calls go on.
+                Durability::BestEffort => {
+                    state.lose(1, at);
+                    (Ok(self.settled.get()), NOT_RECORDED)
+                }
                 Durability::Batched | Durability::Strict => (Err(JournalFailure::Backlog), NOT_RECORDED),
             };
         }
-        let sequence = state.next_seq;
-        encode::write(&mut state.batch, sequence, at, record);
-        state.next_seq += 1;
+        if let Some(lost) = state.lost.take().filter(|_| self.durability == Durability::BestEffort) {
+            state.put(at, &Record::AuditLost(lost));
+            state.telling = Some(lost);
+        }
+        let sequence = state.put(at, record);
         if let Some(flusher) = state.flusher.take() {
             flusher.wake();
         }
@@ -187,6 +234,7 @@ impl Journal {
         match state.file.append(&mut state.writing) {
             Ok(()) => {
                 state.committed_seq = state.next_seq;
+                state.telling = None;
                 self.synced.written(number);
                 // Whoever waited for a batch this old has long been told.
                 self.unwritten.borrow_mut().retain(|old| old + UNWRITTEN_KEPT > number);
@@ -196,7 +244,7 @@ impl Journal {
             }
             Err(error) => {
                 // The file cut itself back to its last whole batch, so the numbers go on from there.
-                state.next_seq = state.committed_seq;
+                state.unwrite();
                 self.remember_unwritten(number);
                 tracing::error!(shard = state.file.number(), %error, "the audit log cannot be written; calls are refused until it can");
             }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use std::path::Path;
 
 /// Calls of a page, unless it is told.
-const LIMIT: usize = 50;
+pub const LIMIT: usize = 50;
 
 /// Bytes of one value, unless it is told: what `capture` keeps of a result by default, four times.
 const VALUE_BYTES: usize = 64 * 1024;

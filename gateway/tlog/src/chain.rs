@@ -46,6 +46,8 @@ pub struct Told {
     pub back_in_time: Option<u64>,
     /// Entries below this are no longer kept, as a record says.
     pub pruned: u64,
+    /// Records that were never written, as records say: in `best-effort`, calls go on without them.
+    pub lost: u64,
 }
 
 impl Chains {
@@ -66,6 +68,7 @@ impl Chains {
         let link = Link::read(entry).map_err(Break::NotARecord)?;
         self.told.records += 1;
         self.told.pruned = self.told.pruned.max(link.pruned.unwrap_or(0));
+        self.told.lost = self.told.lost.saturating_add(link.lost.unwrap_or(0));
         let place = usize::from(link.shard);
         if self.shards.len() <= place {
             self.shards.resize(place + 1, None);

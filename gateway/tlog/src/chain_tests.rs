@@ -59,5 +59,5 @@ fn what_continues_another_log_may_begin_anywhere_and_a_clock_set_back_is_told() 
     entries.extend(records.take(3));
     entries.push(b"not a record".to_vec());
     let told = read(Beginning::Whole, &entries).unwrap();
-    assert_eq!(told, Told { records: 12, others: 1, back_in_time: Some(9), pruned: 0 });
+    assert_eq!(told, Told { records: 12, others: 1, back_in_time: Some(9), pruned: 0, lost: 0 });
 }

@@ -137,11 +137,14 @@ fn witnessed(files: &impl Files, key: &VerifierKey, demands: &Demands) -> Result
 
 impl fmt::Display for Found {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Told { records, back_in_time, .. } = self.told;
+        let Told { records, back_in_time, lost, .. } = self.told;
         let (size, origin) = (self.checkpoint.head.size, &self.checkpoint.origin);
         write!(out, "{size} entries, {} bytes, as `{origin}` signed them", self.bytes)?;
         if records > 0 {
             write!(out, "; {records} records of {} shards, without a gap", self.shards)?;
+        }
+        if lost > 0 {
+            write!(out, "; {lost} more were lost before they were written, as `audit.lost` says")?;
         }
         if let Some(seen) = self.witnessed.as_ref().filter(|seen| !seen.by.is_empty()) {
             let by: Vec<String> = seen.by.iter().map(|(name, at)| format!("`{name}` at {at}")).collect();

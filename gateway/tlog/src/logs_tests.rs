@@ -131,6 +131,19 @@ fn a_log_begins_with_the_end_of_the_one_before() {
 }
 
 #[test]
+fn what_a_log_says_was_never_written_is_told() {
+    let (mut records, mut log) = (Records::default(), Log::new(signer));
+    log.append(&records.take(7));
+    let lost = String::from_utf8(records.next()).unwrap();
+    let lost = lost.replace("\"event\":\"decision\"", "\"count\":12,\"event\":\"audit.lost\"");
+    log.append(&[lost.into_bytes()]);
+    let found = log.read(&mut Reading::after(Before::Nothing), &Demands::default()).unwrap();
+    assert_eq!((found.told.records, found.told.lost), (8, 12));
+    let told = found.to_string();
+    assert!(told.contains("without a gap; 12 more were lost before they were written, as `audit.lost` says"), "{told}");
+}
+
+#[test]
 fn a_pruned_log_is_checked_from_where_it_is_kept_if_it_says_so() {
     let (mut records, mut log) = (Records::default(), Log::new(signer));
     log.append(&records.take(70_000));

@@ -19,6 +19,8 @@ pub struct Link<'e> {
     pub at: i64,
     /// The index below which entries are no longer kept, where it says so.
     pub pruned: Option<u64>,
+    /// How many records of its shard are missing before it, where it says so.
+    pub lost: Option<u64>,
 }
 
 /// Whether an entry is a record; the first entry of a log that continues another is that one's checkpoint.
@@ -34,7 +36,7 @@ impl<'e> Link<'e> {
     pub fn read(entry: &'e [u8]) -> Result<Self, NotARecord> {
         let mut rest = entry.strip_prefix(b"{").ok_or(NotARecord::Form)?;
         let (mut link, mut version, mut seq, mut shard, mut at) = (Link::default(), None, None, None, None);
-        let (mut event, mut first_index) = (None, None);
+        let (mut event, mut first_index, mut count) = (None, None, None);
         let (mut before, mut word_before): (&[u8], u64) = (&[], 0);
         loop {
             let (name, after) = name(rest)?;
@@ -44,6 +46,7 @@ impl<'e> Link<'e> {
             }
             let (value, after) = after.strip_prefix(b":").and_then(value).ok_or(NotARecord::Form)?;
             match word {
+                COUNT => count = number(value),
                 EVENT => event = Some(value),
                 FIRST_IN if name == b"first_index" => first_index = number(value),
                 PREV => link.prev = Some(hash(value)?),
@@ -67,11 +70,13 @@ impl<'e> Link<'e> {
         link.shard = shard.ok_or(NotARecord::Nameless)?;
         link.seq = seq.ok_or(NotARecord::Nameless)?;
         link.at = at.ok_or(NotARecord::Nameless)?;
+        link.lost = count.filter(|_| event == Some(b"\"audit.lost\""));
         link.pruned = first_index.filter(|_| event == Some(b"\"audit.pruned\""));
         Ok(link)
     }
 }
 
+const COUNT: u64 = word(b"count");
 const EVENT: u64 = word(b"event");
 const FIRST_IN: u64 = word(b"first_in");
 const PREV: u64 = word(b"prev");

@@ -78,6 +78,10 @@ fn what_ties_a_record_is_read_past_everything_else() {
         "{\"event\":\"decision\",\"first_index\":512,\"seq\":1,\"shard\":0,\"ts\":1,\"v\":2}",
         Ok((0, 1, false, 1, None)),
     );
+    for (event, lost) in [("audit.lost", Some(3)), ("audit.read", None)] {
+        let record = format!("{{\"count\":3,\"event\":\"{event}\",\"seq\":1,\"shard\":0,\"ts\":1,\"v\":2}}");
+        assert_eq!(Link::read(record.as_bytes()).unwrap().lost, lost);
+    }
     let link = format!("{{\"prev\":\"{DIGITS}\",\"seq\":1,\"shard\":0,\"ts\":1,\"v\":2}}");
     assert_eq!(Link::read(link.as_bytes()).unwrap().prev, Some(DIGITS.as_bytes()));
 }

@@ -37,9 +37,11 @@ pub fn write(out: &mut Vec<u8>, seq: u64, at: UnixMillis, record: &Record<'_>) {
         | Record::AdminRead(_)
         | Record::GatewayStarted(_)
         | Record::GatewayStopped(_) => write_own(&mut writer, record),
-        Record::OutcomeUnknown(_) | Record::AuditRead(_) | Record::AuditErased(_) | Record::AuditPruned(_) => {
-            write_about_log(&mut writer, record);
-        }
+        Record::OutcomeUnknown(_)
+        | Record::AuditRead(_)
+        | Record::AuditErased(_)
+        | Record::AuditPruned(_)
+        | Record::AuditLost(_) => write_about_log(&mut writer, record),
     }
     writer.close();
 }
@@ -109,6 +111,10 @@ fn write_about_log(writer: &mut Writer<'_>, record: &Record<'_>) {
         writer.text(Field::Actor, pruned.actor);
         writer.number(Field::FirstIndex, pruned.first_index);
     }
+    if let Record::AuditLost(lost) = record {
+        writer.number(Field::Counted, lost.count);
+        writer.number(Field::Since, u64::try_from(lost.since.0).unwrap_or_default());
+    }
 }
 
 /// As many as a record names.
@@ -137,6 +143,7 @@ pub fn event(record: &Record<'_>) -> Event {
         Record::AuditPruned(_) => Event::AuditPruned,
         Record::ToolApproved(_) => Event::ToolApproved,
         Record::AdminRead(_) => Event::AdminRead,
+        Record::AuditLost(_) => Event::AuditLost,
     }
 }
 

@@ -152,6 +152,10 @@ fn each_record_about_the_log_holds_what_it_promises() {
             Record::AuditPruned(Pruned { actor: "uid 0", first_index: 256 }),
             r#"{"v":2,"event":"audit.pruned",HEAD,"actor":"uid 0","first_index":256}"#.to_owned(),
         ),
+        (
+            Record::AuditLost(Lost { count: 3, since: UnixMillis(1_700_000_000_000) }),
+            r#"{"v":2,"event":"audit.lost",HEAD,"count":3,"since":1700000000000}"#.to_owned(),
+        ),
     ]);
 }
 

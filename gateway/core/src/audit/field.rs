@@ -114,6 +114,7 @@ fields! {
     Server = "server" Text,
     Session = "session" Bytes,
     Shard = "shard" Number,
+    Since = "since" Number,
     Snapshot = "snapshot" Number,
     SnapshotHash = "snapshot_hash" Text,
     Source = "source" Address,
@@ -169,10 +170,11 @@ pub enum Event {
     AuditPruned,
     ToolApproved,
     AdminRead,
+    AuditLost,
 }
 
 impl Event {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::Decision,
         Self::Result,
         Self::ResultBegun,
@@ -191,6 +193,7 @@ impl Event {
         Self::AuditPruned,
         Self::ToolApproved,
         Self::AdminRead,
+        Self::AuditLost,
     ];
 
     fn of(number: u8) -> Option<Self> {
@@ -218,6 +221,7 @@ impl Event {
             Self::AuditPruned => "audit.pruned",
             Self::ToolApproved => "tool.approved",
             Self::AdminRead => "admin.read",
+            Self::AuditLost => "audit.lost",
         }
     }
 }

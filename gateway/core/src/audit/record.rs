@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use super::capture::Part;
 use crate::protocol::revision::Revision;
+use crate::time::UnixMillis;
 
 /// Everything that is ever recorded.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +48,8 @@ pub enum Record<'r> {
     ToolApproved(Approval<'r>),
     /// `admin.read`: an operator looked at rules, agents or their history.
     AdminRead(Look<'r>),
+    /// `audit.lost`: in `best-effort`, records could not be written and what they tell of went on.
+    AuditLost(Lost),
 }
 
 /// Who called: what `identity` proved.
@@ -393,6 +396,15 @@ pub struct Pruned<'r> {
     pub actor: &'r str,
     /// The first entry that still is.
     pub first_index: u64,
+}
+
+/// Records are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// How many of this shard.
+    pub count: u64,
+    /// When the first of them should have been written.
+    pub since: UnixMillis,
 }
 
 #[cfg(test)]
