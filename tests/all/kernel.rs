@@ -88,6 +88,8 @@ fn a_banned_source_is_refused_in_the_kernel_and_returns_by_itself() {
     assert!(net.connect(3, gateway.address(), REFUSED).is_err(), "a banned source connects");
     calls(&gateway, &mut client(&net, &gateway, 2));
     assert!(packets(&gateway, "banned") > 0);
+    assert!(gateway.metric("portcullis_kernel_packets_total") > 0.0);
+    assert!(gateway.metric("portcullis_kernel_runs_total") >= 0.0);
     // Nobody lifts it.
     wait("the end of the ban", || net.connect(3, gateway.address(), REFUSED).is_ok());
     calls(&gateway, &mut client(&net, &gateway, 3));
@@ -171,6 +173,25 @@ fn a_restart_keeps_programs_bans_and_marks() {
     assert_eq!(marks(&net).len(), 2);
     drop(agent);
     wait("the end of the mark", || marks(&net) == marked);
+}
+
+#[test]
+fn what_a_stopped_gateway_left_is_detached_and_what_a_running_one_holds_is_not() {
+    let Some(net) = Net::up() else { return };
+    let upstream = Upstream::kind();
+    let mut gateway = guarded(&net, &upstream, "");
+    ban(&net, net.host(3), Duration::from_secs(600));
+    let refused = gateway.operate(&["kernel", "detach"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("stop the gateway first"), "{said}");
+    gateway.kill();
+    let done = gateway.operate(&["kernel", "detach"]);
+    assert_eq!(String::from_utf8_lossy(&done.stdout), "programs taken from 1 interface\n");
+    assert!(!net.pins().exists());
+    let address = gateway.address();
+    wait("the port", || TcpListener::bind(address).is_ok());
+    let _stand_in = TcpListener::bind(address).unwrap();
+    assert!(net.connect(3, address, CEILING).is_ok(), "a ban outlives what carried it out");
 }
 
 #[test]

@@ -1,25 +1,41 @@
 //! `portcullis kernel`: tells what stands in front of the listeners. In: a running gateway, or this process alone. Out: a page for people, or
-//! JSON. Never here: attaching.
+//! JSON. Never here: attaching, bans.
 
 use crate::cli::say::{Hue, line, painted};
-use crate::cli::{End, Outcome, Ways, client, first, list, number, say, text};
-use crate::kernel::report;
+use crate::cli::{End, Failure, Outcome, Ways, client, counted, first, list, number, say, text};
+use crate::kernel::{pins, report};
 use crate::sources;
 use clap::Subcommand;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What to do with the kernel layer.
 #[derive(Debug, Subcommand)]
 pub enum KernelVerb {
     /// Tell what is attached how, or what is missing and what gives it
     Status,
+    /// Take out of the kernel what a gateway left there that has stopped
+    Detach,
 }
 
 /// Runs the verb.
 pub fn kernel(verb: &KernelVerb, ways: &Ways) -> Outcome {
     match verb {
         KernelVerb::Status => status(ways),
+        KernelVerb::Detach => detach(ways),
     }
+}
+
+fn detach(ways: &Ways) -> Outcome {
+    let pins = sources::read(&ways.config).map_err(first)?.settings.kernel.pins;
+    let detached = pins::detach(&pins).map_err(|missing| {
+        let help = format!("stop the gateway first, or start it with `ebpf = \"off\"`; {}", missing.cure);
+        Failure::new(missing.cause, help)
+    })?;
+    match ways.json {
+        true => say::json(&json!({"detached": detached})),
+        false => line(&format!("programs taken from {}", counted(detached, "interface"))),
+    }
+    Ok(End::Done)
 }
 
 fn status(ways: &Ways) -> Outcome {

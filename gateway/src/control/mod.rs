@@ -75,6 +75,7 @@ pub fn metrics(plane: &Plane) -> String {
         shared.boot / 1000,
         shared.boot % 1000,
     );
+    crate::kernel::report::metrics(&plane.facts.kernel, &mut out);
     #[cfg(feature = "count-allocations")]
     crate::allocations::tell(&mut out, shared.counters.len());
     out

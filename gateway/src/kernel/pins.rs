@@ -75,6 +75,28 @@ impl Pins {
     }
 }
 
+/// Takes everything out of the kernel that an earlier start left: programs, bans, marks; how many interfaces were let go.
+pub fn detach(folder: &Path) -> Result<usize, Missing> {
+    let Some(_held) = Pins::take(folder)? else { return Ok(0) };
+    let stays = |error: io::Error| {
+        Missing::new(
+            format!("{} cannot be emptied: {error}", folder.display()),
+            "run as the user who attached the programs",
+        )
+    };
+    let found = links(folder).map_err(stays)?.len();
+    // Links first: a program without its maps' names goes on, a map without programs is gone with its name.
+    withdraw(folder)?;
+    for (name, ..) in MAPS {
+        match fs::remove_file(folder.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(stays(error)),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    fs::remove_dir(folder).map_err(stays)?;
+    Ok(found)
+}
+
 const LINK: &str = "link-";
 
 /// Links in the folder, by `WAY-INTERFACE`.

@@ -3,6 +3,7 @@
 use super::{Kernel, Missing, capability, pins};
 use portcullis_core::config::settings::Kernel as Wish;
 use serde_json::{Map, Value, json};
+use std::fmt::Write;
 
 /// What serves.
 pub fn running(kernel: &Kernel) -> Value {
@@ -33,6 +34,25 @@ pub fn running(kernel: &Kernel) -> Value {
         members.insert("missing".into(), missing(&kernel.missing));
     }
     value
+}
+
+/// The same as Prometheus reads it: packets by verdict, and what each program that is loaded has cost.
+pub fn metrics(kernel: &Kernel, out: &mut String) {
+    let Some(layer) = &kernel.layer else { return };
+    out.push_str("# HELP portcullis_kernel_packets_total Packets judged in the kernel, by verdict.\n# TYPE portcullis_kernel_packets_total counter\n");
+    for (verdict, packets) in layer.counters() {
+        let _ = writeln!(out, "portcullis_kernel_packets_total{{verdict=\"{}\"}} {packets}", verdict.name());
+    }
+    let runs = layer.runs();
+    out.push_str("# HELP portcullis_kernel_runs_total Runs of a program, counted where `kernel.bpf_stats_enabled` is 1.\n# TYPE portcullis_kernel_runs_total counter\n");
+    for (program, runs, _) in &runs {
+        let _ = writeln!(out, "portcullis_kernel_runs_total{{program=\"{program}\"}} {runs}");
+    }
+    out.push_str("# HELP portcullis_kernel_run_seconds_total What they took.\n# TYPE portcullis_kernel_run_seconds_total counter\n");
+    for (program, _, nanoseconds) in &runs {
+        let (whole, rest) = (nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000);
+        let _ = writeln!(out, "portcullis_kernel_run_seconds_total{{program=\"{program}\"}} {whole}.{rest:09}");
+    }
 }
 
 /// What a start would find, asked of this process while no gateway answers.
