@@ -212,7 +212,7 @@ fn access(index: &Index, span: &Span) -> Result<Vec<Table>, IndexError> {
 }
 
 /// Events that say what was changed, as `changes` lists them.
-pub const CHANGES: [&str; 10] = [
+pub const CHANGES: [&str; 12] = [
     "policy.swapped",
     "agent.suspended",
     "agent.resumed",
@@ -222,6 +222,8 @@ pub const CHANGES: [&str; 10] = [
     "gateway.stopped",
     "audit.erased",
     "audit.pruned",
+    "audit.held",
+    "audit.released",
     "log.begun",
 ];
 

@@ -37,9 +37,12 @@ pub fn write(out: &mut Vec<u8>, seq: u64, at: UnixMillis, record: &Record<'_>) {
         | Record::AdminRead(_)
         | Record::GatewayStarted(_)
         | Record::GatewayStopped(_) => write_own(&mut writer, record),
-        Record::OutcomeUnknown(_) | Record::AuditRead(_) | Record::AuditErased(_) | Record::AuditPruned(_) => {
-            write_about_log(&mut writer, record);
-        }
+        Record::OutcomeUnknown(_)
+        | Record::AuditRead(_)
+        | Record::AuditErased(_)
+        | Record::AuditPruned(_)
+        | Record::AuditHeld(_)
+        | Record::AuditReleased(_) => write_about_log(&mut writer, record),
     }
     writer.close();
 }
@@ -109,6 +112,14 @@ fn write_about_log(writer: &mut Writer<'_>, record: &Record<'_>) {
         writer.text(Field::Actor, pruned.actor);
         writer.number(Field::FirstIndex, pruned.first_index);
     }
+    if let Record::AuditHeld(held) | Record::AuditReleased(held) = record {
+        writer.text(Field::Actor, held.actor);
+        writer.text(Field::What, held.what);
+        writer.list(Field::Entries, first(held.entries));
+        writer.text_if(Field::Agent, held.agent);
+        writer.text_if(Field::Account, held.account);
+        writer.text(Field::Reason, held.reason);
+    }
 }
 
 /// As many as a record names.
@@ -137,6 +148,8 @@ pub fn event(record: &Record<'_>) -> Event {
         Record::AuditPruned(_) => Event::AuditPruned,
         Record::ToolApproved(_) => Event::ToolApproved,
         Record::AdminRead(_) => Event::AdminRead,
+        Record::AuditHeld(_) => Event::AuditHeld,
+        Record::AuditReleased(_) => Event::AuditReleased,
     }
 }
 

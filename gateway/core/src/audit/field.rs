@@ -169,10 +169,12 @@ pub enum Event {
     AuditPruned,
     ToolApproved,
     AdminRead,
+    AuditHeld,
+    AuditReleased,
 }
 
 impl Event {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 20] = [
         Self::Decision,
         Self::Result,
         Self::ResultBegun,
@@ -191,6 +193,8 @@ impl Event {
         Self::AuditPruned,
         Self::ToolApproved,
         Self::AdminRead,
+        Self::AuditHeld,
+        Self::AuditReleased,
     ];
 
     fn of(number: u8) -> Option<Self> {
@@ -218,6 +222,8 @@ impl Event {
             Self::AuditPruned => "audit.pruned",
             Self::ToolApproved => "tool.approved",
             Self::AdminRead => "admin.read",
+            Self::AuditHeld => "audit.held",
+            Self::AuditReleased => "audit.released",
         }
     }
 }

@@ -47,6 +47,10 @@ pub enum Record<'r> {
     ToolApproved(Approval<'r>),
     /// `admin.read`: an operator looked at rules, agents or their history.
     AdminRead(Look<'r>),
+    /// `audit.held`: calls are kept from being erased or pruned.
+    AuditHeld(Held<'r>),
+    /// `audit.released`: they no longer are.
+    AuditReleased(Held<'r>),
 }
 
 /// Who called: what `identity` proved.
@@ -393,6 +397,23 @@ pub struct Pruned<'r> {
     pub actor: &'r str,
     /// The first entry that still is.
     pub first_index: u64,
+}
+
+/// Calls must stay, or no longer must.
+#[derive(Clone, Copy, Debug)]
+pub struct Held<'r> {
+    /// Who says so.
+    pub actor: &'r str,
+    /// What the hold is called, and its span of time where it has one.
+    pub what: &'r str,
+    /// Which calls, by their names; all that have the rest in common where there is none.
+    pub entries: &'r [&'r str],
+    /// Of which agent.
+    pub agent: Option<&'r str>,
+    /// On which account.
+    pub account: Option<&'r str>,
+    /// Why.
+    pub reason: &'r str,
 }
 
 #[cfg(test)]
