@@ -14,6 +14,7 @@ pub mod counters;
 #[cfg(feature = "count-allocations")]
 pub mod allocations;
 pub mod journal;
+pub mod kept;
 pub mod session;
 pub mod beside;
 pub mod kernel;

@@ -102,7 +102,9 @@ pub fn run(file: &Path) -> Result<(), StartFailure> {
     let begun = Begun { held, kept, fingerprint };
     let keeper = Arc::new(Keeper::new(file.to_owned(), shared.clone(), ledger.clone(), history, begun));
     let (log_standing, questions) = (syncing.standing().clone(), Arc::new(Semaphore::new(questions::AT_ONCE_MAX)));
-    let plane = Arc::new(Plane { shared: shared.clone(), keeper, ledger, facts, log: log_standing.clone(), questions });
+    let (desk, keeping) = (syncing.desk().clone(), tokio::sync::Mutex::default());
+    let log = log_standing.clone();
+    let plane = Arc::new(Plane { shared: shared.clone(), keeper, ledger, facts, log, questions, desk, keeping });
     say(&plane, address, &recovery);
     let control = Control::start(plane, doors, recovery)?;
     if settings.audit.index == Indexing::Auto {
@@ -194,7 +196,7 @@ fn lock_log(settings: &Settings) -> Result<File, StartFailure> {
 const LOCK_FILE: &str = ".lock";
 
 /// Takes the folder for this process alone: two gateways that write one log would tear each other's journals.
-fn lock(folder: &Path) -> io::Result<File> {
+pub fn lock(folder: &Path) -> io::Result<File> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join(LOCK_FILE))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -204,7 +206,7 @@ fn lock(folder: &Path) -> io::Result<File> {
 }
 
 /// The keys of the log; made at the first start.
-fn keys(settings: &Settings) -> Result<Keys, StartFailure> {
+pub fn keys(settings: &Settings) -> Result<Keys, StartFailure> {
     let origin = format!("{}/audit", settings.listen.public_url.authority());
     Keys::take_up(&settings.audit.folder.join("keys"), &origin).map_err(|failure| {
         StartFailure::System(
@@ -216,7 +218,7 @@ fn keys(settings: &Settings) -> Result<Keys, StartFailure> {
 }
 
 /// Takes the log up where it ended.
-fn take_up_log(settings: &Settings, keys: Keys) -> Result<(Sequencer, Recovery), StartFailure> {
+pub fn take_up_log(settings: &Settings, keys: Keys) -> Result<(Sequencer, Recovery), StartFailure> {
     let folder = &settings.audit.folder;
     let taken = recovery::take_up(Arc::new(RealDisk), folder, keys).map_err(|cause| {
         StartFailure::System(
@@ -225,7 +227,8 @@ fn take_up_log(settings: &Settings, keys: Keys) -> Result<(Sequencer, Recovery),
             "it is left as it is; put back what is missing, or keep it as evidence and name another `folder` in `[audit]`",
         )
     });
-    let (sequencer, recovery) = taken?;
+    let (mut sequencer, recovery) = taken?;
+    sequencer.resume_keeping().map_err(|fault| audit_refused(io::Error::other(fault.to_string())))?;
     if recovery.torn_bytes > 0 {
         tracing::warn!(
             bytes = recovery.torn_bytes,

@@ -271,6 +271,7 @@ async fn settle_forever(core: &Core) {
     let synced = core.journal.synced().clone();
     loop {
         synced.settled.notified().await;
+        core.journal.leave_if_asked();
         core.journal.settle(synced.state());
     }
 }

@@ -23,6 +23,7 @@ mod hostile;
 mod audit;
 mod tlog;
 mod witnesses;
+mod erasure;
 mod questions;
 mod reads;
 mod exports;

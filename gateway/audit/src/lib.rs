@@ -20,6 +20,8 @@ pub mod recovery;
 pub mod log;
 pub mod logs;
 pub mod reader;
+pub mod calls;
+pub mod keeping;
 pub mod index;
 pub mod report;
 pub mod export;

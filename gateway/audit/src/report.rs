@@ -212,7 +212,7 @@ fn access(index: &Index, span: &Span) -> Result<Vec<Table>, IndexError> {
 }
 
 /// Events that say what was changed, as `changes` lists them.
-pub const CHANGES: [&str; 11] = [
+pub const CHANGES: [&str; 13] = [
     "policy.swapped",
     "agent.suspended",
     "agent.resumed",
@@ -223,6 +223,8 @@ pub const CHANGES: [&str; 11] = [
     "audit.erased",
     "audit.pruned",
     "audit.lost",
+    "audit.held",
+    "audit.released",
     "log.begun",
 ];
 

@@ -50,6 +50,8 @@ pub struct Sequencer {
     pub(crate) signed: u64,
     /// What was taken does not fit: nothing more is taken or signed, since what is in memory is no longer what the disk would give.
     broken: Option<String>,
+    /// An erasure may be decided and not done.
+    pub(crate) halfway: bool,
     entry: Vec<u8>,
 }
 
@@ -84,6 +86,7 @@ impl Sequencer {
             consumed: Vec::new(),
             unsigned: Vec::new(),
             broken: None,
+            halfway: false,
             entry: Vec::with_capacity(4096),
         }
     }

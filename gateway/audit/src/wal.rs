@@ -125,6 +125,12 @@ impl Owed {
         Place::unpacked(self.durable.load(Ordering::Acquire))
     }
 
+    /// The segment that is to be left before nothing of what was written stays in a journal; none where there is nothing to leave.
+    pub fn occupied(&self) -> Option<u32> {
+        let written = Place::unpacked(self.written.load(Ordering::Acquire));
+        (written.offset > HEAD_BYTES as u32).then_some(written.segment)
+    }
+
     /// Bytes that are written and not signed yet as part of the log.
     pub fn backlog_bytes(&self) -> u64 {
         self.written_bytes.load(Ordering::Relaxed).saturating_sub(self.signed_bytes.load(Ordering::Relaxed))
@@ -274,6 +280,9 @@ impl ShardFile {
         self.owed.files().push(file.clone());
         (self.name, self.file, self.head, self.seal) = (name, file, head, seal);
         (self.number, self.length) = (0, HEAD_BYTES as u64);
+        // The one that was left can be taken whole, also where nothing follows.
+        let begun = Place { segment: self.name.segment, offset: HEAD_BYTES as u32 };
+        self.owed.written.store(begun.packed(), Ordering::Release);
         Ok(())
     }
 }

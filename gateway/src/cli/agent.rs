@@ -39,7 +39,7 @@ fn change(id: &str, verb: &str, becomes: &str, ways: &Ways) -> Outcome {
 }
 
 /// What stands in a path must not end it; ids have none of these, but what was typed may.
-fn escaped(id: &str) -> String {
+pub fn escaped(id: &str) -> String {
     use std::fmt::Write;
     let mut out = String::new();
     for byte in id.bytes() {

@@ -1,6 +1,9 @@
 //! `portcullis audit`: reads the audit log. In: the segments in the audit folder, the signed log and its index. Out: one line a call, one call in
 //! full, tables, proofs. Never here: checking the log; that is `portcullis-verify`'s.
 
+mod alone;
+mod erase;
+mod hold;
 pub mod indexed;
 mod proof;
 mod query;
@@ -57,6 +60,11 @@ pub enum AuditVerb {
     Reindex,
     /// Take records out of the signed log: JSON lines, OCSF, Parquet, OpenTelemetry, syslog
     Export(export::Export),
+    /// Destroy what calls asked and were answered; their entries stay
+    Erase(erase::Erase),
+    /// Keep calls from being erased
+    #[command(subcommand)]
+    Hold(hold::Hold),
 }
 
 /// How often the segments are looked at: a call should be seen as it happens, and a look costs next to nothing.
@@ -81,6 +89,8 @@ pub fn audit(verb: &AuditVerb, ways: &Ways) -> Outcome {
         AuditVerb::Proof(asked) => return proof::proof(asked, ways),
         AuditVerb::Reindex => return reindex::reindex(ways),
         AuditVerb::Export(asked) => return export::export(asked, ways),
+        AuditVerb::Erase(asked) => return erase::erase(asked, ways),
+        AuditVerb::Hold(verb) => return hold::hold(verb, ways),
     };
     shown.map_err(|error| unreadable(&folder, &error))?;
     Ok(End::Done)

@@ -4,7 +4,7 @@ use crate::compared;
 use crate::control::answers::{self, Refused};
 use crate::control::peer::Caller;
 use crate::control::socket::Socket;
-use crate::control::{self, Plane, live, policies, questions, status};
+use crate::control::{self, Plane, keeping, live, policies, questions, status};
 use crate::history::By;
 use crate::reload::{Change, Changed};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, State};
@@ -82,6 +82,9 @@ fn routes(plane: Arc<Plane>) -> Router {
         .route("/v1/audit/reports/{name}", get(questions::report))
         .route("/v1/audit/checkpoint", get(questions::checkpoint))
         .route("/v1/audit/reads", post(questions::note))
+        .route("/v1/audit/erase", post(keeping::erase).layer(DefaultBodyLimit::max(keeping::ERASURE_BYTES_MAX)))
+        .route("/v1/audit/holds/{name}", post(keeping::hold))
+        .route("/v1/audit/holds/{name}/remove", post(keeping::lift))
         .route("/v1/drain", post(drain))
         .route("/metrics", get(metrics))
         .fallback(|| async {

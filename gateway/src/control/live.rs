@@ -1,6 +1,6 @@
 //! Runs the control plane on its own thread. In: the plane and its doors. Out: the gateway's last record. Never here: agents' requests.
 
-use crate::control::{Plane, face, status};
+use crate::control::{Plane, face, keeping, status};
 use crate::history::By;
 use crate::kernel::{clock, marks};
 use crate::meters;
@@ -92,7 +92,12 @@ async fn started(plane: &Plane, recovery: &Recovery) -> Result<(), JournalFailur
     let unknown =
         unknown.map(|((_, shard, seq), boot)| Record::OutcomeUnknown(Unknown { boot, shard: *shard, seq: *seq }));
     let records: Vec<Record<'_>> = std::iter::once(record).chain(unknown).collect();
-    plane.ledger.record_all(reload::now(), &records).await
+    plane.ledger.record_all(reload::now(), &records).await?;
+    // What an earlier gateway erased, held or let go and did not live to record. It stays to be recorded where that fails now.
+    if let Err(refused) = keeping::record_done(plane).await {
+        tracing::warn!(why = %refused.message, "what was erased or held before this start is not recorded yet");
+    }
+    Ok(())
 }
 
 /// What is less than it could be: nothing falls back in silence.

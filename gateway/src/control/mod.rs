@@ -4,6 +4,7 @@
 
 pub mod agents;
 pub mod answers;
+pub mod keeping;
 pub mod face;
 pub mod indexing;
 pub mod ledger;
@@ -16,6 +17,7 @@ pub mod status;
 
 use crate::control::ledger::Ledger;
 use crate::counters;
+use crate::journal::desk::Desk;
 use crate::journal::sequencing::Standing;
 use crate::kernel::Kernel;
 use crate::reload::Keeper;
@@ -37,6 +39,10 @@ pub struct Plane {
     pub log: Arc<Standing>,
     /// Places for those who ask about it.
     pub questions: Arc<Semaphore>,
+    /// Where orders about what the log keeps are handed in.
+    pub desk: Arc<Desk>,
+    /// One such order at a time: each is recorded before the next begins.
+    pub keeping: tokio::sync::Mutex<()>,
 }
 
 /// What was found at start and does not change.

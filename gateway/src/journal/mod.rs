@@ -5,6 +5,7 @@
 //! becomes part of the signed log (`sequencing`, `portcullis-audit`), likewise off the worker.
 
 pub mod pending;
+pub mod desk;
 pub mod sequencing;
 pub mod syncer;
 
@@ -253,6 +254,20 @@ impl Journal {
         state.writing.resize(FRAME_HEAD_BYTES, 0);
         // In strict the syncing thread wakes those whose batch was written; those whose batch was not must not wait for it.
         self.wake_waiters(state);
+    }
+
+    /// Leaves the open segment for a new one, where that is asked: values are to be destroyed in it.
+    pub fn leave_if_asked(&self) {
+        if !self.synced.is_to_leave() {
+            return;
+        }
+        let mut state = self.state.borrow_mut();
+        match state.file.rotate() {
+            Ok(()) => self.synced.left(),
+            Err(error) => {
+                tracing::error!(shard = state.file.number(), %error, "a segment of the audit log cannot be left; what is in it cannot be erased");
+            }
+        }
     }
 
     /// Strict only: the disk holds everything up to batch `number`, or will never.

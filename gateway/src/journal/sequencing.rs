@@ -1,6 +1,7 @@
 //! Lets the log grow, off the workers. In: what the disk holds of the journals. Out: checkpoints, one a second while there is something new. Never here:
 //! how a record becomes an entry.
 
+use crate::journal::desk::{Desk, Work};
 use crate::journal::syncer::{Doorbell, SYNC_INTERVAL, Synced};
 use portcullis_audit::sequencer::{Fault, Sequencer, Took};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -62,6 +63,8 @@ pub struct Sequencing {
     pub shards: Vec<Arc<Synced>>,
     /// Where it tells how it stands.
     pub standing: Arc<Standing>,
+    /// Where operators' orders wait.
+    pub desk: Arc<Desk>,
 }
 
 impl Sequencing {
@@ -69,10 +72,12 @@ impl Sequencing {
     pub fn run(mut self, bell: &Doorbell) {
         self.standing.signed.store(self.sequencer.signed(), Ordering::Relaxed);
         let (mut published, mut complained): (Option<Instant>, Option<Instant>) = (None, None);
+        let mut work: Option<Work> = None;
         loop {
             let pending = self.sequencer.size() > self.sequencer.signed() || self.standing.fault().is_some();
             let due = published.map_or_else(Instant::now, |at| at + PUBLISH_INTERVAL);
-            bell.wait(pending.then_some(due));
+            let looked = work.as_ref().map(Work::due);
+            bell.wait(pending.then_some(due).into_iter().chain(looked).min());
             let stopping = bell.is_stopping();
             let due = published.is_none_or(|at| at.elapsed() >= PUBLISH_INTERVAL);
             let done = self.round(if due || stopping { Publish::Now } else { Publish::Later });
@@ -90,13 +95,34 @@ impl Sequencing {
             self.standing.set(done.as_ref().err());
             self.standing.signed.store(self.sequencer.signed(), Ordering::Relaxed);
             if stopping {
+                self.desk.close();
                 return;
             }
+            work = self.orders(work);
             // What comes in the meantime is taken together: a round for each batch would cost as much as the records.
             if done.is_ok() {
                 bell.rest(SYNC_INTERVAL);
             }
         }
+    }
+
+    /// Carries orders out, until one has to wait for the workers; that one.
+    fn orders(&mut self, begun: Option<Work>) -> Option<Work> {
+        let mut next = begun.or_else(|| self.begin());
+        while let Some(work) = next {
+            if !work.is_ready() {
+                return Some(work);
+            }
+            // The segments are left: what is in them is taken now, and they go with the values.
+            let taken = self.round(Publish::Now);
+            work.finish(taken, &mut self.sequencer);
+            next = self.begin();
+        }
+        None
+    }
+
+    fn begin(&self) -> Option<Work> {
+        self.desk.next().map(|order| Work::begin(order, &self.shards))
     }
 
     fn round(&mut self, publish: Publish) -> Result<(), Fault> {

@@ -27,7 +27,11 @@ pub struct Synced {
     room_bytes: AtomicU64,
     /// Somebody waits for this shard.
     hurried: AtomicBool,
-    /// Wakes the worker that waits in `strict`.
+    /// The segment that is written is to be left for a new one.
+    leave: AtomicBool,
+    /// It was left: the disk is to hold that, also where nothing was written since.
+    left: AtomicBool,
+    /// Wakes the worker that waits in `strict`, or is to leave its segment.
     pub settled: Notify,
     doorbell: Arc<Doorbell>,
 }
@@ -52,6 +56,8 @@ impl Synced {
             failed: AtomicBool::new(false),
             room_bytes: AtomicU64::new(u64::MAX),
             hurried: AtomicBool::new(false),
+            leave: AtomicBool::new(false),
+            left: AtomicBool::new(false),
             settled: Notify::new(),
             doorbell,
         }
@@ -78,6 +84,23 @@ impl Synced {
         self.doorbell.ring();
     }
 
+    /// Asks the worker to leave its segment, so that all of it can be taken into the log and destroyed.
+    pub fn leave(&self) {
+        self.leave.store(true, Ordering::Release);
+        self.settled.notify_one();
+    }
+
+    /// Whether the worker is to leave its segment; asked once.
+    pub fn is_to_leave(&self) -> bool {
+        self.leave.swap(false, Ordering::AcqRel)
+    }
+
+    /// The worker left its segment.
+    pub fn left(&self) {
+        self.left.store(true, Ordering::Release);
+        self.hasten();
+    }
+
     /// The last batch the disk holds, or why no later one ever will be acknowledged.
     pub fn state(&self) -> Result<u64, JournalFailure> {
         if self.failed.load(Ordering::Acquire) {
@@ -88,8 +111,10 @@ impl Synced {
 
     /// Syncs what is owed; whether anything was.
     fn sync(&self) -> Did {
+        let left = self.left.swap(false, Ordering::AcqRel);
         let written = self.written.load(Ordering::Acquire);
-        if written == self.on_disk.load(Ordering::Relaxed) || self.failed.load(Ordering::Relaxed) {
+        let nothing_new = written == self.on_disk.load(Ordering::Relaxed) && !left;
+        if nothing_new || self.failed.load(Ordering::Relaxed) {
             return Did::Nothing;
         }
         match self.owed.sync() {

@@ -2,6 +2,7 @@
 
 use crate::control::{Facts, Plane, live};
 use crate::journal::Journal;
+use crate::journal::desk::Desk;
 use crate::journal::sequencing::{Sequencing, Standing};
 use crate::journal::syncer::{self, Doorbell, Synced};
 use crate::reload;
@@ -39,6 +40,7 @@ pub struct Syncing {
     thread: JoinHandle<()>,
     sequencing: (Arc<Doorbell>, JoinHandle<()>),
     standing: Arc<Standing>,
+    desk: Arc<Desk>,
 }
 
 impl Syncing {
@@ -57,12 +59,14 @@ impl Syncing {
         let disk = audit.folder.clone();
         let thread = spawn("syncer", move || syncer::run(&bell, &served, (durability, &disk), &told))?;
         let standing = Arc::new(Standing::of(sequencer.size()));
-        let sequencing = Sequencing { sequencer, boot, shards: shards.clone(), standing: standing.clone() };
+        let desk = Arc::new(Desk::new(next.clone()));
+        let (stood, asked) = (standing.clone(), desk.clone());
+        let sequencing = Sequencing { sequencer, boot, shards: shards.clone(), standing: stood, desk: asked };
         let bell = next.clone();
         let sequencing = spawn("sequencer", move || sequencing.run(&bell))?;
         let folder = audit.folder.join("wal");
         let home = Home { disk: Arc::new(RealDisk), folder, key, segment_bytes_max: audit.segment_bytes_max };
-        Ok(Self { audit, home, doorbell, shards, thread, sequencing: (next, sequencing), standing })
+        Ok(Self { audit, home, doorbell, shards, thread, sequencing: (next, sequencing), standing, desk })
     }
 
     /// Opens the segment of one shard: its file, the number of its next record, where it reports.
@@ -75,6 +79,11 @@ impl Syncing {
     /// How the log stands.
     pub fn standing(&self) -> &Arc<Standing> {
         &self.standing
+    }
+
+    /// Where orders about what is kept are handed in.
+    pub fn desk(&self) -> &Arc<Desk> {
+        &self.desk
     }
 
     /// Ends them after one last round, which signs everything.

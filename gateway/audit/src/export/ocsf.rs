@@ -212,7 +212,10 @@ fn activity(entry: &Entry) -> Option<(u64, &'static str)> {
         ("decision" | "server.request", _) => (99, "Message"),
         ("refusal", _) => (0, "Unknown"),
         ("result" | "result.begun" | "result.ended", _) => (99, "Result"),
-        ("policy.swapped" | "agent.suspended" | "agent.resumed" | "tool.approved", _) => (3, "Update"),
+        (
+            "policy.swapped" | "agent.suspended" | "agent.resumed" | "tool.approved" | "audit.held" | "audit.released",
+            _,
+        ) => (3, "Update"),
         ("audit.read" | "admin.read", _) => (2, "Read"),
         ("audit.erased" | "audit.pruned", _) => (4, "Delete"),
         (_, _) => return None,

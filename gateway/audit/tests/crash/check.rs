@@ -6,7 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use portcullis_audit::calls::Found as Call;
 use portcullis_audit::disk::{self, Disk};
+use portcullis_audit::keeping;
 use portcullis_audit::keys::WrappingKey;
 use portcullis_audit::payloads::PayloadReader;
 use portcullis_audit::reader::Name;
@@ -22,6 +24,15 @@ use portcullis_tlog::verify::{self, Files};
 use serde::Deserialize;
 
 use crate::records::{Certain, Kept, Ledger, Tried, canary};
+
+/// What was done to values, by the index of their entry.
+pub type Erasures = BTreeMap<u64, Erasure>;
+
+/// Entries of which an order has something erased: of all that calls asked and were answered, or of what they asked.
+pub fn erased(order: &keeping::Erasure) -> impl Iterator<Item = u64> {
+    let results = |call: &Call| if order.fields.is_empty() { call.results.clone() } else { Vec::new() };
+    order.calls.iter().flat_map(move |call| std::iter::once(call.decision).chain(results(call)))
+}
 
 /// What was done to the values of an entry.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,7 +57,7 @@ pub struct Promises<'p> {
     pub ledger: &'p Ledger,
     /// Heads that were signed, by size.
     pub seen: &'p BTreeMap<u64, Hash>,
-    pub erasures: &'p BTreeMap<u64, Erasure>,
+    pub erasures: &'p Erasures,
 }
 
 /// A log on a disk.
@@ -295,9 +306,9 @@ pub fn hex(hash: &Hash) -> String {
 }
 
 /// The files of a log.
-struct Tree<'d> {
-    disk: &'d dyn Disk,
-    folder: PathBuf,
+pub struct Tree<'d> {
+    pub disk: &'d dyn Disk,
+    pub folder: PathBuf,
 }
 
 impl Files for Tree<'_> {

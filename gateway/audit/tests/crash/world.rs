@@ -4,6 +4,8 @@
 //! A record counts against the end of the process once `append` has returned, and against the end of everything once `Owed::sync` has. A
 //! checkpoint counts once its bytes were in any file, synced or not: somebody may have read them.
 
+mod keeping;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -21,7 +23,7 @@ use portcullis_tlog::note::{Kind, NoteSigner, VerifierKey};
 use portcullis_tlog::tree::Hash;
 
 use crate::blows::Blow;
-use crate::check::{self, Asked, Erasure, Promises, Stored};
+use crate::check::{self, Asked, Erasures, Promises, Stored};
 use crate::disk::SimDisk;
 use crate::records::{Author, Batch, Certain, Desk, Ledger};
 use crate::survivors::Cut;
@@ -36,7 +38,7 @@ pub struct World {
     author: Author,
     ledger: Ledger,
     seen: BTreeMap<u64, Hash>,
-    erasures: BTreeMap<u64, Erasure>,
+    erasures: Erasures,
     public: VerifierKey,
     /// Whether errors are to be expected.
     troubled: bool,
@@ -80,7 +82,7 @@ impl World {
             author: Author::default(),
             ledger: Ledger::new(),
             seen: BTreeMap::new(),
-            erasures: BTreeMap::new(),
+            erasures: Erasures::new(),
             public: keys().signer.verifier().clone(),
             troubled: false,
             told: Vec::new(),
@@ -157,7 +159,12 @@ impl World {
     fn start(&mut self) -> Result<Option<(Sequencer, Recovery)>, String> {
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         for _ in 0..2 {
-            match take_up(disk.clone(), audit(), keys()) {
+            let taken = take_up(disk.clone(), audit(), keys());
+            let resumed = |(mut sequencer, recovery)| {
+                self.resumed(&mut sequencer)?;
+                Ok((sequencer, recovery))
+            };
+            match taken.and_then(resumed) {
                 Ok((sequencer, recovery)) => {
                     self.tell(|| format!("taken up: {recovery:?}"));
                     // All that the journals held is signed.
@@ -229,6 +236,7 @@ impl World {
             13..=15 => self.take(life, at)?,
             16..=17 => self.publish(life)?,
             18 => self.rotate(&life.cores[at])?,
+            _ if self.below(2) == 0 => self.erase_call(life)?,
             _ => self.erase(life)?,
         }
         Ok(Goes::On)
@@ -442,7 +450,8 @@ impl World {
             }
         }
         let stored = Stored { disk: &disk, audit: audit(), key: keys().values, public: &self.public };
-        let promises = Promises { ledger: &self.ledger, seen: &self.seen, erasures: &self.erasures };
+        let erasures = self.resumed_copy(&mut sequencer, &*disk)?;
+        let promises = Promises { ledger: &self.ledger, seen: &self.seen, erasures: &erasures };
         check::check(&stored, &recovery, &promises)?;
         drop(sequencer);
         Ok(())

@@ -41,7 +41,9 @@ pub fn write(out: &mut Vec<u8>, seq: u64, at: UnixMillis, record: &Record<'_>) {
         | Record::AuditRead(_)
         | Record::AuditErased(_)
         | Record::AuditPruned(_)
-        | Record::AuditLost(_) => write_about_log(&mut writer, record),
+        | Record::AuditLost(_)
+        | Record::AuditHeld(_)
+        | Record::AuditReleased(_) => write_about_log(&mut writer, record),
     }
     writer.close();
 }
@@ -115,6 +117,14 @@ fn write_about_log(writer: &mut Writer<'_>, record: &Record<'_>) {
         writer.number(Field::Counted, lost.count);
         writer.number(Field::Since, u64::try_from(lost.since.0).unwrap_or_default());
     }
+    if let Record::AuditHeld(held) | Record::AuditReleased(held) = record {
+        writer.text(Field::Actor, held.actor);
+        writer.text(Field::What, held.what);
+        writer.list(Field::Entries, first(held.entries));
+        writer.text_if(Field::Agent, held.agent);
+        writer.text_if(Field::Account, held.account);
+        writer.text(Field::Reason, held.reason);
+    }
 }
 
 /// As many as a record names.
@@ -144,6 +154,8 @@ pub fn event(record: &Record<'_>) -> Event {
         Record::ToolApproved(_) => Event::ToolApproved,
         Record::AdminRead(_) => Event::AdminRead,
         Record::AuditLost(_) => Event::AuditLost,
+        Record::AuditHeld(_) => Event::AuditHeld,
+        Record::AuditReleased(_) => Event::AuditReleased,
     }
 }
 

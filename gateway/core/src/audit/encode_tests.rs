@@ -156,6 +156,16 @@ fn each_record_about_the_log_holds_what_it_promises() {
             Record::AuditLost(Lost { count: 3, since: UnixMillis(1_700_000_000_000) }),
             r#"{"v":2,"event":"audit.lost",HEAD,"count":3,"since":1700000000000}"#.to_owned(),
         ),
+        (
+            Record::AuditHeld(Held { actor: "uid 0", what: "case-7", entries: &["5-2-9"], agent: Some("a"), account: None, reason: "asked for" }),
+            r#"{"v":2,"event":"audit.held",HEAD,"actor":"uid 0","what":"case-7","entries":["5-2-9"],"agent":"a","reason":"asked for"}"#
+                .to_owned(),
+        ),
+        (
+            Record::AuditReleased(Held { actor: "uid 0", what: "case-7", entries: &[], agent: None, account: Some("b"), reason: "over" }),
+            r#"{"v":2,"event":"audit.released",HEAD,"actor":"uid 0","what":"case-7","entries":[],"account":"b","reason":"over"}"#
+                .to_owned(),
+        ),
     ]);
 }
 

@@ -171,10 +171,12 @@ pub enum Event {
     ToolApproved,
     AdminRead,
     AuditLost,
+    AuditHeld,
+    AuditReleased,
 }
 
 impl Event {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 21] = [
         Self::Decision,
         Self::Result,
         Self::ResultBegun,
@@ -194,6 +196,8 @@ impl Event {
         Self::ToolApproved,
         Self::AdminRead,
         Self::AuditLost,
+        Self::AuditHeld,
+        Self::AuditReleased,
     ];
 
     fn of(number: u8) -> Option<Self> {
@@ -222,6 +226,8 @@ impl Event {
             Self::ToolApproved => "tool.approved",
             Self::AdminRead => "admin.read",
             Self::AuditLost => "audit.lost",
+            Self::AuditHeld => "audit.held",
+            Self::AuditReleased => "audit.released",
         }
     }
 }

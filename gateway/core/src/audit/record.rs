@@ -50,6 +50,10 @@ pub enum Record<'r> {
     AdminRead(Look<'r>),
     /// `audit.lost`: in `best-effort`, records could not be written and what they tell of went on.
     AuditLost(Lost),
+    /// `audit.held`: calls are kept from being erased or pruned.
+    AuditHeld(Held<'r>),
+    /// `audit.released`: they no longer are.
+    AuditReleased(Held<'r>),
 }
 
 /// Who called: what `identity` proved.
@@ -405,6 +409,23 @@ pub struct Lost {
     pub count: u64,
     /// When the first of them should have been written.
     pub since: UnixMillis,
+}
+
+/// Calls must stay, or no longer must.
+#[derive(Clone, Copy, Debug)]
+pub struct Held<'r> {
+    /// Who says so.
+    pub actor: &'r str,
+    /// What the hold is called, and its span of time where it has one.
+    pub what: &'r str,
+    /// Which calls, by their names; all that have the rest in common where there is none.
+    pub entries: &'r [&'r str],
+    /// Of which agent.
+    pub agent: Option<&'r str>,
+    /// On which account.
+    pub account: Option<&'r str>,
+    /// Why.
+    pub reason: &'r str,
 }
 
 #[cfg(test)]
