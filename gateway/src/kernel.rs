@@ -62,6 +62,11 @@ impl Kernel {
         started
     }
 
+    /// Nothing is attached, because of what is missing.
+    pub fn without(wish: Wish, missing: Vec<Missing>) -> Self {
+        Self { wish, layer: None, missing, _pins: None }
+    }
+
     fn put_up(settings: &Settings) -> Result<Self, StartFailure> {
         let wish = settings.kernel.clone();
         let mut missing = Vec::new();
@@ -79,7 +84,7 @@ impl Kernel {
                     "name those that agents come in by, or write `ebpf = \"off\"`",
                 ));
             }
-            return Ok(Self { wish, layer: None, missing, _pins: None });
+            return Ok(Self::without(wish, missing));
         }
         match Layer::attach(settings, pins.as_ref()) {
             Ok(layer) => {
@@ -99,7 +104,7 @@ impl Kernel {
             Err(why) => {
                 pins::withdraw(&wish.pins).map_err(failed)?;
                 missing.extend(why);
-                Ok(Self { wish, layer: None, missing, _pins: None })
+                Ok(Self::without(wish, missing))
             }
         }
     }

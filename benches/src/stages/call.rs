@@ -34,7 +34,7 @@ impl Call {
         let core = shell::core(scene);
         let (socket, agent) = memory::accepted().unwrap();
         // The wait for readiness before is the ring's.
-        let woken = Woken::accepted(&core, &Rc::new(Line::new(socket)), SOURCE);
+        let woken = Woken::accepted(&core, &Rc::new(Line::new(socket, 0)), SOURCE);
         let serving = Box::pin(async move { drop(connection::wake(woken).await) });
         Self { core, serving, agent, upstream: None, request: request(&scene.token, body), reply: reply() }
     }

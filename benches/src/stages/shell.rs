@@ -10,11 +10,13 @@ use std::task::{Context, Poll, Waker};
 
 use arc_swap::ArcSwap;
 use portcullis::case::Case;
+use portcullis::connection::Line;
 use portcullis::counters::Counters;
 use portcullis::downstream::{Downstream, Parked};
 use portcullis::journal::Journal;
 use portcullis::journal::syncer::{Doorbell, Synced};
 use portcullis::judge::{self, Plan};
+use portcullis::kernel::Kernel;
 use portcullis::meters::Meters;
 use portcullis::relay::Way;
 use portcullis::session::{Owners, Sessions};
@@ -65,6 +67,7 @@ fn shared(scene: &Scene, folder: &Path) -> Arc<Shared> {
         counters: vec![Arc::new(Counters::default())],
         life: Life::default(),
         beside: Default::default(),
+        kernel: Arc::new(Kernel::without(settings.kernel.clone(), Vec::new())),
     };
     let url = &scene.snapshot.server(SERVER).unwrap().settings.url;
     shared.addresses.insert((url.host.clone(), url.port), Arc::from([(SOURCE, url.port).into()]));
@@ -96,9 +99,9 @@ impl Desk {
         let snapshot = core.snapshot();
         let (limits, timeouts) = (&snapshot.settings.limits, &snapshot.settings.timeouts);
         let (socket, far) = memory::accepted().unwrap();
-        let deadline = core.wheel.cut_at(&socket, timeouts.head);
+        let (deadline, line) = (core.wheel.cut_at(&socket, timeouts.head), Rc::new(Line::new(socket.clone(), 0)));
         let parked = Parked { transport: Transport::Plain(socket), deadline, source: SOURCE, certificate: None };
-        let mut agent = Downstream::wake(&core, parked);
+        let mut agent = Downstream::wake(&core, &line, parked);
         far.send(&request(&scene.token, CALL));
         now(agent.next(&core, limits, timeouts)).unwrap();
         now(judge::read(&snapshot, &mut agent)).unwrap();
