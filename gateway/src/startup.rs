@@ -22,9 +22,9 @@ use crate::shared::{Life, Shared};
 use crate::witness::ask::Witnessing;
 use crate::{beside, logging, resolve, sources};
 use arc_swap::ArcSwap;
+use portcullis_audit::calls;
 use portcullis_audit::disk::RealDisk;
 use portcullis_audit::keys::Keys;
-use portcullis_audit::order::OpenCall;
 use portcullis_audit::recovery::{self, Recovery};
 use portcullis_audit::sequencer::Sequencer;
 use portcullis_core::config::settings::{Indexing, Mode, Plaintext, Settings};
@@ -82,7 +82,7 @@ pub fn run(file: &Path) -> Result<(), StartFailure> {
     let log = sequencer.log_folder();
     let (snapshot, history, kept) = number(built, &held, &settings)?;
     let meters = take_up_meters(&settings)?;
-    let shared = shared(snapshot, secured, meters, &facts, recovery.boot);
+    let shared = shared(snapshot, secured, meters, &facts, &recovery);
     for unresolved in runtime.block_on(resolve::refresh(&shared, &shared.snapshot.load())) {
         tracing::warn!(host = %unresolved.host, error = %unresolved.error, "an upstream's name does not resolve; calls to it fail until it does");
     }
@@ -236,7 +236,7 @@ pub fn take_up_log(settings: &Settings, keys: Keys) -> Result<(Sequencer, Recove
         );
     }
     if !recovery.unknown.is_empty() {
-        let shown: Vec<String> = recovery.unknown.iter().take(SHOWN_MAX).map(called).collect();
+        let shown: Vec<String> = recovery.unknown.iter().take(SHOWN_MAX).map(calls::id).collect();
         tracing::warn!(calls = recovery.unknown.len(), first = %shown.join(" "), "outcome unknown: these calls were let pass and never seen to end; `portcullis audit show ID` tells what they were");
     }
     Ok((sequencer, recovery))
@@ -252,11 +252,6 @@ fn witnessed(log: PathBuf, key: VerifierKey, settings: &Settings) -> Result<Opti
         let cause = io::Error::other(cause.to_string());
         StartFailure::System("the witnesses of the audit log".into(), cause, "correct `witnesses` in `[audit]`")
     })
-}
-
-/// `BOOT-SHARD-SEQ`.
-fn called((boot, shard, seq): &OpenCall) -> String {
-    format!("{boot}-{shard}-{seq}")
 }
 
 /// Names of calls in one line of the log.
@@ -330,15 +325,13 @@ fn take_up_meters(settings: &Settings) -> Result<Meters, StartFailure> {
     })
 }
 
-fn shared(snapshot: Snapshot, secured: Secured, meters: Meters, facts: &Facts, last_boot: Option<u64>) -> Arc<Shared> {
-    let now = u64::try_from(reload::now().0).unwrap_or(0);
+fn shared(snapshot: Snapshot, secured: Secured, meters: Meters, facts: &Facts, recovery: &Recovery) -> Arc<Shared> {
     let (limits, timeouts) = (&snapshot.settings.limits, &snapshot.settings.timeouts);
     Arc::new(Shared {
         sessions: Sessions::new(limits.sessions_max, timeouts.session_idle),
         owners: Owners::new(limits.owners_max),
         meters,
-        // A clock that was set back must not give two boots one name.
-        boot: last_boot.map_or(now, |last| now.max(last + 1)),
+        boot: recovery.next_boot(u64::try_from(reload::now().0).unwrap_or(0)),
         snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
         tls: ArcSwap::from_pointee(secured.listen),
         upstream_tls: ArcSwap::from_pointee(secured.upstreams),

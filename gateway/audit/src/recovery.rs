@@ -40,6 +40,13 @@ pub struct Recovery {
     pub boot: Option<u64>,
 }
 
+impl Recovery {
+    /// The boot that begins at `now`, in Unix milliseconds: a clock that was set back must not give two boots one name.
+    pub fn next_boot(&self, now: u64) -> u64 {
+        self.boot.map_or(now, |last| now.max(last + 1))
+    }
+}
+
 /// Takes up the log below `audit`, or begins it.
 ///
 /// # Errors

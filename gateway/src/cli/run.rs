@@ -18,8 +18,16 @@ pub fn run(ways: &Ways) -> Outcome {
             }
             Ok(End::Refused)
         }
-        Err(StartFailure::Kernel(cause, cure)) => Err(Failure::new(cause, cure)),
-        Err(StartFailure::System(what, error, cure)) => Err(Failure::new(format!("{what}: {error}"), cure)),
-        Err(StartFailure::Broken(why)) => Err(Failure::new(why, "look for the reason in the log")),
+        Err(other) => Err(failure(other)),
+    }
+}
+
+/// Why a gateway, or whoever takes up its log, does not start.
+pub fn failure(failure: StartFailure) -> Failure {
+    match failure {
+        StartFailure::Findings(findings) => cli::first(findings),
+        StartFailure::Kernel(cause, cure) => Failure::new(cause, cure),
+        StartFailure::System(what, error, cure) => Failure::new(format!("{what}: {error}"), cure),
+        StartFailure::Broken(why) => Failure::new(why, "look for the reason in the log"),
     }
 }

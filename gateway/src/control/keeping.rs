@@ -65,7 +65,7 @@ pub async fn erase(State(plane): Shared, ConnectInfo(caller): ConnectInfo<Caller
         return Err(body("it names no calls, too many, a field that is none, or no reason of at most 256 bytes"));
     }
     let count = wish.calls.len();
-    let actor = format!("uid {}", caller.uid);
+    let actor = caller.actor();
     let Wish { calls, size, fields, reason } = wish;
     let order = Order::Erase(Erasure { calls, size, fields, actor, reason });
     let outcome = carried_out(plane, order).await?;
@@ -83,7 +83,7 @@ pub async fn hold(
     if calls.is_open() || calls.names.len() > DETERMINING_MAX || !is_said(&reason) || !is_said(&name) {
         return Err(body("it names no calls, more than 16, or no name and reason of at most 256 bytes"));
     }
-    let actor = format!("uid {}", caller.uid);
+    let actor = caller.actor();
     carried_out(plane, Order::Place(Hold { name, calls, reason, actor, state: keeping::State::Placing })).await?;
     Ok(Json(json!({"held": true})))
 }
@@ -99,7 +99,7 @@ pub async fn lift(
     if !is_said(&reason) {
         return Err(body("it names no reason of at most 256 bytes"));
     }
-    carried_out(plane, Order::Lift(name, format!("uid {}", caller.uid), reason)).await?;
+    carried_out(plane, Order::Lift(name, caller.actor(), reason)).await?;
     Ok(Json(json!({"held": false})))
 }
 

@@ -1,6 +1,7 @@
 //! Decides who may speak on the control socket. In: the peer's credentials as the kernel tells them. Out: the caller, or nothing.
 //! Never here: what the caller asks.
 
+use crate::history::By;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -11,6 +12,13 @@ use tokio::net::UnixStream;
 pub struct Caller {
     /// Its effective user.
     pub uid: u32,
+}
+
+impl Caller {
+    /// As records name who asked for something.
+    pub fn actor(self) -> String {
+        By { uid: self.uid }.actor()
+    }
 }
 
 /// Whom the socket serves.

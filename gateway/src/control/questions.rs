@@ -191,13 +191,13 @@ async fn answered(
 
 /// Writes down who reads what of the log, before it is shown.
 async fn record(plane: &Plane, caller: Caller, reading: &Reading) -> Result<(), Refused> {
-    let actor = format!("uid {}", caller.uid);
+    let actor = caller.actor();
     written(plane, &Record::AuditRead(Read { actor: &actor, what: cut(&reading.what), count: reading.count })).await
 }
 
 /// Writes down that an operator looks at what serves, before it is shown.
 pub async fn looked(plane: &Plane, caller: Caller, what: &str) -> Result<(), Refused> {
-    let actor = format!("uid {}", caller.uid);
+    let actor = caller.actor();
     written(plane, &Record::AdminRead(Look { actor: &actor, what: cut(what) })).await
 }
 

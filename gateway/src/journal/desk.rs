@@ -36,6 +36,19 @@ pub enum Order {
     Tell,
 }
 
+impl Order {
+    /// Does it; how many values are gone.
+    pub fn carry_out(self, sequencer: &mut Sequencer, flight: Flight) -> Result<usize, Refused> {
+        match self {
+            Self::Erase(erasure) => sequencer.erase_calls(erasure, flight),
+            Self::Place(hold) => sequencer.place(hold).map(|()| 0),
+            Self::Lift(name, actor, reason) => sequencer.lift(&name, &actor, &reason).map(|()| 0),
+            Self::Recorded(done) => sequencer.recorded(&done).map(|()| 0).map_err(Refused::from),
+            Self::Tell => Ok(0),
+        }
+    }
+}
+
 /// What came of it.
 #[derive(Debug)]
 pub struct Outcome {
@@ -120,24 +133,18 @@ impl Work {
 
     /// Does it, after a round took all that the disk holds.
     pub fn finish(self, taken: Result<(), Fault>, sequencer: &mut Sequencer) {
-        let done = taken.map_err(Refused::from).and_then(|()| self.carry_out(sequencer));
-        let told = done.and_then(|erased| Ok(Outcome { erased, unrecorded: sequencer.unrecorded()? }));
-        // Whoever asked may be gone: what was decided is done and recorded all the same.
-        drop(self.reply.send(told));
-    }
-
-    fn carry_out(&self, sequencer: &mut Sequencer) -> Result<usize, Refused> {
-        match &self.order {
-            Order::Erase(_) if !self.is_left() => {
+        let is_left = self.is_left();
+        let Self { order, reply, .. } = self;
+        let done = taken.map_err(Refused::from).and_then(|()| match is_left {
+            true => order.carry_out(sequencer, Flight::Possible),
+            false => {
                 let why = "a worker does not leave its segment of the journal; nothing was erased";
                 Err(Fault::from(io::Error::other(why)).into())
             }
-            Order::Erase(erasure) => sequencer.erase_calls(erasure.clone(), Flight::Possible),
-            Order::Place(hold) => sequencer.place(hold.clone()).map(|()| 0),
-            Order::Lift(name, actor, reason) => sequencer.lift(name, actor, reason).map(|()| 0),
-            Order::Recorded(done) => sequencer.recorded(done).map(|()| 0).map_err(Refused::from),
-            Order::Tell => Ok(0),
-        }
+        });
+        let told = done.and_then(|erased| Ok(Outcome { erased, unrecorded: sequencer.unrecorded()? }));
+        // Whoever asked may be gone: what was decided is done and recorded all the same.
+        drop(reply.send(told));
     }
 }
 

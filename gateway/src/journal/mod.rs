@@ -76,12 +76,10 @@ impl State {
         self.batch.len() <= FRAME_HEAD_BYTES
     }
 
-    /// Records at the end of the log's knowledge will never be written.
-    fn lose(&mut self, count: u64, since: UnixMillis) {
-        let before = self.lost.map_or(0, |lost| lost.count);
-        let since = self.lost.map_or(since, |lost| lost.since);
-        let count = before + count;
-        self.lost = (count > 0).then_some(Lost { count, since });
+    /// Records will never be written.
+    fn lose(&mut self, more: Lost) {
+        let since = self.lost.map_or(more.since, |lost| lost.since.min(more.since));
+        self.lost = Some(Lost { count: self.lost.map_or(0, |lost| lost.count) + more.count, since });
     }
 
     /// Gives the next record its number.
@@ -95,18 +93,15 @@ impl State {
         sequence
     }
 
-    /// The batch that was to be written is not in the file: its numbers are given again, and what it was to say of earlier ones is still to be said.
-    fn unwrite(&mut self) {
-        let mut count = self.next_seq - self.committed_seq;
-        let mut since = self.batch_since;
-        if let Some(told) = self.telling.take() {
-            // The record that tells is none that was lost.
-            count += told.count - 1;
-            since = told.since;
+    /// What the batch that was not written held is lost, and what it was to say of earlier records is still to be said.
+    fn lose_batch(&mut self) {
+        let told = self.telling.take();
+        // The record that tells is none that was lost.
+        let count = self.next_seq - self.committed_seq - u64::from(told.is_some());
+        self.lose(Lost { count, since: self.batch_since });
+        if let Some(told) = told {
+            self.lose(told);
         }
-        // Meanwhile nothing was entered, so nothing else waits to be told.
-        self.lose(count, since);
-        self.next_seq = self.committed_seq;
     }
 }
 
@@ -188,13 +183,16 @@ impl Journal {
             return match self.durability {
                 // Asked for by name only: the log has a gap, which it tells of as soon as it can, and the calls go on.
                 Durability::BestEffort => {
-                    state.lose(1, at);
+                    state.lose(Lost { count: 1, since: at });
                     (Ok(self.settled.get()), NOT_RECORDED)
                 }
                 Durability::Batched | Durability::Strict => (Err(JournalFailure::Backlog), NOT_RECORDED),
             };
         }
-        if let Some(lost) = state.lost.take().filter(|_| self.durability == Durability::BestEffort) {
+        // Once a batch, at its beginning: what is lost meanwhile is told by the next one.
+        if state.is_empty()
+            && let Some(lost) = state.lost.take()
+        {
             state.put(at, &Record::AuditLost(lost));
             state.telling = Some(lost);
         }
@@ -245,7 +243,10 @@ impl Journal {
             }
             Err(error) => {
                 // The file cut itself back to its last whole batch, so the numbers go on from there.
-                state.unwrite();
+                if self.durability == Durability::BestEffort {
+                    state.lose_batch();
+                }
+                state.next_seq = state.committed_seq;
                 self.remember_unwritten(number);
                 tracing::error!(shard = state.file.number(), %error, "the audit log cannot be written; calls are refused until it can");
             }

@@ -3,11 +3,11 @@
 use super::pins::Pins;
 use super::{Missing, capability};
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
-use aya::programs::links::{FdLink, PinnedLink};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray};
+use aya::programs::links::{FdLink, LinkError, PinnedLink};
 use aya::programs::tc::{SchedClassifierLink, TcAttachOptions, TcAttachType};
 use aya::programs::xdp::XdpLink;
-use aya::programs::{LinkOrder, ProgramError, SchedClassifier, Xdp, XdpMode};
+use aya::programs::{LinkOrder, Program, ProgramError, SchedClassifier, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
 use portcullis_core::config::settings::{Kernel as Wish, Settings};
 use portcullis_ebpf_common::{Address, Verdict, port_key};
@@ -143,7 +143,7 @@ impl Layer {
     /// Runs of each program and the nanoseconds they took, as the kernel counts them (`sysctl kernel.bpf_stats_enabled=1`).
     pub fn runs(&self) -> Vec<(String, u64, u64)> {
         let ebpf = self.ebpf.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = |(name, program): (&str, &aya::programs::Program)| {
+        let told = |(name, program): (&str, &Program)| {
             let info = program.info().ok()?;
             Some((name.to_owned(), info.run_count(), u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX)))
         };
@@ -176,12 +176,12 @@ fn handle(ebpf: &Ebpf, name: &str) -> Result<OwnedFd, String> {
 }
 
 fn counters(ebpf: &mut Ebpf) -> Result<PerCpuArray<MapData, u64>, String> {
-    taken(ebpf, "COUNTERS")?.try_into().map_err(|error: aya::maps::MapError| chain(&error))
+    taken(ebpf, "COUNTERS")?.try_into().map_err(|error: MapError| chain(&error))
 }
 
 /// Limits, trusted networks and the port; the map of ports, for one that is known later.
 fn fill(ebpf: &mut Ebpf, wish: &Wish, port: u16) -> Result<HashMap<MapData, u32, u32>, String> {
-    let told = |error: aya::maps::MapError| chain(&error);
+    let told = |error: MapError| chain(&error);
     let mut limits: Array<_, [u64; 4]> = taken(ebpf, "LIMITS")?.try_into().map_err(told)?;
     let deadline_ns = u64::try_from(wish.deadline.as_nanos()).unwrap_or(u64::MAX);
     let connects = wish.connects_per_second;
@@ -233,18 +233,25 @@ fn attach(ebpf: &mut Ebpf, interface: &str, pins: Option<&Pins>) -> Result<Attac
 }
 
 fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, String> {
-    let program = ebpf.program_mut("admit").ok_or("the object has no program `admit`")?;
-    let program: &mut Xdp = program.try_into().map_err(|error: ProgramError| chain(&error))?;
-    match program.load() {
-        Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
-        Err(error) => Err(chain(&error)),
-    }
+    loaded(ebpf, "admit", Xdp::load)
 }
 
 fn tcx(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, String> {
-    let program = ebpf.program_mut("admit_tc").ok_or("the object has no program `admit_tc`")?;
-    let program: &mut SchedClassifier = program.try_into().map_err(|error: ProgramError| chain(&error))?;
-    match program.load() {
+    loaded(ebpf, "admit_tc", SchedClassifier::load)
+}
+
+/// A program of the object, in the kernel.
+fn loaded<'e, P>(
+    ebpf: &'e mut Ebpf,
+    name: &str,
+    load: impl FnOnce(&mut P) -> Result<(), ProgramError>,
+) -> Result<&'e mut P, String>
+where
+    &'e mut P: TryFrom<&'e mut Program, Error = ProgramError>,
+{
+    let program = ebpf.program_mut(name).ok_or_else(|| format!("the object has no program `{name}`"))?;
+    let program: &mut P = program.try_into().map_err(|error: ProgramError| chain(&error))?;
+    match load(program) {
         Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
         Err(error) => Err(chain(&error)),
     }
@@ -274,8 +281,7 @@ fn anew(ebpf: &mut Ebpf, interface: &str, way: Way, pins: Option<&Pins>) -> Resu
     let id = program.attach(interface, mode).map_err(|error| chain(&error))?;
     let Some(pins) = pins else { return Ok(()) };
     let link = program.take_link(id).map_err(|error| chain(&error))?;
-    let link = FdLink::try_from(link).map_err(|error| chain(&error))?;
-    link.pin(pins.link(interface, way.as_str())).map(drop).map_err(|error| chain(&error))
+    pin(link, &pins.link(interface, way.as_str()))
 }
 
 fn anew_tcx(ebpf: &mut Ebpf, interface: &str, pins: Option<&Pins>) -> Result<(), String> {
@@ -284,8 +290,16 @@ fn anew_tcx(ebpf: &mut Ebpf, interface: &str, pins: Option<&Pins>) -> Result<(),
     let id = program.attach_with_options(interface, TcAttachType::Ingress, options).map_err(|error| chain(&error))?;
     let Some(pins) = pins else { return Ok(()) };
     let link = program.take_link(id).map_err(|error| chain(&error))?;
+    pin(link, &pins.link(interface, Way::Tcx.as_str()))
+}
+
+/// Has a link outlive this process.
+fn pin<L>(link: L, path: &Path) -> Result<(), String>
+where
+    FdLink: TryFrom<L, Error = LinkError>,
+{
     let link = FdLink::try_from(link).map_err(|error| chain(&error))?;
-    link.pin(pins.link(interface, Way::Tcx.as_str())).map(drop).map_err(|error| chain(&error))
+    link.pin(path).map(drop).map_err(|error| chain(&error))
 }
 
 /// Lines of the verifier's account that are told.

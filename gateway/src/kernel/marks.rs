@@ -4,7 +4,8 @@
 
 use super::attach::{TCP, address, chain};
 use super::{Kernel, clock};
-use aya::maps::{HashMap, Map, MapData};
+use aya::Pod;
+use aya::maps::{HashMap, Map, MapData, MapError};
 use portcullis_ebpf_common::{FlowKey, RESTART_NS};
 use portcullis_ring::Socket;
 use std::cell::RefCell;
@@ -21,7 +22,7 @@ impl Marks {
     /// Opened for one core.
     pub fn of(kernel: &Kernel) -> Self {
         let Some(layer) = &kernel.layer else { return Self(None) };
-        let opened = layer.tables().and_then(|(marks, flows)| Ok((stamps(marks)?, flow_table(flows)?)));
+        let opened = layer.tables().and_then(|(marks, flows)| Ok((table(marks)?, table(flows)?)));
         match opened {
             Ok(tables) => Self(Some(RefCell::new(tables))),
             Err(cause) => {
@@ -60,18 +61,13 @@ pub const LEFT_OVER: Duration = Duration::from_nanos(RESTART_NS);
 pub fn sweep(kernel: &Kernel, before_ns: u64) -> usize {
     let Some(layer) = &kernel.layer else { return 0 };
     let Ok((marks, _)) = layer.tables() else { return 0 };
-    let Ok(mut stamps) = stamps(marks) else { return 0 };
+    let Ok(mut stamps) = table::<u64>(marks) else { return 0 };
     let old: Vec<[u8; 40]> =
         stamps.iter().filter_map(Result::ok).filter(|(_, stamp)| *stamp < before_ns).map(|(flow, _)| flow).collect();
     old.iter().filter(|flow| stamps.remove(*flow).is_ok()).count()
 }
 
-fn stamps(map: MapData) -> Result<Stamps, String> {
+fn table<V: Pod>(map: MapData) -> Result<HashMap<MapData, [u8; 40], V>, String> {
     let map = Map::from_map_data(map).map_err(|error| chain(&error))?;
-    map.try_into().map_err(|error: aya::maps::MapError| chain(&error))
-}
-
-fn flow_table(map: MapData) -> Result<Flows, String> {
-    let map = Map::from_map_data(map).map_err(|error| chain(&error))?;
-    map.try_into().map_err(|error: aya::maps::MapError| chain(&error))
+    map.try_into().map_err(|error: MapError| chain(&error))
 }

@@ -2,6 +2,7 @@
 //!
 //! Whoever opens container after container from the outside would read what lies within as often as it is deep.
 
+use crate::protocol::span::{self, skip_spaces};
 use std::ops::Range;
 
 /// Values of a text, each before those within it.
@@ -49,13 +50,13 @@ impl Skeleton {
 
     /// None where the text is something else than was said.
     fn walk(&mut self, raw: &[u8]) -> Option<()> {
-        let (mut at, mut key) = (spaces(raw, 0), 0..0);
+        let (mut at, mut key) = (skip_spaces(raw, 0), 0..0);
         loop {
             let (place, start) = (self.bones.len(), at);
             let first = *raw.get(at)?;
             at = match first {
                 b'"' => quoted(raw, at)?,
-                b'{' | b'[' => spaces(raw, at + 1),
+                b'{' | b'[' => skip_spaces(raw, at + 1),
                 _ => plain(raw, at)?,
             };
             self.bones.push(Bone { key, value: start..at, next: place + 1 });
@@ -71,11 +72,11 @@ impl Skeleton {
             let within = self.open.last().and_then(|open| self.bones.get(*open)).map(|bone| bone.value.start)?;
             if raw.get(within) == Some(&b'{') {
                 let end = quoted(raw, at)?;
-                let colon = spaces(raw, end);
+                let colon = skip_spaces(raw, end);
                 if raw.get(colon) != Some(&b':') {
                     return None;
                 }
-                (key, at) = (at..end, spaces(raw, colon + 1));
+                (key, at) = (at..end, skip_spaces(raw, colon + 1));
             }
         }
     }
@@ -83,10 +84,10 @@ impl Skeleton {
     /// Ends what ends behind a value; where the next one begins, or its key. The inner none is the end of the text.
     fn close(&mut self, raw: &[u8], mut at: usize) -> Option<Option<usize>> {
         loop {
-            at = spaces(raw, at);
+            at = skip_spaces(raw, at);
             let Some(open) = self.open.last() else { return (at == raw.len()).then_some(None) };
             match raw.get(at)? {
-                b',' => return Some(Some(spaces(raw, at + 1))),
+                b',' => return Some(Some(skip_spaces(raw, at + 1))),
                 b'}' | b']' => at += 1,
                 _ => return None,
             }
@@ -104,14 +105,7 @@ fn quoted(raw: &[u8], start: usize) -> Option<usize> {
     if raw.get(start) != Some(&b'"') {
         return None;
     }
-    let mut at = start + 1;
-    loop {
-        at += memchr::memchr2(b'"', b'\\', raw.get(at..)?)?;
-        match raw.get(at)? {
-            b'"' => return Some(at + 1),
-            _ => at += 2,
-        }
-    }
+    span::string_end(raw, start)
 }
 
 /// One past a number, or a word.
@@ -119,11 +113,6 @@ fn plain(raw: &[u8], start: usize) -> Option<usize> {
     let ends = |byte: &u8| matches!(byte, b',' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r');
     let length = raw.get(start..)?.iter().position(ends).unwrap_or(raw.len() - start);
     if length == 0 { None } else { Some(start + length) }
-}
-
-fn spaces(raw: &[u8], from: usize) -> usize {
-    let space = |byte: &&u8| matches!(**byte, b' ' | b'\t' | b'\n' | b'\r');
-    from + raw.get(from..).unwrap_or_default().iter().take_while(space).count()
 }
 
 #[cfg(test)]

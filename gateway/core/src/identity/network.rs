@@ -20,6 +20,17 @@ pub enum NetworkError {
     HostBits(Network),
 }
 
+impl NetworkError {
+    /// What to write instead.
+    pub fn cure(&self) -> String {
+        match self {
+            Self::Syntax => "write `10.0.0.0/8` or one address".into(),
+            Self::Prefix => "the prefix is at most 32 for IPv4 and 128 for IPv6".into(),
+            Self::HostBits(meant) => format!("did you mean `{meant}`?"),
+        }
+    }
+}
+
 impl Network {
     /// Reads `10.0.0.0/8`, `2001:db8::/32`, or one address.
     pub fn parse(text: &str) -> Result<Self, NetworkError> {

@@ -207,7 +207,7 @@ fn container_end(bytes: &[u8], start: usize) -> Option<usize> {
 }
 
 /// One past the closing quote of the string whose opening quote stands at `start`.
-fn string_end(bytes: &[u8], start: usize) -> Option<usize> {
+pub(crate) fn string_end(bytes: &[u8], start: usize) -> Option<usize> {
     let mut at = start + 1;
     loop {
         at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
@@ -218,7 +218,8 @@ fn string_end(bytes: &[u8], start: usize) -> Option<usize> {
     }
 }
 
-fn skip_spaces(bytes: &[u8], from: usize) -> usize {
+/// The first place from `from` on that is no white space.
+pub(crate) fn skip_spaces(bytes: &[u8], from: usize) -> usize {
     let spaces = bytes.get(from..).unwrap_or_default().iter().take_while(|byte| is_space(**byte)).count();
     from + spaces
 }

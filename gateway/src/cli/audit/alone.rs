@@ -2,9 +2,9 @@
 //!
 //! The audit folder is taken for this process alone, as a gateway does, and the log is taken up as a start would.
 
-use crate::cli::{self, Failure, Ways};
+use crate::cli::{self, Failure, Ways, run};
 use crate::journal::desk::Order;
-use crate::startup::{self, StartFailure};
+use crate::startup;
 use crate::{kept, reload, sources};
 use portcullis_audit::disk::RealDisk;
 use portcullis_audit::keeping::{Done, Flight, Refused};
@@ -20,11 +20,6 @@ use std::{fs, io};
 
 /// The shard that records of this process stand in: every gateway has it.
 const SHARD: u16 = 0;
-
-/// Who asks.
-pub fn actor() -> String {
-    format!("uid {}", rustix::process::geteuid().as_raw())
-}
 
 /// Carries an order out and records it; how many values are gone.
 pub fn carried_out(ways: &Ways, order: Order) -> Result<usize, Failure> {
@@ -72,9 +67,9 @@ fn hand_over(folder: &Path, me: u32, (uid, gid): (u32, u32)) -> io::Result<()> {
 /// With the folder for this process alone.
 fn locked(settings: &Settings, order: Order) -> Result<usize, Failure> {
     let folder = &settings.audit.folder;
-    let keys = startup::keys(settings).map_err(started)?;
+    let keys = startup::keys(settings).map_err(run::failure)?;
     let wrapping = keys.values.clone();
-    let (mut sequencer, recovery) = startup::take_up_log(settings, keys).map_err(started)?;
+    let (mut sequencer, recovery) = startup::take_up_log(settings, keys).map_err(run::failure)?;
     let home = Home {
         disk: Arc::new(RealDisk),
         folder: folder.join("wal"),
@@ -83,20 +78,11 @@ fn locked(settings: &Settings, order: Order) -> Result<usize, Failure> {
     };
     let mut ledger = Ledger { home, recovery, written: None };
     let done = ledger.settle(&mut sequencer).and_then(|()| {
-        let erased = work(&mut sequencer, order)?;
+        let erased = order.carry_out(&mut sequencer, Flight::Over)?;
         ledger.settle(&mut sequencer)?;
         Ok(erased)
     });
     done.map_err(|refused| Failure::new(refused.to_string(), refused.help()))
-}
-
-fn work(sequencer: &mut Sequencer, order: Order) -> Result<usize, Refused> {
-    match order {
-        Order::Erase(erasure) => sequencer.erase_calls(erasure, Flight::Over),
-        Order::Place(hold) => sequencer.place(hold).map(|()| 0),
-        Order::Lift(name, actor, reason) => sequencer.lift(&name, &actor, &reason).map(|()| 0),
-        Order::Recorded(_) | Order::Tell => Ok(0),
-    }
 }
 
 /// A shard for the few records of this process.
@@ -124,9 +110,7 @@ impl Ledger {
         let (boot, owed, mut file, mut next_seq) = match self.written.take() {
             Some(written) => written,
             None => {
-                // As a gateway counts: a clock that was set back must not give two boots one name.
-                let clock = u64::try_from(now.0).unwrap_or_default();
-                let boot = self.recovery.boot.map_or(clock, |last| clock.max(last + 1));
+                let boot = self.recovery.next_boot(u64::try_from(now.0).unwrap_or_default());
                 let owed = Arc::new(Owed::default());
                 let file = ShardFile::create(&self.home, boot, SHARD, owed.clone())?;
                 (boot, owed, file, self.recovery.next_seq.get(&SHARD).copied().unwrap_or(0))
@@ -143,14 +127,5 @@ impl Ledger {
         sequencer.publish()?;
         self.written = Some((boot, owed, file, next_seq));
         Ok(())
-    }
-}
-
-fn started(failure: StartFailure) -> Failure {
-    match failure {
-        StartFailure::Findings(findings) => cli::first(findings),
-        StartFailure::Kernel(cause, cure) => Failure::new(cause, cure),
-        StartFailure::System(what, error, cure) => Failure::new(format!("{what}: {error}"), cure),
-        StartFailure::Broken(why) => Failure::new(why, "look for the reason in the log"),
     }
 }

@@ -4,15 +4,16 @@
 use super::alone;
 use crate::cli::{End, Failure, Outcome, Ways, client, number, say};
 use crate::control::keeping::{TEXT_BYTES_MAX, is_said};
+use crate::history::By;
 use crate::journal::desk::Order;
 use crate::logged::entries::Name;
 use crate::logged::{self, signed};
 use clap::Args;
 use portcullis_audit::calls::{self, Facts, Found, NotFound, Wanted};
 use portcullis_audit::keeping::{self, Erasure};
+use portcullis_audit::log::Log;
 use portcullis_core::limits::DETERMINING_MAX;
 use serde_json::json;
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// Which calls.
@@ -50,18 +51,15 @@ pub struct Erase {
 
 impl Chosen {
     /// As the log is asked. At least something must be said: nobody means every call by saying nothing.
-    pub fn meant(&self, latest: impl FnOnce() -> Result<Option<u64>, Failure>) -> Result<Wanted, Failure> {
-        let mut names = BTreeSet::new();
-        let mut latest = Some(latest);
-        let mut known = None;
-        for id in &self.calls {
-            let help = "name it as `portcullis audit tail` does, such as 1795428000000-0-17";
-            let named = Name::parse(id).ok_or_else(|| Failure::new(format!("`{id}` names no call"), help))?;
-            if let (None, Some(latest)) = (named.boot, latest.take_if(|_| named.boot.is_none())) {
-                known = latest()?;
-            }
-            names.insert((named.boot.or(known).unwrap_or_default(), named.shard, named.seq));
-        }
+    pub fn meant(&self, log: Option<&Log>) -> Result<Wanted, Failure> {
+        let help = "name it as `portcullis audit tail` does, such as 1795428000000-0-17";
+        let named = |id: &String| Name::parse(id).ok_or_else(|| Failure::new(format!("`{id}` names no call"), help));
+        let named = self.calls.iter().map(named).collect::<Result<Vec<Name>, Failure>>()?;
+        let latest = match log.filter(|_| named.iter().any(|name| name.boot.is_none())) {
+            Some(log) => latest_boot(log)?.unwrap_or_default(),
+            None => 0,
+        };
+        let names = named.iter().map(|name| (name.boot.unwrap_or(latest), name.shard, name.seq)).collect();
         let at = |text: Option<&String>| Ok::<_, Failure>(logged::instant(text)?.map(|at| at.0));
         let wanted = Wanted {
             names,
@@ -104,7 +102,7 @@ pub fn erase(asked: &Erase, ways: &Ways) -> Outcome {
             u64::try_from(number(&told, "/erased")).unwrap_or_default()
         }
         Err(_nobody) => {
-            let (fields, reason, actor) = (asked.field.clone(), asked.reason.clone(), alone::actor());
+            let (fields, reason, actor) = (asked.field.clone(), asked.reason.clone(), By::us().actor());
             alone::carried_out(ways, Order::Erase(Erasure { calls, size, fields, actor, reason }))? as u64
         }
     };
@@ -134,16 +132,18 @@ fn found(chosen: &Chosen, ways: &Ways) -> Result<(Vec<Found>, u64), Failure> {
     loop {
         let logs = signed(&super::folder(ways)?)?;
         let Some(log) = logs.last().map(|log| &log.log) else { return Ok((Vec::new(), 0)) };
-        let latest = || -> Result<Option<u64>, Failure> {
-            let last = log.entry(log.size().saturating_sub(1)).map_err(|cause| told(&NotFound::System(cause)))?;
-            Ok(Facts::of(&last.unwrap_or_default()).map(|facts| facts.name().0))
-        };
-        match calls::find(log, &chosen.meant(latest)?) {
+        match calls::find(log, &chosen.meant(Some(log))?) {
             Ok(calls) => return Ok((calls, log.size())),
             Err(NotFound::Missing(_)) if begun.elapsed() < PATIENCE => std::thread::sleep(super::LOOK),
             Err(cause) => return Err(told(&cause)),
         }
     }
+}
+
+/// The boot of the last record.
+fn latest_boot(log: &Log) -> Result<Option<u64>, Failure> {
+    let last = log.entry(log.size().saturating_sub(1)).map_err(|cause| told(&NotFound::System(cause)))?;
+    Ok(Facts::of(&last.unwrap_or_default()).map(|facts| facts.name().0))
 }
 
 fn told(cause: &NotFound) -> Failure {

@@ -5,11 +5,12 @@ use super::erase::{Chosen, said};
 use crate::cli::agent::escaped;
 use crate::cli::{End, Failure, Outcome, Ways, client, say};
 use crate::control::keeping::is_said;
+use crate::history::By;
 use crate::journal::desk::Order;
 use crate::kept;
 use crate::logged::signed;
 use clap::Subcommand;
-use portcullis_audit::calls::{self, Facts};
+use portcullis_audit::calls;
 use portcullis_audit::disk::RealDisk;
 use portcullis_audit::keeping::{Hold as Held, Keeping, State};
 use portcullis_core::limits::DETERMINING_MAX;
@@ -46,7 +47,7 @@ pub fn hold(verb: &Hold, ways: &Ways) -> Outcome {
         Hold::Add { name, chosen, reason } => add(name, chosen, reason, ways),
         Hold::Remove { name, reason } => {
             said(reason)?;
-            let order = Order::Lift(name.clone(), alone::actor(), reason.clone());
+            let order = Order::Lift(name.clone(), By::us().actor(), reason.clone());
             let path = format!("/v1/audit/holds/{}/remove", escaped(name));
             ask(ways, &path, &json!({"reason": reason}), order, &format!("`{name}` is lifted"))
         }
@@ -64,17 +65,11 @@ fn add(name: &str, chosen: &Chosen, reason: &str, ways: &Ways) -> Outcome {
         return Err(Failure::new(format!("more than {DETERMINING_MAX} calls are named"), help));
     }
     let logs = signed(&super::folder(ways)?)?;
-    let latest = || -> Result<Option<u64>, Failure> {
-        let Some(log) = logs.last().map(|log| &log.log) else { return Ok(None) };
-        let last = log.entry(log.size().saturating_sub(1));
-        let last = last.map_err(|cause| Failure::new(cause.to_string(), "read it as the gateway's user"))?;
-        Ok(Facts::of(&last.unwrap_or_default()).map(|facts| facts.name().0))
-    };
-    let calls = chosen.meant(latest)?;
+    let calls = chosen.meant(logs.last().map(|log| &log.log))?;
     let (body, path) = (json!({"calls": calls, "reason": reason}), format!("/v1/audit/holds/{}", escaped(name)));
     let (name, reason) = (name.to_owned(), reason.to_owned());
     let done = format!("`{name}` holds them: they are not erased while it does");
-    let hold = Held { name, calls, reason, actor: alone::actor(), state: State::Placing };
+    let hold = Held { name, calls, reason, actor: By::us().actor(), state: State::Placing };
     ask(ways, &path, &body, Order::Place(hold), &done)
 }
 

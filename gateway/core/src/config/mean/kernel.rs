@@ -5,7 +5,7 @@ use super::bounds::Bound;
 use crate::config::at::At;
 use crate::config::settings::{Ebpf, Kernel};
 use crate::config::typed::{self, EbpfText};
-use crate::identity::network::{Network, NetworkError};
+use crate::identity::network::Network;
 
 /// `IFNAMSIZ` of linux/if.h with its closing zero.
 const INTERFACE_BYTES_MAX: usize = 15;
@@ -88,9 +88,7 @@ fn trusted(typed: &[At<String>], scene: &mut Scene<'_, '_>) -> Vec<Network> {
                 networks.push(network);
                 continue;
             }
-            Err(NetworkError::Syntax) => "write `10.0.0.0/8` or one address".to_owned(),
-            Err(NetworkError::Prefix) => "the prefix is at most 32 for IPv4 and 128 for IPv6".to_owned(),
-            Err(NetworkError::HostBits(meant)) => format!("did you mean `{meant}`?"),
+            Err(error) => error.cure(),
         };
         scene.findings.refuse(text.at(), format!("`{}` is not a network", text.value().escape_debug()), cure);
     }

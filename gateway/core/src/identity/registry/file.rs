@@ -4,7 +4,7 @@ use super::{AGENT_ID_BYTES_MAX, Agent, IssuerNames, Names, Registry, Status, TOK
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity, did_you_mean, line_of};
 use crate::identity::AgentIndex;
 use crate::identity::certificate::{dns_name, is_spiffe};
-use crate::identity::network::{Network, NetworkError};
+use crate::identity::network::Network;
 use crate::time::UnixMillis;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -176,12 +176,7 @@ impl Reader<'_> {
             match Network::parse(text) {
                 Ok(network) => networks.push(network),
                 Err(error) => {
-                    let cure = match error {
-                        NetworkError::Syntax => "write `10.0.0.0/8` or one address".into(),
-                        NetworkError::Prefix => "the prefix is at most 32 for IPv4 and 128 for IPv6".into(),
-                        NetworkError::HostBits(meant) => format!("did you mean `{meant}`?"),
-                    };
-                    self.error(span, format!("`{text}` is not a network"), Some(cure));
+                    self.error(span, format!("`{text}` is not a network"), Some(error.cure()));
                 }
             }
         }
